@@ -1,0 +1,165 @@
+package qcow2
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// completeFromBackingFile reads what is not given, virtual size and backing
+// format, from the backing file, a relative name of which is taken from dir.
+// If both are given the file is not opened.
+func (p *params) completeFromBackingFile(dir string) error {
+	if !p.hasBackingFile || p.sizeGiven && p.backingFormatGiven {
+		return nil
+	}
+	f, size, err := openLayer(ResolveBackingFile(dir, p.backingFile))
+	if err != nil {
+		return fmt.Errorf("qcow2: backing file %q is needed for what is not given (%s): %w", p.backingFile, p.notGiven(), err)
+	}
+	defer f.Close()
+	if !p.backingFormatGiven {
+		if p.backingFormat, err = ProbeFormat(f); err != nil {
+			return fmt.Errorf("qcow2: backing file %q: %w", p.backingFile, err)
+		}
+	}
+	if !p.sizeGiven {
+		if p.size, err = virtualSize(f, size, p.backingFormat); err != nil {
+			return fmt.Errorf("qcow2: backing file %q: %w", p.backingFile, err)
+		}
+	}
+	return nil
+}
+
+func (p *params) notGiven() string {
+	switch {
+	case p.sizeGiven:
+		return "its format"
+	case p.backingFormatGiven:
+		return "the size"
+	}
+	return "the size and its format"
+}
+
+// ResolveBackingFile returns the path under which QEMU opens the backing or
+// data file name of an image in the directory dir, by which it was opened: a
+// relative name is joined to dir, without regard to symbolic links.
+func ResolveBackingFile(dir, name string) string {
+	if path, ok := strings.CutPrefix(name, "file:"); ok {
+		return path // relative to the working directory, as any URL
+	}
+	if filepath.IsAbs(name) || dir == "" || dir == "." {
+		return name
+	}
+	// Not filepath.Join: it would drop "dir/..", which may be a link.
+	return strings.TrimRight(dir, "/") + "/" + name
+}
+
+// directoryOf returns the directory of the file that w writes, "" if there is
+// none.
+func directoryOf(w io.Writer) string {
+	f, ok := w.(*os.File)
+	if !ok {
+		return ""
+	}
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return ""
+	}
+	return filepath.Dir(f.Name())
+}
+
+// openLayer opens a member of a backing chain for reading, and returns its
+// length in bytes. Only regular files and block devices are layers; anything
+// else is refused, as an open of it might wait or never end.
+func openLayer(path string) (*os.File, int64, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	if mode := info.Mode(); !mode.IsRegular() && mode&(os.ModeDevice|os.ModeCharDevice) != os.ModeDevice {
+		return nil, 0, fmt.Errorf("%s is a %s, a regular file or a block device is needed", path, fileKind(mode))
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		f.Close()
+		return nil, 0, err
+	}
+	return f, size, nil
+}
+
+func fileKind(mode os.FileMode) string {
+	switch {
+	case mode.IsDir():
+		return "directory"
+	case mode&os.ModeNamedPipe != 0:
+		return "named pipe"
+	case mode&os.ModeSocket != 0:
+		return "socket"
+	}
+	return "character device"
+}
+
+// virtualSize returns the size in bytes of the disk in r, which is size bytes
+// long and has the given format: for raw its length in whole sectors, for
+// qcow2 what its header says.
+func virtualSize(r io.ReaderAt, size int64, format string) (uint64, error) {
+	switch format {
+	case FormatRaw:
+		return roundUpSize(uint64(size))
+	case FormatQCOW2:
+		image, err := Inspect(r, size)
+		if err != nil {
+			return 0, err
+		}
+		return image.Header.Size, nil
+	}
+	return 0, fmt.Errorf("its format is %q, whose virtual size cannot be read (%s and %s can): give the size", format, FormatRaw, FormatQCOW2)
+}
+
+// signatures are the first bytes by which QEMU's probe knows a format
+// (the bdrv_probe functions of block/*.c), as far as it knows one by them.
+var signatures = []struct {
+	offset int
+	bytes  string
+	format string
+}{
+	{0, "QFI\xfb\x00\x00\x00\x01", "qcow"},
+	{0, "QFI\xfb\x00\x00\x00\x02", FormatQCOW2},
+	{0, "QFI\xfb\x00\x00\x00\x03", FormatQCOW2},
+	{0, "QED\x00", "qed"},
+	{0, "KDMV", "vmdk"},
+	{0, "COWD", "vmdk"},
+	{0, "# Disk DescriptorFile", "vmdk"},
+	{0, "vhdxfile", "vhdx"},
+	{0, "conectix", "vpc"},
+	{0, "LUKS\xba\xbe\x00\x01", "luks"},
+	{0, "WithoutFreeSpace", "parallels"},
+	{0, "WithouFreSpacExt", "parallels"},
+	{0, "Bochs Virtual HD Image", "bochs"},
+	{64, "\x7f\x10\xda\xbe", "vdi"},
+}
+
+// ProbeFormat returns what format the first bytes of r say it has, by the name
+// of QEMU's block driver, and "raw" if they say none. What they say is up to
+// whoever could write them: of an image that a guest has written to, the
+// format has to be known.
+func ProbeFormat(r io.ReaderAt) (string, error) {
+	var head [128]byte
+	n, err := r.ReadAt(head[:], 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	for _, s := range signatures {
+		if s.offset <= n && strings.HasPrefix(string(head[s.offset:n]), s.bytes) {
+			return s.format, nil
+		}
+	}
+	return FormatRaw, nil
+}

@@ -1,0 +1,294 @@
+package qcow2
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// An Image is what the header cluster of a qcow2 image says.
+type Image struct {
+	// Header has the fields of version 3 filled in for version 2, too.
+	Header Header
+
+	BackingFile string // as stored; "" if there is none
+	// BackingFormat is the recorded format of the backing file, "" if none is
+	// recorded.
+	BackingFormat string
+	DataFile      string // name of the external data file; "" if there is none or none is recorded
+
+	// FeatureNames is the image's own feature name table; nil if it has none.
+	FeatureNames []FeatureName
+	// Extensions are all header extensions in the order of the file, without
+	// the end marker.
+	Extensions []Extension
+}
+
+// A FeatureName is an entry of an image's feature name table.
+type FeatureName struct {
+	Kind string // "incompatible", "compatible", "autoclear"
+	Bit  int    // 0 to 63
+	Name string
+}
+
+// An Extension is a header extension.
+type Extension struct {
+	Type uint32 // as in the specification, "Header extensions"
+	Data []byte
+}
+
+// featureKinds has the names of the feature types at their value.
+var featureKinds = []string{
+	featureIncompatible: "incompatible",
+	featureCompatible:   "compatible",
+	featureAutoclear:    "autoclear",
+}
+
+// ErrFormat is the error for a file that is no qcow2 image at all.
+var ErrFormat = errors.New("it is no qcow2 image (the first bytes are not \"QFI\\xfb\" and version 2 or 3)")
+
+// Version returns the format's version by qemu-img's name: "0.10" for
+// version 2, "1.1" for version 3.
+func (i *Image) Compat() string {
+	if i.Header.Version == 2 {
+		return "0.10"
+	}
+	return "1.1"
+}
+
+// ClusterSize returns the cluster size in bytes.
+func (i *Image) ClusterSize() uint64 { return 1 << i.Header.ClusterBits }
+
+// RefcountBits returns the width of a reference count in bits.
+func (i *Image) RefcountBits() int { return 1 << i.Header.RefcountOrder }
+
+// CompressionType returns the method of compressed clusters.
+func (i *Image) CompressionType() CompressionType {
+	return compressionTypes[i.Header.CompressionType]
+}
+
+// LazyRefcounts reports whether reference counts may be updated late.
+func (i *Image) LazyRefcounts() bool { return i.Header.CompatibleFeatures&compatLazyRefcounts != 0 }
+
+// ExtendedL2 reports whether L2 entries have subclusters.
+func (i *Image) ExtendedL2() bool { return i.Header.IncompatibleFeatures&incompatExtendedL2 != 0 }
+
+// Dirty reports whether the reference counts may be wrong after a crash.
+func (i *Image) Dirty() bool { return i.Header.IncompatibleFeatures&incompatDirty != 0 }
+
+// Corrupt reports whether a writer has found the image to be corrupt.
+func (i *Image) Corrupt() bool { return i.Header.IncompatibleFeatures&incompatCorrupt != 0 }
+
+// HasDataFile reports whether guest data is in an external data file.
+func (i *Image) HasDataFile() bool { return i.Header.IncompatibleFeatures&incompatDataFile != 0 }
+
+// DataFileRaw reports whether the external data file is a raw image.
+func (i *Image) DataFileRaw() bool { return i.Header.AutoclearFeatures&autoclearDataFileRaw != 0 }
+
+// L1Bytes returns the size of the active L1 table in bytes.
+func (i *Image) L1Bytes() uint64 { return uint64(i.Header.L1Size) * l1EntrySize }
+
+// Inspect reads the header cluster of the qcow2 image in r, which is size
+// bytes long. It refuses what QEMU's opener refuses, and a header that does
+// not fit into the file; the error is ErrFormat for another kind of file. It
+// reads no more than the header cluster and follows no name.
+func Inspect(r io.ReaderAt, size int64) (*Image, error) {
+	image := &Image{}
+	if err := image.readHeader(r, size); err != nil {
+		return nil, err
+	}
+	if err := image.readNames(r, size); err != nil {
+		return nil, err
+	}
+	if err := image.checkHeader(size); err != nil {
+		return nil, err
+	}
+	return image, nil
+}
+
+func (i *Image) readHeader(r io.ReaderAt, size int64) error {
+	h := &i.Header
+	raw := make([]byte, headerLengthV3)
+	n, err := r.ReadAt(raw[:min(size, headerLengthV3)], 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if n < 8 {
+		return ErrFormat
+	}
+	if _, err := binary.Decode(raw, binary.BigEndian, h); err != nil {
+		return err
+	}
+	if h.Magic != magic || h.Version != 2 && h.Version != 3 {
+		return ErrFormat
+	}
+	needed := headerLengthV2
+	if h.Version == 3 {
+		needed = minHeaderLengthV3
+	}
+	if n < needed {
+		return fmt.Errorf("file is %d bytes long, a version %d header takes %d", n, h.Version, needed)
+	}
+	if h.Version == 2 {
+		h.IncompatibleFeatures, h.CompatibleFeatures, h.AutoclearFeatures = 0, 0, 0
+		h.RefcountOrder, h.HeaderLength = refcountOrderV2, headerLengthV2
+	}
+	if h.Version == 2 || h.HeaderLength <= minHeaderLengthV3 {
+		h.CompressionType, h.Padding = 0, [7]byte{}
+	}
+	if h.ClusterBits < minClusterBits || h.ClusterBits > maxClusterBits {
+		return fmt.Errorf("cluster_bits is %d, QEMU allows %d to %d", h.ClusterBits, minClusterBits, maxClusterBits)
+	}
+	if h.Version == 3 && (h.HeaderLength < minHeaderLengthV3 || uint64(h.HeaderLength) > i.ClusterSize()) {
+		return fmt.Errorf("header_length is %d, allowed are %d to the cluster size of %d", h.HeaderLength, minHeaderLengthV3, i.ClusterSize())
+	}
+	return nil
+}
+
+// readNames reads the header extensions and the backing file name.
+func (i *Image) readNames(r io.ReaderAt, size int64) error {
+	h := &i.Header
+	cluster := make([]byte, min(uint64(size), i.ClusterSize()))
+	if _, err := r.ReadAt(cluster, 0); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	extensionsEnd := uint64(len(cluster))
+	if h.BackingFileOffset != 0 {
+		if h.BackingFileSize > maxBackingFileSize {
+			return fmt.Errorf("backing_file_size is %d bytes, QEMU allows %d", h.BackingFileSize, maxBackingFileSize)
+		}
+		end := h.BackingFileOffset + uint64(h.BackingFileSize)
+		if h.BackingFileOffset > uint64(len(cluster)) || end > uint64(len(cluster)) {
+			return fmt.Errorf("backing_file_offset is %d with %d bytes, which is not within the first cluster of %d bytes", h.BackingFileOffset, h.BackingFileSize, len(cluster))
+		}
+		name := string(cluster[h.BackingFileOffset:end])
+		i.BackingFile, _, _ = strings.Cut(name, "\x00")
+		extensionsEnd = h.BackingFileOffset
+	}
+	if uint64(h.HeaderLength) > extensionsEnd {
+		return fmt.Errorf("backing_file_offset is %d, which is within the header of %d bytes", h.BackingFileOffset, h.HeaderLength)
+	}
+	return i.readExtensions(cluster[h.HeaderLength:extensionsEnd])
+}
+
+func (i *Image) readExtensions(b []byte) error {
+	for len(b) >= 8 {
+		kind := binary.BigEndian.Uint32(b)
+		length := uint64(binary.BigEndian.Uint32(b[4:]))
+		b = b[8:]
+		if kind == extensionEnd {
+			return nil
+		}
+		if length > uint64(len(b)) {
+			return fmt.Errorf("header extension %#x is %d bytes long, %d are left for it", kind, length, len(b))
+		}
+		data := bytes.Clone(b[:length])
+		b = b[min(uint64(len(b)), (length+7)&^7):]
+		i.Extensions = append(i.Extensions, Extension{kind, data})
+		switch kind {
+		case extensionBackingFormat:
+			if length > maxBackingFormatSize {
+				return fmt.Errorf("backing format is %d bytes long, QEMU allows %d", length, maxBackingFormatSize)
+			}
+			i.BackingFormat = string(data)
+		case extensionDataFile:
+			i.DataFile = string(data)
+		case extensionFeatureNames:
+			i.FeatureNames = decodeFeatureNames(data)
+		}
+	}
+	return nil
+}
+
+func decodeFeatureNames(data []byte) []FeatureName {
+	var names []FeatureName
+	for r := bytes.NewReader(data); ; {
+		var f featureName
+		if binary.Read(r, binary.BigEndian, &f) != nil {
+			return names
+		}
+		if int(f.Type) < len(featureKinds) && f.Bit < 64 {
+			name, _, _ := strings.Cut(string(f.Name[:]), "\x00")
+			names = append(names, FeatureName{featureKinds[f.Type], int(f.Bit), name})
+		}
+	}
+}
+
+// checkHeader refuses values that QEMU refuses to open.
+func (i *Image) checkHeader(size int64) error {
+	h := &i.Header
+	if unknown := h.IncompatibleFeatures &^ incompatKnown; unknown != 0 {
+		return fmt.Errorf("incompatible features are not supported: %s", i.featureNamesOf(unknown))
+	}
+	if h.RefcountOrder > maxRefcountOrder {
+		return fmt.Errorf("refcount_order is %d, allowed are 0 to %d", h.RefcountOrder, maxRefcountOrder)
+	}
+	if int(h.CompressionType) >= len(compressionTypes) {
+		return fmt.Errorf("compression_type is %d, allowed are 0 (zlib) and 1 (zstd)", h.CompressionType)
+	}
+	if bit := h.IncompatibleFeatures&incompatCompression != 0; bit != (h.CompressionType != 0) {
+		return fmt.Errorf("compression_type is %d, which contradicts the compression type bit", h.CompressionType)
+	}
+	if i.ExtendedL2() && h.ClusterBits < minClusterBitsExtendedL2 {
+		return fmt.Errorf("cluster_bits is %d, extended L2 entries need at least %d", h.ClusterBits, minClusterBitsExtendedL2)
+	}
+	if h.CryptMethod > 2 {
+		return fmt.Errorf("crypt_method is %d, allowed are 0 (none), 1 (AES) and 2 (LUKS)", h.CryptMethod)
+	}
+	if err := i.checkTable("L1 table", h.L1TableOffset, i.L1Bytes(), maxL1Bytes); err != nil {
+		return err
+	}
+	if h.RefcountTableClusters == 0 {
+		return errors.New("refcount_table_clusters is 0, at least 1 is needed")
+	}
+	if err := i.checkTable("refcount table", h.RefcountTableOffset, uint64(h.RefcountTableClusters)<<h.ClusterBits, maxRefcountTableBytes); err != nil {
+		return err
+	}
+	if needed := ceilDiv(h.Size, i.l2Coverage()); needed > uint64(h.L1Size) {
+		return fmt.Errorf("l1_size is %d, a virtual size of %d bytes needs %d", h.L1Size, h.Size, needed)
+	}
+	return nil
+}
+
+func (i *Image) l2Coverage() uint64 {
+	entry := uint64(l2EntrySize)
+	if i.ExtendedL2() {
+		entry = extendedL2EntrySize
+	}
+	return i.ClusterSize() / entry * i.ClusterSize()
+}
+
+func (i *Image) checkTable(what string, offset, length, limit uint64) error {
+	if length > limit {
+		return fmt.Errorf("%s takes %d bytes, QEMU allows %d", what, length, limit)
+	}
+	if offset%i.ClusterSize() != 0 {
+		return fmt.Errorf("%s is at offset %d, which is no multiple of the cluster size %d", what, offset, i.ClusterSize())
+	}
+	if offset > 1<<63-1-length {
+		return fmt.Errorf("%s is at offset %d, which is beyond any file", what, offset)
+	}
+	return nil
+}
+
+// featureNamesOf names the incompatible features in mask by the image's own
+// feature name table, and by number where that has no name.
+func (i *Image) featureNamesOf(mask uint64) string {
+	var names []string
+	for bit := range 64 {
+		if mask&(1<<bit) == 0 {
+			continue
+		}
+		name := fmt.Sprintf("bit %d", bit)
+		for _, f := range i.FeatureNames {
+			if f.Kind == featureKinds[featureIncompatible] && f.Bit == bit {
+				name = fmt.Sprintf("%s (bit %d)", f.Name, bit)
+			}
+		}
+		names = append(names, name)
+	}
+	return strings.Join(names, ", ")
+}
