@@ -27,8 +27,8 @@ func (p *params) completeFromBackingFile(dir string) error {
 		}
 	}
 	if !p.sizeGiven {
-		if p.size, err = virtualSize(f, size, p.backingFormat); err != nil {
-			return fmt.Errorf("qcow2: backing file %q: %w", p.backingFile, err)
+		if p.size, _, err = inspectDisk(f, size, p.backingFormat); err != nil {
+			return fmt.Errorf("qcow2: backing file %q, whose virtual size is needed as no size is given: %w", p.backingFile, err)
 		}
 	}
 	return nil
@@ -104,23 +104,6 @@ func fileKind(mode os.FileMode) string {
 		return "socket"
 	}
 	return "character device"
-}
-
-// virtualSize returns the size in bytes of the disk in r, which is size bytes
-// long and has the given format: for raw its length in whole sectors, for
-// qcow2 what its header says.
-func virtualSize(r io.ReaderAt, size int64, format string) (uint64, error) {
-	switch format {
-	case FormatRaw:
-		return roundUpSize(uint64(size))
-	case FormatQCOW2:
-		image, err := Inspect(r, size)
-		if err != nil {
-			return 0, err
-		}
-		return image.Header.Size, nil
-	}
-	return 0, fmt.Errorf("its format is %q, whose virtual size cannot be read (%s and %s can): give the size", format, FormatRaw, FormatQCOW2)
 }
 
 // signatures are the first bytes by which QEMU's probe knows a format

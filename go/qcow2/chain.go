@@ -1,0 +1,118 @@
+package qcow2
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// A Layer is a member of a backing chain.
+type Layer struct {
+	Path        string // by which QEMU opens it
+	Format      string // FormatRaw or FormatQCOW2
+	FileSize    int64  // in bytes
+	VirtualSize uint64 // in bytes
+	Image       *Image // nil if Format is FormatRaw
+}
+
+// maxChainLength bounds the work on a chain. QEMU has no bound, but opens all
+// members at once and comes to its end at the limit for open files.
+const maxChainLength = 1000
+
+// InspectChain returns the image at path and everything below it, down to the
+// layer without a backing file. An empty format means to probe, for path as
+// for each layer that records none. It fails where QEMU could not open the
+// chain, and where one of these holds: a layer has another format than raw or
+// qcow2, is cut off, is reached by a protocol, or comes again further down.
+func InspectChain(path, format string) ([]Layer, error) {
+	var (
+		layers []Layer
+		seen   []os.FileInfo
+	)
+	for {
+		layer, info, err := inspectLayer(path, format)
+		if err != nil {
+			return nil, fmt.Errorf("qcow2: %s: %w", path, err)
+		}
+		for i, other := range seen {
+			if os.SameFile(info, other) {
+				return nil, fmt.Errorf("qcow2: %s: backing chain loops, it is the same file as %s above it", path, layers[i].Path)
+			}
+		}
+		seen = append(seen, info)
+		layers = append(layers, *layer)
+		if layer.Image == nil || layer.Image.BackingFile == "" {
+			return layers, nil
+		}
+		if len(layers) == maxChainLength {
+			return nil, fmt.Errorf("qcow2: %s: backing chain is longer than the %d layers that are allowed", layers[0].Path, maxChainLength)
+		}
+		if err := checkFileName("backing file", layer.Image.BackingFile); err != nil {
+			return nil, fmt.Errorf("%w, in %s", err, path)
+		}
+		path = ResolveBackingFile(filepath.Dir(path), layer.Image.BackingFile)
+		format = layer.Image.BackingFormat
+	}
+}
+
+func inspectLayer(path, format string) (*Layer, os.FileInfo, error) {
+	f, size, err := openLayer(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	if format == "" {
+		if format, err = ProbeFormat(f); err != nil {
+			return nil, nil, err
+		}
+	}
+	layer := &Layer{Path: path, Format: format, FileSize: size}
+	if layer.VirtualSize, layer.Image, err = inspectDisk(f, size, format); err != nil {
+		return nil, nil, err
+	}
+	return layer, info, nil
+}
+
+// inspectDisk returns the virtual size in bytes of the disk in r, which is
+// size bytes long and has the given format, and for qcow2 its header.
+func inspectDisk(r io.ReaderAt, size int64, format string) (uint64, *Image, error) {
+	switch format {
+	case FormatRaw:
+		virtualSize, err := roundUpSize(uint64(size))
+		return virtualSize, nil, err
+	case FormatQCOW2:
+		image, err := Inspect(r, size)
+		if err != nil {
+			return 0, nil, err
+		}
+		if err := image.checkComplete(size); err != nil {
+			return 0, nil, err
+		}
+		return image.Header.Size, image, nil
+	}
+	return 0, nil, fmt.Errorf("format %q is not supported, only %s and %s are", format, FormatRaw, FormatQCOW2)
+}
+
+// checkComplete refuses a file that is too short for the tables that its
+// header names. QEMU opens it, and reads what is missing as zeros.
+func (i *Image) checkComplete(size int64) error {
+	for _, table := range []struct {
+		name           string
+		offset, length uint64
+	}{
+		// The tables may end early: what follows the last entry that is in
+		// use need not be written.
+		{"refcount table", i.Header.RefcountTableOffset, refcountTableEntrySize},
+		{"L1 table", i.Header.L1TableOffset, i.L1Bytes()},
+	} {
+		if table.length > 0 && table.offset+table.length > uint64(size) {
+			return fmt.Errorf("file is cut off: it is %d bytes long, its %s ends at %d", size, table.name, table.offset+table.length)
+		}
+	}
+	return nil
+}
