@@ -1,57 +1,28 @@
 package qcow2_test
 
 import (
-	"bytes"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
-	"github.com/bazelbuild/rules_go/go/runfiles"
+	"github.com/rules-qcow2/rules_qcow2/internal/qemuimg"
 )
-
-// qemuImg returns the qemu-img that judges our images: Bazel's, or outside of
-// Bazel the one on PATH.
-func qemuImg(t testing.TB) string {
-	t.Helper()
-	if path, err := runfiles.Rlocation("qemu/qemu-img"); err == nil {
-		if _, err := os.Stat(path); err == nil {
-			return path
-		}
-	}
-	path, err := exec.LookPath("qemu-img")
-	if err != nil {
-		t.Fatal("qemu-img is neither in the runfiles (qemu/qemu-img) nor on PATH")
-	}
-	return path
-}
 
 // runQemuImg runs qemu-img in dir and returns its standard output, and whether
 // it exited with 0.
 func runQemuImg(t testing.TB, dir string, args ...string) (stdout string, ok bool) {
 	t.Helper()
-	cmd := exec.Command(qemuImg(t), args...)
-	cmd.Dir = dir
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	err := cmd.Run()
-	if _, exited := err.(*exec.ExitError); err != nil && !exited {
-		t.Fatalf("qemu-img %q: %v", args, err)
+	result := qemuimg.Run(t, dir, args...)
+	if result.Code != 0 {
+		t.Logf("qemu-img %q: exit code %d: %s", args, result.Code, result.Stderr)
 	}
-	if err != nil {
-		t.Logf("qemu-img %q: %v: %s", args, err, errs.Bytes())
-	}
-	return out.String(), err == nil
+	return result.Stdout, result.Code == 0
 }
 
 // mustQemuImg is runQemuImg where anything but success ends the test.
 func mustQemuImg(t testing.TB, dir string, args ...string) string {
 	t.Helper()
-	out, ok := runQemuImg(t, dir, args...)
-	if !ok {
-		t.Fatalf("qemu-img %q failed: %s", args, out)
-	}
-	return out
+	return qemuimg.Must(t, dir, args...)
 }
 
 func readFile(t testing.TB, elem ...string) []byte {
