@@ -10,13 +10,13 @@ import (
 )
 
 // completeFromBackingFile reads what is not given, virtual size and backing
-// format, from the backing file, a relative name of which is taken from dir.
-// If both are given the file is not opened.
-func (p *params) completeFromBackingFile(dir string) error {
+// format, from the backing file of the image at path. If both are given the
+// file is not opened.
+func (p *params) completeFromBackingFile(path string) error {
 	if !p.hasBackingFile || p.sizeGiven && p.backingFormatGiven {
 		return nil
 	}
-	f, size, err := openLayer(ResolveBackingFile(dir, p.backingFile))
+	f, size, err := openLayer(ResolveBackingFile(path, p.backingFile))
 	if err != nil {
 		return fmt.Errorf("qcow2: backing file %q is needed for what is not given (%s): %w", p.backingFile, p.notGiven(), err)
 	}
@@ -44,23 +44,22 @@ func (p *params) notGiven() string {
 	return "the size and its format"
 }
 
-// ResolveBackingFile returns the path under which QEMU opens the backing or
-// data file name of an image in the directory dir, by which it was opened: a
-// relative name is joined to dir, without regard to symbolic links.
-func ResolveBackingFile(dir, name string) string {
-	if path, ok := strings.CutPrefix(name, "file:"); ok {
-		return path // relative to the working directory, as any URL
+// ResolveBackingFile returns the path under which QEMU opens the backing file
+// name that is stored in the image at path. A relative name is joined to the
+// directory of path as it is written: symbolic links are not followed and ".."
+// is not resolved.
+func ResolveBackingFile(path, name string) string {
+	if file, ok := strings.CutPrefix(name, "file:"); ok {
+		return file // relative to the working directory, as any URL
 	}
-	if filepath.IsAbs(name) || dir == "" || dir == "." {
+	if filepath.IsAbs(name) {
 		return name
 	}
-	// Not filepath.Join: it would drop "dir/..", which may be a link.
-	return strings.TrimRight(dir, "/") + "/" + name
+	return path[:strings.LastIndexByte(path, '/')+1] + name
 }
 
-// directoryOf returns the directory of the file that w writes, "" if there is
-// none.
-func directoryOf(w io.Writer) string {
+// nameOf returns the name of the file that w writes, "" if there is none.
+func nameOf(w io.Writer) string {
 	f, ok := w.(*os.File)
 	if !ok {
 		return ""
@@ -68,7 +67,7 @@ func directoryOf(w io.Writer) string {
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
 		return ""
 	}
-	return filepath.Dir(f.Name())
+	return f.Name()
 }
 
 // openLayer opens a member of a backing chain for reading, and returns its

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 )
 
 // A Layer is a member of a backing chain.
@@ -51,7 +50,7 @@ func InspectChain(path, format string) ([]Layer, error) {
 		if err := checkFileName("backing file", layer.Image.BackingFile); err != nil {
 			return nil, fmt.Errorf("%w, in %s", err, path)
 		}
-		path = ResolveBackingFile(filepath.Dir(path), layer.Image.BackingFile)
+		path = ResolveBackingFile(path, layer.Image.BackingFile)
 		format = layer.Image.BackingFormat
 	}
 }
@@ -93,7 +92,7 @@ func inspectDisk(r io.ReaderAt, size int64, format string) (uint64, *Image, erro
 		if err := image.checkComplete(size); err != nil {
 			return 0, nil, err
 		}
-		return image.Header.Size, image, nil
+		return image.VirtualSize(), image, nil
 	}
 	return 0, nil, fmt.Errorf("format %q is not supported, only %s and %s are", format, FormatRaw, FormatQCOW2)
 }

@@ -62,6 +62,10 @@ func (i *Image) Compat() string {
 // ClusterSize returns the cluster size in bytes.
 func (i *Image) ClusterSize() uint64 { return 1 << i.Header.ClusterBits }
 
+// VirtualSize returns the virtual size in bytes as QEMU has it: an end that is
+// no whole sector is cut off.
+func (i *Image) VirtualSize() uint64 { return i.Header.Size / sectorSize * sectorSize }
+
 // RefcountBits returns the width of a reference count in bits.
 func (i *Image) RefcountBits() int { return 1 << i.Header.RefcountOrder }
 

@@ -25,7 +25,7 @@ func GenerateWithFileSize(fileSize uint64) *GenerateOption {
 // size or a format that is not given.
 //
 // A path that QEMU would read as a protocol ("nbd:…", "json:{…}", "a:b") is
-// refused; "./a:b" names a file.
+// refused; "./a:b" and "file:/a" name files.
 func GenerateWithBackingFile(path string) *GenerateOption {
 	return &GenerateOption{"GenerateWithBackingFile", func(p *params) { p.backingFile, p.hasBackingFile = path, true }}
 }
@@ -94,7 +94,8 @@ func GenerateWithPreallocation(preallocation Preallocation) *GenerateOption {
 // offsets. Generate does not make that file: it has to be there, with at least
 // the image's virtual size, when the image is opened. It needs version 3 and
 // excludes a backing file only with GenerateWithDataFileRaw. The name is at
-// most 1023 bytes long, and resolved as a backing file's.
+// most 1023 bytes long. QEMU takes a relative one from its working directory,
+// other than a backing file's.
 func GenerateWithDataFile(path string) *GenerateOption {
 	return &GenerateOption{"GenerateWithDataFile", func(p *params) { p.dataFile, p.hasDataFile = path, true }}
 }

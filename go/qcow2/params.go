@@ -156,6 +156,12 @@ func checkFileName(what, name string) error {
 		return fmt.Errorf("qcow2: %s name %q holds a NUL byte, at which QEMU would cut it off", what, name)
 	}
 	if protocol, ok := protocolOf(name); ok {
+		if protocol == "file" && strings.HasPrefix(name, "file:/") {
+			return nil
+		}
+		if protocol == "file" {
+			return fmt.Errorf("qcow2: %s name %q would be read by QEMU relative to its working directory, after file: only an absolute path is allowed", what, name)
+		}
 		return fmt.Errorf("qcow2: %s name %q would be read by QEMU as the protocol %q, only files are allowed (put ./ in front to name a file)", what, name, protocol)
 	}
 	return nil

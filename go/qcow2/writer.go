@@ -28,7 +28,7 @@ func Generate(w io.Writer, opts ...*GenerateOption) error {
 	if err := p.check(); err != nil {
 		return err
 	}
-	if err := p.completeFromBackingFile(directoryOf(w)); err != nil {
+	if err := p.completeFromBackingFile(nameOf(w)); err != nil {
 		return err
 	}
 	if p.size, err = roundUpSize(p.size); err != nil {
