@@ -1,11 +1,12 @@
 # shellcheck shell=bash
 # Runs a program among the private root's programs and the machine's files.
 
-# enter PROGRAM ARGS... replaces this process.
+# enter PROGRAM ARGS... replaces this process; ENTER_OPTIONS are for bwrap.
 #
 # /usr, /etc and what belongs to them come from the private root, read-only;
 # everything else is the machine's own. The mounts depend on nothing but the
 # machine, so a Bazel server started by one call sees what the next one sees.
+ENTER_OPTIONS=()
 enter() {
   local -a mounts=(--ro-bind "$ROOT/usr" /usr --ro-bind "$ROOT/etc" /etc)
   local path name
@@ -54,9 +55,10 @@ enter() {
     env+=(--setenv HOME "$CACHE/home")
   fi
 
-  # bwrap waits for the program. Ctrl-C is meant for the program, which Bazel
-  # answers by ending the build in good order; bwrap is to outlast that. If
-  # bwrap is killed, the program is too; a Bazel server is not, having left.
-  trap '' INT
-  exec bwrap "${mounts[@]}" "${env[@]}" --die-with-parent --chdir "$PWD" -- env --default-signal=INT "$@"
+  # bwrap waits for the program. Ctrl-C is meant for the program (Bazel ends the
+  # build in good order), so bwrap has to outlast it. A kill that meets bwrap
+  # is passed on; a Bazel server, which has long left its parents, stays.
+  trap '' INT QUIT
+  exec bwrap "${ENTER_OPTIONS[@]}" "${mounts[@]}" "${env[@]}" --chdir "$PWD" -- \
+    setpriv --pdeathsig TERM env --default-signal=INT,QUIT "$@"
 }

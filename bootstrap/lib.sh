@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # the variables are for those who source this
 # What every script here needs: messages, and where things are in the cache.
 
 say() { printf 'bazelw: %s\n' "$*" >&2; }

@@ -18,10 +18,10 @@ check_machine() {
   machine=$(uname -sm)
   [[ $machine == "Linux x86_64" ]] ||
     die "this machine is $machine, the private Bazel is for Linux x86_64 only; install bazelisk instead"
-  type -P apt-get >/dev/null && type -P dpkg >/dev/null ||
+  [[ -n $(type -P apt-get) && -n $(type -P dpkg) ]] ||
     die "this machine has no apt-get, the private Bazel needs a Debian-like distribution; install bazelisk instead"
   ((EUID == 0)) ||
-    die "setting up the private Bazel needs root, and this is user $(id -un); run it as root once, or install bazelisk"
+    die "setting up the private Bazel needs root, and this is user $EUID; run it as root once, or install bazelisk"
 }
 
 check_space() {
@@ -102,6 +102,6 @@ find_mirror() {
 
 # apt's own fetcher, so that the machine's proxy settings hold.
 apt_fetch() {
-  /usr/lib/apt/apt-helper -o Acquire::Retries=1 -o Acquire::http::Timeout=15 -o Acquire::https::Timeout=15 \
+  /usr/lib/apt/apt-helper -o APT::Sandbox::User=root -o Acquire::Retries=1 -o Acquire::http::Timeout=15 -o Acquire::https::Timeout=15 \
     download-file "$1" "$2" </dev/null
 }

@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # ENTER_OPTIONS is for enter.sh
 # Makes a Bazel module registry of what the private root and the Go module
 # proxy hold, to stand in for the Central Registry, and a bazelrc that names it.
 
@@ -81,6 +82,21 @@ fetch_go_module() {
     rm -rf "$folder/tests"
     # gazelle's repository tools are built from vendor/ alone.
     (cd "$folder" && go_in_root mod vendor -e)
+  elif [[ $name == rules_go ]]; then
+    use_host_go "$folder"
+  fi
+}
+
+# The Go that rules_go gives to those who choose none is one that it downloads.
+# Here it is the root's, so that nobody's MODULE.bazel has to ask for that.
+use_host_go() {
+  local module=$1/MODULE.bazel extension=$1/go/private/extensions.bzl
+  sed -i '/^go_sdk\.from_file(/,/^)/ { s/from_file/host/; /go_mod =/d }' "$module"
+  # shellcheck disable=SC2016 # not for the shell
+  sed -i '/for index, host_tag in/,/fail(/ s/if not module\.is_root:/if not module.is_root and module.name != "rules_go":/' "$extension"
+  if ! grep --quiet '^go_sdk\.host($' "$module" || ! grep --quiet 'module\.name != "rules_go":$' "$extension"; then
+    echo "rules_go is not laid out as expected, use_host_go in registry.sh needs an update"
+    return 1
   fi
 }
 
@@ -91,6 +107,7 @@ json_string() { sed -n "s/^[[:space:]]*\"$1\": \"\(.*\)\",\{0,1\}\$/\1/p"; }
 go_in_root() {
   (
     exec 9>&-
+    ENTER_OPTIONS=(--die-with-parent)
     export GOMODCACHE=$CACHE/go/mod GOCACHE=$CACHE/go/cache GOFLAGS=-modcacherw GOWORK=off
     enter go "$@"
   )

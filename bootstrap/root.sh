@@ -42,7 +42,9 @@ install_packages() {
     --setenv DEBIAN_FRONTEND noninteractive --setenv LC_ALL C.UTF-8 --setenv HOME /root \
     --unsetenv TMPDIR -- bash -euc '
       chmod 1777 /tmp
-      apt=(apt-get --yes --no-install-recommends -o Acquire::Retries=3)
+      # A mirror frozen at some date serves a Release file past its time. Its
+      # signature is checked all the same, as debootstrap has done.
+      apt=(apt-get --yes --no-install-recommends -o Acquire::Retries=3 -o Acquire::Check-Valid-Until=false)
       [[ ! -e /run/machine-certificates.crt ]] || apt+=(-o Acquire::https::CAInfo=/run/machine-certificates.crt)
       # After a kill: packages that were unpacked and never configured.
       dpkg --configure -a

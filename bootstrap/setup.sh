@@ -1,43 +1,54 @@
 #!/usr/bin/env bash
-# Sets up the private root and the module registry in the cache folder. What is
-# done stays done: after a failure or a kill the next call takes up from there.
+# setup.sh [PROGRAM ARGS...] sets up the private root and the module registry in
+# the cache folder, then runs the program. What is done stays done: after a
+# failure or a kill the next call takes up from there.
 
 set -euo pipefail
 
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
-# shellcheck source=lib.sh
+# shellcheck source=bootstrap/lib.sh
 source "$here/lib.sh"
-# shellcheck source=enter.sh
+# shellcheck source=bootstrap/enter.sh
 source "$here/enter.sh"
-# shellcheck source=machine.sh
+# shellcheck source=bootstrap/machine.sh
 source "$here/machine.sh"
-# shellcheck source=root.sh
+# shellcheck source=bootstrap/root.sh
 source "$here/root.sh"
-# shellcheck source=registry.sh
+# shellcheck source=bootstrap/registry.sh
 source "$here/registry.sh"
 
 # step TITLE FUNCTION runs FUNCTION with its output in the log, and says how
-# long it took, or how its log ended.
+# long it took. It runs in this very process, whose death bwrap looks out for;
+# a command that fails in it ends the process, and report_failure tells.
+STEP=
 step() {
-  local title=$1 work=$2 start=$SECONDS status=0
-  say "$title ..."
-  # Not `"$work" || …`: there, bash would go on after a command that failed.
-  set +e
-  (
-    set -e
-    "$work"
-  ) >"$LOG" 2>&1 </dev/null
-  status=$?
-  set -e
-  if ((status != 0)); then
-    tail -n 15 "$LOG" | sed 's/^/  | /' >&2
-    die "$title: failed (the whole log is in $LOG); the next call takes up from here"
-  fi
-  say "$title: done in $((SECONDS - start)) s"
+  local start=$SECONDS
+  STEP=$1
+  say "$STEP ..."
+  "$2" >"$LOG" 2>&1 </dev/null
+  say "$STEP: done in $((SECONDS - start)) s"
+  STEP=
 }
+
+report_failure() {
+  [[ -n $STEP ]] || return 0
+  exec 2>&8 # the step's redirection is still in force
+  tail -n 15 "$LOG" | sed 's/^/  | /' >&2
+  local reason="the log is in $LOG"
+  if grep --quiet --ignore-case 'no space left' "$LOG"; then
+    reason="the disk that holds $CACHE is full"
+  elif grep --quiet --extended-regexp --ignore-case "$NETWORK_ERRORS" "$LOG"; then
+    reason="the network could not be reached"
+  fi
+  say "error: $STEP: failed, $reason; the next call takes up from here"
+}
+NETWORK_ERRORS='resolv|no such host|unreachable|timed out|i/o timeout|connection refused|could not connect'
+exec 8>&2
+trap report_failure EXIT
 
 main() {
   check_cache_folder
+  check_machine
   mkdir -p "$CACHE" || die "cannot make the cache folder $CACHE"
   LOG=$CACHE/setup.log
 
@@ -52,7 +63,6 @@ main() {
 
   say "no Bazel on PATH, setting up a private one in $CACHE"
   local start=$SECONDS
-  check_machine
   if ! done_with "$PACKAGES"; then
     check_space
     provide_host_tools
@@ -69,3 +79,6 @@ main() {
 }
 
 main
+# The lock is not for the program to hold.
+exec 9>&-
+(($# == 0)) || exec "$@"
