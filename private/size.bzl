@@ -1,0 +1,52 @@
+"""Sizes as qemu-img takes them."""
+
+# log2 of what a suffix multiplies with.
+_SUFFIXES = {
+    "": 0,
+    "B": 0,
+    "K": 10,
+    "M": 20,
+    "G": 30,
+    "T": 40,
+    "P": 50,
+    "E": 60,
+}
+
+# QEMU keeps a size in a signed 64-bit number of bytes.
+_MAX = (1 << 63) - 1
+
+def parse_size(size):
+    """Converts a size to bytes.
+
+    Args:
+      size: a string: a number, which may have a fraction, and a suffix of
+        powers of 1024 (`K`, `M`, `G`, `T`, `P` or `E`, in either case, alone
+        or followed by `iB`); without one, or with `B`, bytes.
+
+    Returns:
+      A pair of the number of bytes and None, or None and a clause that says
+      what is wrong and what is allowed.
+    """
+    allowed = "allowed are a number and a suffix as in \"20G\", \"20GiB\", \"3.5G\" or \"21474836480\""
+    text = size.upper()
+    number = text.rstrip("BIKMGTPE")
+    suffix = text[len(number):]
+    if len(suffix) == 3 and suffix.endswith("IB"):
+        suffix = suffix[0]
+    whole, dot, fraction = number.partition(".")
+    if suffix not in _SUFFIXES or not whole.isdigit() or (dot and not fraction.isdigit()):
+        return None, allowed
+
+    # Rounded to the nearest byte, as qemu-img does.
+    scale = _pow10(len(fraction))
+    numerator = int(whole + fraction, 10) << _SUFFIXES[suffix]
+    size_bytes = (2 * numerator + scale) // (2 * scale)
+    if size_bytes > _MAX:
+        return None, "the largest that QEMU knows is %d bytes" % _MAX
+    return size_bytes, None
+
+def _pow10(exponent):
+    result = 1
+    for _ in range(exponent):
+        result *= 10
+    return result

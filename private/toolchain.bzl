@@ -1,0 +1,41 @@
+"""The toolchain type that stands in front of the generator."""
+
+QCOW2GEN_TOOLCHAIN_TYPE = Label("//tools/qcow2gen:toolchain_type")
+
+def _qcow2gen_toolchain_impl(ctx):
+    return [platform_common.ToolchainInfo(
+        qcow2gen = ctx.attr.qcow2gen[DefaultInfo].files_to_run,
+    )]
+
+qcow2gen_toolchain = rule(
+    implementation = _qcow2gen_toolchain_impl,
+    doc = """\
+Declares a generator for `qcow2_overlay` to use in place of the one that is
+compiled from source, for example a prebuilt one in a closed network.
+
+```starlark
+qcow2gen_toolchain(
+    name = "prebuilt",
+    qcow2gen = "@qcow2gen_linux_amd64//:qcow2gen",
+)
+
+toolchain(
+    name = "prebuilt_toolchain",
+    exec_compatible_with = ["@platforms//os:linux", "@platforms//cpu:x86_64"],
+    toolchain = ":prebuilt",
+    toolchain_type = "@rules_qcow2//tools/qcow2gen:toolchain_type",
+)
+```
+
+`register_toolchains("//:prebuilt_toolchain")` in the root module puts it
+before all others.
+""",
+    attrs = {
+        "qcow2gen": attr.label(
+            doc = "The generator, for the platform that actions run on.",
+            cfg = "exec",
+            executable = True,
+            mandatory = True,
+        ),
+    },
+)
