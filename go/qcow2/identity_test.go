@@ -96,8 +96,11 @@ func onOff(b bool) string {
 // bases makes base.raw and base.qcow2 of different sizes in dir.
 func bases(t testing.TB, dir string) {
 	t.Helper()
-	qemuimg.Must(t, dir, "create", "-q", "-f", "raw", "base.raw", "65M")
-	qemuimg.Must(t, dir, "create", "-q", "-f", "qcow2", "base.qcow2", "3G")
+	writeFile(t, filepath.Join(dir, "base.raw"), nil)
+	if err := os.Truncate(filepath.Join(dir, "base.raw"), 65<<20); err != nil {
+		t.Fatal(err)
+	}
+	mustGenerate(t, filepath.Join(dir, "base.qcow2"), qcow2.GenerateWithFileSize(3<<30))
 }
 
 // TestGenerateSameBytesAsQemuImg compares whole files over all combinations of
@@ -183,6 +186,24 @@ func TestGenerateSameBytesAsQemuImgManyRefcountBlocks(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestGenerateSameBytesAsQemuImgLargestSize goes to the largest virtual size
+// that QEMU opens, and a sector beyond.
+func TestGenerateSameBytesAsQemuImgLargestSize(t *testing.T) {
+	dir := t.TempDir()
+	for _, largest := range []image{
+		{size: 8 << 40, clusterSize: 4096},
+		{size: 2 << 50, clusterSize: 65536},
+		{size: 1 << 50, clusterSize: 65536, extendedL2: true},
+		{size: 2 << 60, clusterSize: 2 << 20},
+	} {
+		largest.version, largest.refcountBits = 3, 16
+		largest.compression, largest.preallocation = qcow2.CompressionZlib, qcow2.PreallocationOff
+		compareWithQemuImg(t, dir, largest)
+		largest.size += 512
+		compareWithQemuImg(t, dir, largest)
 	}
 }
 

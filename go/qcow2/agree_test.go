@@ -1,0 +1,179 @@
+package qcow2_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
+	"github.com/rules-qcow2/rules_qcow2/internal/qemuimg"
+)
+
+// The tests of this file are on images that we lay out otherwise than
+// qemu-img does, where info, check and contents have to agree.
+
+func TestGeneratePreallocatedMetadata(t *testing.T) {
+	for _, i := range []image{
+		{size: 1000, clusterSize: 65536},
+		{size: 5<<20 + 512, clusterSize: 512},
+		{size: 100 << 20, clusterSize: 4096, refcountBits: 64},
+		{size: 20 << 20, clusterSize: 1024, refcountBits: 1},
+		{size: 100 << 20, clusterSize: 2 << 20},
+		{size: 1 << 30, clusterSize: 65536, version: 2},
+		{size: 3 << 30, clusterSize: 65536, extendedL2: true},
+		{size: 3 << 30, clusterSize: 16384, extendedL2: true, refcountBits: 8},
+		{backing: "raw", clusterSize: 65536, extendedL2: true},
+		{backing: "qcow2", clusterSize: 131072, extendedL2: true, lazyRefcounts: true},
+	} {
+		i.preallocation = qcow2.PreallocationMetadata
+		agreeWithQemuImg(t, i)
+	}
+}
+
+func TestGenerateExternalDataFile(t *testing.T) {
+	for _, i := range []image{
+		{size: 64 << 20, clusterSize: 65536},
+		{size: 64 << 20, clusterSize: 65536, preallocation: qcow2.PreallocationMetadata},
+		{size: 64 << 20, clusterSize: 65536, dataFileRaw: true},
+		{size: 5<<20 + 512, clusterSize: 512, dataFileRaw: true},
+		{size: 64 << 20, clusterSize: 65536, extendedL2: true},
+		{size: 64 << 20, clusterSize: 65536, extendedL2: true, dataFileRaw: true},
+		{size: 3 << 30, clusterSize: 65536, backing: "qcow2"},
+		{size: 3 << 30, clusterSize: 65536, backing: "qcow2", extendedL2: true},
+	} {
+		i.dataFile = "data"
+		agreeWithQemuImg(t, i)
+	}
+}
+
+// TestGenerateRefcountTableOfSeveralClusters makes images whose L1 table alone
+// needs more refcount blocks than a refcount table of one cluster names.
+func TestGenerateRefcountTableOfSeveralClusters(t *testing.T) {
+	for _, i := range []image{
+		{size: 33 << 30, clusterSize: 512},
+		{size: 9 << 30, clusterSize: 512, refcountBits: 64},
+	} {
+		agreeWithQemuImg(t, i)
+	}
+}
+
+// agreeWithQemuImg makes the image i with Generate and with qemu-img create,
+// and compares what qemu-img says of them, before and after it has written to
+// both. The write finds clusters that are in use but not counted.
+func agreeWithQemuImg(t *testing.T, i image) {
+	if i.version == 0 {
+		i.version = 3
+	}
+	if i.refcountBits == 0 {
+		i.refcountBits = 16
+	}
+	if i.compression == "" {
+		i.compression = qcow2.CompressionZlib
+	}
+	if i.preallocation == "" {
+		i.preallocation = qcow2.PreallocationOff
+	}
+	t.Run(i.String(), func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		bases(t, dir)
+		theirImage := i
+		if i.dataFile != "" {
+			theirImage.dataFile = "their-data" // of one length with ours
+		}
+		qemuimg.Must(t, dir, theirImage.createArguments("theirs")...)
+		size := virtualSize(t, dir, "theirs")
+		if i.dataFile != "" {
+			qemuimg.Must(t, dir, "create", "-q", "-f", "raw", i.dataFile, fmt.Sprint(size))
+		}
+		mustGenerate(t, filepath.Join(dir, "ours"), i.options()...)
+
+		compareAnswers(t, dir)
+		writePattern(t, filepath.Join(dir, "pattern"), min(1<<20, size))
+		qemuimg.Must(t, dir, "convert", "-n", "-f", "raw", "-O", "qcow2", "pattern", "ours")
+		qemuimg.Must(t, dir, "convert", "-n", "-f", "raw", "-O", "qcow2", "pattern", "theirs")
+		compareAnswers(t, dir)
+	})
+}
+
+// compareAnswers compares what qemu-img says of the files ours and theirs.
+func compareAnswers(t *testing.T, dir string) {
+	t.Helper()
+	ours, theirs := qemuInfo(t, dir, "ours"), qemuInfo(t, dir, "theirs")
+	if !reflect.DeepEqual(ours, theirs) {
+		t.Errorf("qemu-img info differs\nours:   %v\ntheirs: %v", ours, theirs)
+	}
+	ours, theirs = qemuCheck(t, dir, "ours"), qemuCheck(t, dir, "theirs")
+	if !reflect.DeepEqual(ours, theirs) {
+		t.Errorf("qemu-img check differs\nours:   %v\ntheirs: %v", ours, theirs)
+	}
+	// The first bytes only: on small clusters qemu-img looks at every L2 table
+	// that there could be.
+	const first = "driver=raw,size=%d,file.driver=qcow2,file.file.filename=%s"
+	size := min(8<<20, virtualSize(t, dir, "ours")) / 512 * 512
+	if result := qemuimg.Run(t, dir, "compare", "--image-opts", fmt.Sprintf(first, size, "ours"), fmt.Sprintf(first, size, "theirs")); result.Code != 0 {
+		t.Errorf("contents differ: %s%s", result.Stdout, result.Stderr)
+	}
+}
+
+// qemuInfo returns what qemu-img info says of a file, without what depends on
+// its name and place.
+func qemuInfo(t *testing.T, dir, name string) map[string]any {
+	t.Helper()
+	info := qemuJSON(t, qemuimg.Must(t, dir, "info", "-f", "qcow2", "--output=json", name))
+	maps.DeleteFunc(info, func(key string, _ any) bool {
+		return key == "filename" || key == "actual-size" || key == "children" || key == "full-backing-filename"
+	})
+	if specific, ok := info["format-specific"].(map[string]any); ok {
+		delete(specific["data"].(map[string]any), "data-file")
+	}
+	return info
+}
+
+func virtualSize(t *testing.T, dir, name string) int {
+	t.Helper()
+	size, err := qemuInfo(t, dir, name)["virtual-size"].(json.Number).Int64()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(size)
+}
+
+// qemuCheck returns what qemu-img check says of a file, without what depends
+// on its name and on where in the file things stand.
+func qemuCheck(t *testing.T, dir, name string) map[string]any {
+	t.Helper()
+	check := qemuJSON(t, qemuimg.Must(t, dir, "check", "-f", "qcow2", "--output=json", name))
+	for _, key := range []string{"filename", "image-end-offset", "fragmented-clusters"} {
+		delete(check, key)
+	}
+	return check
+}
+
+func qemuJSON(t *testing.T, s string) map[string]any {
+	t.Helper()
+	var m map[string]any
+	d := json.NewDecoder(strings.NewReader(s))
+	d.UseNumber()
+	if err := d.Decode(&m); err != nil {
+		t.Fatalf("qemu-img writes no JSON: %v: %s", err, s)
+	}
+	return m
+}
+
+// writePattern makes a file with contents that do not repeat, without zeros
+// that qemu-img would leave out.
+func writePattern(t *testing.T, path string, size int) {
+	t.Helper()
+	r := rand.New(rand.NewPCG(1, 2))
+	b := make([]byte, size)
+	for i := range b {
+		b[i] = byte(1 + r.IntN(255))
+	}
+	writeFile(t, path, b)
+}
