@@ -33,13 +33,14 @@ def parse_size(size):
     suffix = text[len(number):]
     if len(suffix) == 3 and suffix.endswith("IB"):
         suffix = suffix[0]
-    whole, dot, fraction = number.partition(".")
-    if suffix not in _SUFFIXES or not whole.isdigit() or (dot and not fraction.isdigit()):
+    whole, _, fraction = number.partition(".")
+    digits = whole + fraction
+    if suffix not in _SUFFIXES or not digits.isdigit():
         return None, allowed
 
     # Rounded to the nearest byte, as qemu-img does.
     scale = _pow10(len(fraction))
-    numerator = int(whole + fraction, 10) << _SUFFIXES[suffix]
+    numerator = int(digits, 10) << _SUFFIXES[suffix]
     size_bytes = (2 * numerator + scale) // (2 * scale)
     if size_bytes > _MAX:
         return None, "the largest that QEMU knows is %d bytes" % _MAX

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+set -euo pipefail
+
+# shellcheck disable=SC1090
+source "${RUNFILES_DIR:-$0.runfiles}/bazel_tools/tools/bash/runfiles/runfiles.bash"
+
+want=$1
+read -r got _ < <(sha256sum "$(rlocation "$2")")
+if [[ $got != "$want" ]]; then
+  echo "$2 has the digest $got, want $want" >&2
+  exit 1
+fi

@@ -1,0 +1,197 @@
+"""The rule behind qcow2_overlay: from attributes to the generator's command line."""
+
+load(":providers.bzl", "Qcow2Info")
+load(":size.bzl", "parse_size")
+load(":toolchain.bzl", "QCOW2GEN_TOOLCHAIN_TYPE")
+
+# Clusters that extended L2 entries can divide.
+_SMALLEST_EXTENDED_L2_CLUSTER = 16 * 1024
+
+def _qcow2_overlay_impl(ctx):
+    backing = _backing(ctx)
+    size = _size(ctx)
+    options = _options(ctx)
+
+    image = ctx.outputs.out or ctx.actions.declare_file(ctx.label.name + ".qcow2")
+    metadata = ctx.actions.declare_file(image.basename + ".json", sibling = image)
+    chain = _link_chain(ctx, image, backing)
+
+    args = ctx.actions.args()
+    args.add_all(["create", "-q", "-f", "qcow2"])
+    args.add_joined("-o", options, join_with = ",")
+    args.add("-b", chain[0].path)
+    inputs = []
+    if backing.info:
+        # Its metadata file says what there is to know.
+        args.add(backing.info.metadata, format = "--backing-info=%s")
+        args.add("-F", backing.format)
+        inputs.append(backing.info.metadata)
+    elif size and backing.format != "auto":
+        # Nothing has to be known: a base of many gigabytes is not even an
+        # input.
+        args.add("-u")
+        args.add("-F", backing.format)
+    else:
+        # The link, not its target: it is found by the name that is stored.
+        inputs.append(chain[0].file)
+        if backing.format == "auto":
+            args.add("--detect-backing-format")
+        else:
+            args.add("-F", backing.format)
+    args.add("--no-shrink")
+    args.add(metadata, format = "--info-output=%s")
+    args.add(image)
+    if size:
+        args.add(str(size))
+
+    ctx.actions.run(
+        executable = ctx.toolchains[QCOW2GEN_TOOLCHAIN_TYPE].qcow2gen,
+        arguments = [args],
+        inputs = inputs,
+        outputs = [image, metadata],
+        mnemonic = "Qcow2Overlay",
+        progress_message = "Creating qcow2 overlay %{output}",
+        execution_requirements = {"supports-path-mapping": "1"},
+        toolchain = QCOW2GEN_TOOLCHAIN_TYPE,
+    )
+
+    links = [layer.file for layer in chain]
+    return [
+        # One file, or $(rlocationpath) has no answer. The links come along
+        # wherever the image is run from.
+        DefaultInfo(
+            files = depset([image]),
+            runfiles = ctx.runfiles([image] + links),
+        ),
+        # Built with every build of the target, so that the image opens from
+        # bazel-bin as well.
+        OutputGroupInfo(_validation = depset(links)),
+        Qcow2Info(
+            chain = chain,
+            format = "qcow2",
+            image = image,
+            metadata = metadata,
+        ),
+    ]
+
+def _backing(ctx):
+    """Returns the file to overlay, its format or "auto", and its Qcow2Info or None."""
+    file = ctx.file.backing
+    format = ctx.attr.backing_format
+    info = ctx.attr.backing[Qcow2Info] if Qcow2Info in ctx.attr.backing else None
+    if file.is_directory:
+        _fail(ctx, "backing", ctx.attr.backing.label, "is a directory, allowed is a target with one file")
+    if info:
+        if format not in ["auto", info.format]:
+            _fail(ctx, "backing_format", format, "contradicts backing = \"%s\", which is %s: leave it out" % (ctx.attr.backing.label, info.format))
+        return struct(file = info.image, format = info.format, info = info)
+    if format not in ["auto", "raw", "qcow2"] and not ctx.attr.virtual_size:
+        _fail(ctx, "backing_format", format, "needs a size: the virtual size can be read from raw and qcow2 files only")
+    return struct(file = file, format = format, info = None)
+
+def _size(ctx):
+    """Returns the virtual size in bytes, None for that of the backing file."""
+    given = ctx.attr.virtual_size
+    if not given:
+        return None
+    size, wrong = parse_size(given)
+    if wrong:
+        _fail(ctx, "size", given, "is no size: " + wrong)
+    if size == 0:
+        _fail(ctx, "size", given, "is no disk for a guest: allowed is 1 byte and more, or nothing for the size of the backing file")
+    return size
+
+def _options(ctx):
+    """Returns the format's options as qemu-img create takes them behind -o."""
+    version_3 = ctx.attr.compat == "1.1"
+    cluster_size = _cluster_size(ctx)
+    extended_l2 = ctx.attr.extended_l2
+    if extended_l2 == "auto":
+        extended_l2 = _on_off(version_3 and (not cluster_size or cluster_size >= _SMALLEST_EXTENDED_L2_CLUSTER))
+    if not cluster_size:
+        cluster_size = 128 * 1024 if extended_l2 == "on" else 64 * 1024
+
+    if extended_l2 == "on" and not version_3:
+        _fail(ctx, "extended_l2", True, "needs compat = \"1.1\", given is \"%s\"" % ctx.attr.compat)
+    if extended_l2 == "on" and cluster_size < _SMALLEST_EXTENDED_L2_CLUSTER:
+        _fail(ctx, "extended_l2", True, "needs cluster_size = \"16K\" or more, given is \"%s\"" % ctx.attr.cluster_size)
+    if ctx.attr.lazy_refcounts and not version_3:
+        _fail(ctx, "lazy_refcounts", True, "needs compat = \"1.1\", given is \"%s\"" % ctx.attr.compat)
+    return [
+        "compat=" + ctx.attr.compat,
+        "cluster_size=%d" % cluster_size,
+        "extended_l2=" + extended_l2,
+        "lazy_refcounts=" + _on_off(ctx.attr.lazy_refcounts),
+    ]
+
+def _cluster_size(ctx):
+    """Returns the cluster size in bytes, None where it is not given."""
+    given = ctx.attr.cluster_size
+    if not given:
+        return None
+    size, wrong = parse_size(given)
+    if wrong:
+        _fail(ctx, "cluster_size", given, "is no size: " + wrong)
+    if size not in [512 << i for i in range(13)]:
+        _fail(ctx, "cluster_size", given, "is %d bytes, allowed are powers of two from 512 to 2M" % size)
+    return size
+
+def _on_off(value):
+    return "on" if value else "off"
+
+def _link_chain(ctx, image, backing):
+    """Lays out links to all lower images beside the image.
+
+    QEMU joins a relative backing file name to the directory of the name by
+    which it opened the overlay, for each layer anew, and follows no link
+    before. `<image>.backing/<base>` therefore holds in bazel-bin, in
+    runfiles, in a sandbox and below another overlay, whatever repository and
+    configuration the base comes from.
+    """
+    lower = [("", backing.file)]
+    if backing.info:
+        lower += [(layer.path, layer.target) for layer in backing.info.chain]
+    folder = image.basename + ".backing/"
+    chain = []
+    for path, target in lower:
+        path = folder + (path or target.basename)
+        link = ctx.actions.declare_file(path, sibling = image)
+        ctx.actions.symlink(
+            output = link,
+            target_file = target,
+            progress_message = "Linking qcow2 backing file %{output}",
+        )
+        chain.append(struct(path = path, file = link, target = target))
+    return chain
+
+def _fail(ctx, attribute, given, wrong):
+    fail("%s: %s = %s %s" % (ctx.label, attribute, repr(given), wrong))
+
+# Also what `bazel query "kind(qcow2_overlay, ...)"` finds.
+qcow2_overlay = rule(
+    implementation = _qcow2_overlay_impl,
+    doc = "The rule behind the macro qcow2_overlay, which documents the attributes.",
+    attrs = {
+        "backing": attr.label(
+            allow_single_file = True,
+            mandatory = True,
+        ),
+        "backing_format": attr.string(default = "auto"),
+        "cluster_size": attr.string(),
+        "compat": attr.string(
+            default = "1.1",
+            values = ["0.10", "1.1"],
+        ),
+        "extended_l2": attr.string(
+            default = "auto",
+            values = ["auto", "on", "off"],
+        ),
+        "lazy_refcounts": attr.bool(),
+        "out": attr.output(),
+        # Not "size": Bazel takes a string attribute of that name for the size
+        # of a test, in every rule (RuleClass.checkForValidSizeAndTimeoutValues).
+        "virtual_size": attr.string(),
+    },
+    provides = [Qcow2Info],
+    toolchains = [QCOW2GEN_TOOLCHAIN_TYPE],
+)

@@ -1,0 +1,290 @@
+"""Analysis tests of qcow2_overlay."""
+
+load("@bazel_skylib//lib:unittest.bzl", "analysistest", "asserts")
+load("//:defs.bzl", "Qcow2Info", "qcow2_overlay")
+
+def _overlay_action(env):
+    actions = [a for a in analysistest.target_actions(env) if a.mnemonic == "Qcow2Overlay"]
+    asserts.equals(env, 1, len(actions), "number of actions that write the image")
+    return actions[0]
+
+def _inputs(action):
+    """Returns the inputs of an action by name, without the generator."""
+    return sorted([f.basename for f in action.inputs.to_list() if "qcow2gen" not in f.basename])
+
+# What the action reads, and what it is told.
+def _action_test_impl(ctx):
+    env = analysistest.begin(ctx)
+    action = _overlay_action(env)
+    asserts.equals(env, ctx.attr.inputs, _inputs(action), "inputs")
+    for words in ctx.attr.arguments:
+        asserts.true(env, words in " ".join(action.argv), "%s is not in %s" % (words, action.argv))
+    for word in ctx.attr.no_arguments:
+        asserts.false(env, word in action.argv, "%s is in %s" % (word, action.argv))
+    return analysistest.end(env)
+
+_action_test = analysistest.make(
+    _action_test_impl,
+    attrs = {
+        "arguments": attr.string_list(),
+        "inputs": attr.string_list(),
+        "no_arguments": attr.string_list(),
+    },
+)
+
+# What the target hands on.
+def _providers_test_impl(ctx):
+    env = analysistest.begin(ctx)
+    target = analysistest.target_under_test(env)
+    info = target[Qcow2Info]
+    asserts.equals(env, [info.image], target[DefaultInfo].files.to_list())
+    asserts.equals(env, "qcow2", info.format)
+    asserts.equals(env, info.image.path + ".json", info.metadata.path)
+    asserts.equals(env, ctx.attr.chain, [layer.path for layer in info.chain])
+    directory = info.image.dirname + "/"
+    for layer in info.chain:
+        asserts.equals(env, directory + layer.path, layer.file.path)
+        asserts.equals(env, layer.file.basename, layer.target.basename)
+    asserts.equals(
+        env,
+        _paths([info.image] + [layer.file for layer in info.chain]),
+        _paths(target[DefaultInfo].default_runfiles.files.to_list()),
+    )
+
+    # Bazel adds the validations of the targets below.
+    validated = target[OutputGroupInfo]._validation.to_list()
+    for layer in info.chain:
+        asserts.true(env, layer.file in validated, "%s is not built with the target" % layer.file)
+    return analysistest.end(env)
+
+def _paths(files):
+    return sorted([f.path for f in files])
+
+_providers_test = analysistest.make(
+    _providers_test_impl,
+    attrs = {"chain": attr.string_list()},
+)
+
+def _failure_test_impl(ctx):
+    env = analysistest.begin(ctx)
+    asserts.expect_failure(env, ctx.attr.message)
+    return analysistest.end(env)
+
+_failure_test = analysistest.make(
+    _failure_test_impl,
+    attrs = {"message": attr.string()},
+    expect_failure = True,
+)
+
+def overlay_tests(name):
+    """Declares the tests, and a suite of that name.
+
+    Args:
+      name: name of the suite.
+    """
+    suite = struct(name = name, tests = [])
+    _action_tests(suite)
+    _providers_tests(suite)
+    _failure_tests(suite)
+    native.test_suite(name = name, tests = suite.tests)
+
+def _overlay(suite, name, **kwargs):
+    overlay = "%s_%s_subject" % (suite.name, name)
+    qcow2_overlay(
+        name = overlay,
+        tags = ["manual"],
+        visibility = ["//visibility:private"],
+        **kwargs
+    )
+    test = "%s_%s" % (suite.name, name)
+    suite.tests.append(test)
+    return test, overlay
+
+def _action_tests(suite):
+    base = "//tests/overlay:base.img"
+    for name, overlay, inputs, arguments, no_arguments in [
+        (
+            "known_size_and_format_needs_no_input",
+            dict(backing = base, backing_format = "raw", size = "20G"),
+            [],
+            ["-u -F raw", "21474836480", "extended_l2=on"],
+            ["--detect-backing-format"],
+        ),
+        (
+            "known_size_reads_the_format",
+            dict(backing = base, size = "20G"),
+            ["base.img"],
+            ["--detect-backing-format"],
+            ["-u", "-F"],
+        ),
+        (
+            "known_format_reads_the_size",
+            dict(backing = base, backing_format = "qcow2"),
+            ["base.img"],
+            ["-F qcow2"],
+            ["-u"],
+        ),
+        (
+            "foreign_format_with_a_size",
+            dict(backing = base, backing_format = "vmdk", size = "1G"),
+            [],
+            ["-u -F vmdk"],
+            [],
+        ),
+        (
+            "overlay_below_is_known_by_its_metadata",
+            dict(backing = "//tests/overlay/upper:three_deep"),
+            ["three_deep.qcow2.json"],
+            ["-F qcow2"],
+            ["-u"],
+        ),
+        (
+            "overlay_below_is_checked_where_the_size_is_known",
+            dict(backing = "//tests/overlay/upper:three_deep", backing_format = "qcow2", size = "1T"),
+            ["three_deep.qcow2.json"],
+            ["--no-shrink", "1099511627776"],
+            ["-u"],
+        ),
+        (
+            "defaults",
+            dict(backing = base),
+            ["base.img"],
+            ["-o compat=1.1,cluster_size=131072,extended_l2=on,lazy_refcounts=off"],
+            [],
+        ),
+        (
+            "without_extended_l2",
+            dict(backing = base, extended_l2 = False, lazy_refcounts = True),
+            ["base.img"],
+            ["-o compat=1.1,cluster_size=65536,extended_l2=off,lazy_refcounts=on"],
+            [],
+        ),
+        (
+            "version_2",
+            dict(backing = base, compat = "0.10"),
+            ["base.img"],
+            ["-o compat=0.10,cluster_size=65536,extended_l2=off,lazy_refcounts=off"],
+            [],
+        ),
+        (
+            "clusters_too_small_for_extended_l2",
+            dict(backing = base, cluster_size = "4K"),
+            ["base.img"],
+            ["-o compat=1.1,cluster_size=4096,extended_l2=off,lazy_refcounts=off"],
+            [],
+        ),
+    ]:
+        test, subject = _overlay(suite, name, **overlay)
+        _action_test(
+            name = test,
+            arguments = arguments,
+            inputs = inputs,
+            no_arguments = no_arguments,
+            target_under_test = subject,
+        )
+
+def _providers_tests(suite):
+    for name, overlay, folder, chain in [
+        (
+            "on_a_file",
+            dict(backing = "//tests/overlay:base.img"),
+            "%s.qcow2.backing/",
+            ["base.img"],
+        ),
+        (
+            "on_an_external_file",
+            dict(backing = "@external_base//:base.img"),
+            "%s.qcow2.backing/",
+            ["base.img"],
+        ),
+        (
+            "on_a_chain",
+            dict(backing = "//tests/overlay/upper:three_deep"),
+            "%s.qcow2.backing/",
+            [
+                "three_deep.qcow2",
+                "three_deep.qcow2.backing/on_overlay.qcow2",
+                "three_deep.qcow2.backing/on_overlay.qcow2.backing/on_source.qcow2",
+                "three_deep.qcow2.backing/on_overlay.qcow2.backing/on_source.qcow2.backing/base.img",
+            ],
+        ),
+        (
+            "under_another_name",
+            dict(backing = "//tests/overlay:base.img", out = "folder/vda.img"),
+            "vda.img.backing/",
+            ["base.img"],
+        ),
+    ]:
+        test, subject = _overlay(suite, name, **overlay)
+        folder = folder.replace("%s", subject)
+        _providers_test(
+            name = test,
+            chain = [folder + path for path in chain],
+            target_under_test = subject,
+        )
+
+def _failure_tests(suite):
+    base = "//tests/overlay:base.img"
+    for name, overlay, message in [
+        (
+            "size_is_no_size",
+            dict(backing = base, size = "20GB"),
+            "_subject: size = \"20GB\" is no size: allowed are a number and a suffix as in \"20G\"",
+        ),
+        (
+            "size_is_zero",
+            dict(backing = base, size = "0"),
+            "_subject: size = \"0\" is no disk for a guest",
+        ),
+        (
+            "size_is_too_large",
+            dict(backing = base, size = "8E"),
+            "_subject: size = \"8E\" is no size: the largest that QEMU knows is 9223372036854775807 bytes",
+        ),
+        (
+            "cluster_size_is_no_power_of_two",
+            dict(backing = base, cluster_size = "96K"),
+            "_subject: cluster_size = \"96K\" is 98304 bytes, allowed are powers of two from 512 to 2M",
+        ),
+        (
+            "cluster_size_is_too_large",
+            dict(backing = base, cluster_size = "4M"),
+            "_subject: cluster_size = \"4M\" is 4194304 bytes",
+        ),
+        (
+            "version_2_has_no_lazy_refcounts",
+            dict(backing = base, compat = "0.10", lazy_refcounts = True),
+            "_subject: lazy_refcounts = True needs compat = \"1.1\"",
+        ),
+        (
+            "version_2_has_no_extended_l2",
+            dict(backing = base, compat = "0.10", extended_l2 = True),
+            "_subject: extended_l2 = True needs compat = \"1.1\"",
+        ),
+        (
+            "small_clusters_have_no_extended_l2",
+            dict(backing = base, cluster_size = "8K", extended_l2 = True),
+            "_subject: extended_l2 = True needs cluster_size = \"16K\" or more, given is \"8K\"",
+        ),
+        (
+            "foreign_format_without_a_size",
+            dict(backing = base, backing_format = "vmdk"),
+            "_subject: backing_format = \"vmdk\" needs a size",
+        ),
+        (
+            "overlay_is_not_raw",
+            dict(backing = "//tests/overlay:on_source", backing_format = "raw"),
+            "_subject: backing_format = \"raw\" contradicts backing = \"@@//tests/overlay:on_source\", which is qcow2",
+        ),
+        (
+            "backing_is_two_files",
+            dict(backing = "//tests/analysis:two_files"),
+            "'//tests/analysis:two_files' must produce a single file",
+        ),
+    ]:
+        test, subject = _overlay(suite, name, **overlay)
+        _failure_test(
+            name = test,
+            message = message,
+            target_under_test = subject,
+        )
