@@ -24,9 +24,11 @@ func TestGenerateFormatAndSizeOfBackingFile(t *testing.T) {
 		"raw, no whole sectors": func(t *testing.T, dir string) {
 			writeFile(t, filepath.Join(dir, "base"), make([]byte, 3*512+511))
 		},
-		"qcow2":            func(t *testing.T, dir string) { qemuimg.Must(t, dir, "create", "-q", "-f", "qcow2", "base", "10G") },
-		"qcow2, version 2": func(t *testing.T, dir string) { qemuimg.Must(t, dir, "create", "-q", "-f", "qcow2", "-o", "compat=0.10", "base", "1G") },
-		"qcow2, size 0":    func(t *testing.T, dir string) { qemuimg.Must(t, dir, "create", "-q", "-f", "qcow2", "base", "0") },
+		"qcow2": func(t *testing.T, dir string) { qemuimg.Must(t, dir, "create", "-q", "-f", "qcow2", "base", "10G") },
+		"qcow2, version 2": func(t *testing.T, dir string) {
+			qemuimg.Must(t, dir, "create", "-q", "-f", "qcow2", "-o", "compat=0.10", "base", "1G")
+		},
+		"qcow2, size 0": func(t *testing.T, dir string) { qemuimg.Must(t, dir, "create", "-q", "-f", "qcow2", "base", "0") },
 		"qcow2 with data": func(t *testing.T, dir string) {
 			qemuimg.Must(t, dir, "create", "-q", "-f", "qcow2", "-o", "preallocation=full,extended_l2=on", "base", "3M")
 		},

@@ -55,6 +55,17 @@ const (
 	// QCOW_MAX_REFTABLE_SIZE).
 	maxL1Bytes            = 32 << 20
 	maxRefcountTableBytes = 8 << 20
+
+	// Offsets that QEMU reads from (include/block/block-common.h:
+	// BDRV_MAX_LENGTH).
+	maxFileLength = 1<<63 - 1<<30
+)
+
+// Values of CryptMethod.
+const (
+	cryptNone uint32 = iota
+	cryptAES
+	cryptLUKS
 )
 
 // Bits of IncompatibleFeatures.

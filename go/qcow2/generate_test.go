@@ -30,6 +30,14 @@ func TestGenerate(t *testing.T) {
 	}
 }
 
+// longRun is the variable of the environment that makes the tests thorough: a
+// duration such as 30m, for each of the tests that go on as long as they are
+// let. With Bazel: --test_env=QCOW2_LONG_RUN=30m --test_timeout=36000.
+const longRun = "QCOW2_LONG_RUN"
+
+// long reports whether the tests are to be thorough rather than quick.
+func long() bool { return os.Getenv(longRun) != "" }
+
 // generate makes the image at path, and returns the error of Generate.
 func generate(t testing.TB, path string, opts ...*qcow2.GenerateOption) error {
 	t.Helper()

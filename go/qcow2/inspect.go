@@ -1,7 +1,6 @@
 package qcow2
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -9,7 +8,7 @@ import (
 	"strings"
 )
 
-// An Image is what the header cluster of a qcow2 image says.
+// An Image is what the header of a qcow2 image and its snapshot table say.
 type Image struct {
 	// Header has the fields of version 3 filled in for version 2, too.
 	Header Header
@@ -25,32 +24,17 @@ type Image struct {
 	// Extensions are all header extensions in the order of the file, without
 	// the end marker.
 	Extensions []Extension
-}
+	// Snapshots are the internal snapshots in the order of the file.
+	Snapshots []Snapshot
 
-// A FeatureName is an entry of an image's feature name table.
-type FeatureName struct {
-	Kind string // "incompatible", "compatible", "autoclear"
-	Bit  int    // 0 to 63
-	Name string
-}
-
-// An Extension is a header extension.
-type Extension struct {
-	Type uint32 // as in the specification, "Header extensions"
-	Data []byte
-}
-
-// featureKinds has the names of the feature types at their value.
-var featureKinds = []string{
-	featureIncompatible: "incompatible",
-	featureCompatible:   "compatible",
-	featureAutoclear:    "autoclear",
+	bitmaps      bitmapsExtension
+	cryptoHeader cryptoHeaderExtension
 }
 
 // ErrFormat is the error for a file that is no qcow2 image at all.
 var ErrFormat = errors.New("it is no qcow2 image (the first bytes are not \"QFI\\xfb\" and version 2 or 3)")
 
-// Version returns the format's version by qemu-img's name: "0.10" for
+// Compat returns the format's version by qemu-img's name: "0.10" for
 // version 2, "1.1" for version 3.
 func (i *Image) Compat() string {
 	if i.Header.Version == 2 {
@@ -90,16 +74,45 @@ func (i *Image) Corrupt() bool { return i.Header.IncompatibleFeatures&incompatCo
 func (i *Image) HasDataFile() bool { return i.Header.IncompatibleFeatures&incompatDataFile != 0 }
 
 // DataFileRaw reports whether the external data file is a raw image.
-func (i *Image) DataFileRaw() bool { return i.Header.AutoclearFeatures&autoclearDataFileRaw != 0 }
+func (i *Image) DataFileRaw() bool {
+	return i.HasDataFile() && i.Header.AutoclearFeatures&autoclearDataFileRaw != 0
+}
+
+// HasBitmaps reports whether there are bitmaps in the image that agree with its
+// contents.
+func (i *Image) HasBitmaps() bool { return i.Header.AutoclearFeatures&autoclearBitmaps != 0 }
 
 // L1Bytes returns the size of the active L1 table in bytes.
 func (i *Image) L1Bytes() uint64 { return uint64(i.Header.L1Size) * l1EntrySize }
 
-// Inspect reads the header cluster of the qcow2 image in r, which is size
-// bytes long. It refuses what QEMU's opener refuses, and a header that does
-// not fit into the file; the error is ErrFormat for another kind of file. It
-// reads no more than the header cluster and follows no name.
+// Inspect reads the header cluster and the snapshot table of the qcow2 image in
+// r, which is size bytes long. It refuses what QEMU's opener refuses, and a
+// header that does not fit into the file; the error is ErrFormat for another
+// kind of file. It follows no name.
 func Inspect(r io.ReaderAt, size int64) (*Image, error) {
+	image, err := inspectForCheck(r, size)
+	if err != nil {
+		return nil, err
+	}
+	if image.Header.RefcountTableClusters == 0 {
+		return nil, errors.New("refcount_table_clusters is 0, at least 1 is needed")
+	}
+	_, err = image.readSnapshots(r, func(s *Snapshot, end int64) error {
+		if end > size {
+			return fmt.Errorf("file is cut off: it is %d bytes long, its snapshot table goes beyond %d", size, end)
+		}
+		image.Snapshots = append(image.Snapshots, *s)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return image, nil
+}
+
+// inspectForCheck is Inspect for an image that may be damaged: it refuses only
+// that without which there is nothing to check.
+func inspectForCheck(r io.ReaderAt, size int64) (*Image, error) {
 	image := &Image{}
 	if err := image.readHeader(r, size); err != nil {
 		return nil, err
@@ -107,7 +120,7 @@ func Inspect(r io.ReaderAt, size int64) (*Image, error) {
 	if err := image.readNames(r, size); err != nil {
 		return nil, err
 	}
-	if err := image.checkHeader(size); err != nil {
+	if err := image.checkHeader(); err != nil {
 		return nil, err
 	}
 	return image, nil
@@ -116,7 +129,7 @@ func Inspect(r io.ReaderAt, size int64) (*Image, error) {
 func (i *Image) readHeader(r io.ReaderAt, size int64) error {
 	h := &i.Header
 	raw := make([]byte, headerLengthV3)
-	n, err := r.ReadAt(raw[:min(size, headerLengthV3)], 0)
+	n, err := r.ReadAt(raw[:max(0, min(size, headerLengthV3))], 0)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
@@ -172,57 +185,14 @@ func (i *Image) readNames(r io.ReaderAt, size int64) error {
 		i.BackingFile, _, _ = strings.Cut(name, "\x00")
 		extensionsEnd = h.BackingFileOffset
 	}
-	if uint64(h.HeaderLength) > extensionsEnd {
-		return fmt.Errorf("backing_file_offset is %d, which is within the header of %d bytes", h.BackingFileOffset, h.HeaderLength)
+	if uint64(h.HeaderLength) >= extensionsEnd {
+		return nil
 	}
 	return i.readExtensions(cluster[h.HeaderLength:extensionsEnd])
 }
 
-func (i *Image) readExtensions(b []byte) error {
-	for len(b) >= 8 {
-		kind := binary.BigEndian.Uint32(b)
-		length := uint64(binary.BigEndian.Uint32(b[4:]))
-		b = b[8:]
-		if kind == extensionEnd {
-			return nil
-		}
-		if length > uint64(len(b)) {
-			return fmt.Errorf("header extension %#x is %d bytes long, %d are left for it", kind, length, len(b))
-		}
-		data := bytes.Clone(b[:length])
-		b = b[min(uint64(len(b)), (length+7)&^7):]
-		i.Extensions = append(i.Extensions, Extension{kind, data})
-		switch kind {
-		case extensionBackingFormat:
-			if length > maxBackingFormatSize {
-				return fmt.Errorf("backing format is %d bytes long, QEMU allows %d", length, maxBackingFormatSize)
-			}
-			i.BackingFormat = string(data)
-		case extensionDataFile:
-			i.DataFile = string(data)
-		case extensionFeatureNames:
-			i.FeatureNames = decodeFeatureNames(data)
-		}
-	}
-	return nil
-}
-
-func decodeFeatureNames(data []byte) []FeatureName {
-	var names []FeatureName
-	for r := bytes.NewReader(data); ; {
-		var f featureName
-		if binary.Read(r, binary.BigEndian, &f) != nil {
-			return names
-		}
-		if int(f.Type) < len(featureKinds) && f.Bit < 64 {
-			name, _, _ := strings.Cut(string(f.Name[:]), "\x00")
-			names = append(names, FeatureName{featureKinds[f.Type], int(f.Bit), name})
-		}
-	}
-}
-
 // checkHeader refuses values that QEMU refuses to open.
-func (i *Image) checkHeader(size int64) error {
+func (i *Image) checkHeader() error {
 	h := &i.Header
 	if unknown := h.IncompatibleFeatures &^ incompatKnown; unknown != 0 {
 		return fmt.Errorf("incompatible features are not supported: %s", i.featureNamesOf(unknown))
@@ -239,14 +209,14 @@ func (i *Image) checkHeader(size int64) error {
 	if i.ExtendedL2() && h.ClusterBits < minClusterBitsExtendedL2 {
 		return fmt.Errorf("cluster_bits is %d, extended L2 entries need at least %d", h.ClusterBits, minClusterBitsExtendedL2)
 	}
-	if h.CryptMethod > 2 {
+	if h.CryptMethod > cryptLUKS {
 		return fmt.Errorf("crypt_method is %d, allowed are 0 (none), 1 (AES) and 2 (LUKS)", h.CryptMethod)
+	}
+	if h.CryptMethod == cryptLUKS && !i.hasExtension(extensionFullEncryption) {
+		return errors.New("crypt_method is 2 (LUKS), but there is no encryption header extension")
 	}
 	if err := i.checkTable("L1 table", h.L1TableOffset, i.L1Bytes(), maxL1Bytes); err != nil {
 		return err
-	}
-	if h.RefcountTableClusters == 0 {
-		return errors.New("refcount_table_clusters is 0, at least 1 is needed")
 	}
 	if err := i.checkTable("refcount table", h.RefcountTableOffset, uint64(h.RefcountTableClusters)<<h.ClusterBits, maxRefcountTableBytes); err != nil {
 		return err
@@ -272,7 +242,7 @@ func (i *Image) checkTable(what string, offset, length, limit uint64) error {
 	if offset%i.ClusterSize() != 0 {
 		return fmt.Errorf("%s is at offset %d, which is no multiple of the cluster size %d", what, offset, i.ClusterSize())
 	}
-	if offset > 1<<63-1-length {
+	if length > 0 && offset > maxFileLength-length || offset > 1<<63-1 {
 		return fmt.Errorf("%s is at offset %d, which is beyond any file", what, offset)
 	}
 	return nil
