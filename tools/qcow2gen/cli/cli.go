@@ -1,0 +1,108 @@
+// Package cli is the command line of qcow2gen: that of qemu-img, of which it
+// takes the commands create and info, with the same options, output and exit
+// codes. What it does not support it refuses by name.
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+)
+
+// A command runs with the arguments behind its name.
+type command struct {
+	name string
+	run  func(args []string, stdout io.Writer) error
+	help string
+}
+
+var commands = []command{
+	{"create", runCreate, createHelp},
+	{"info", runInfo, infoHelp},
+}
+
+// Main runs the command line args, the first of which is the program's name,
+// and returns the exit code: 0, or 1 for any failure, as qemu-img has it.
+func Main(args []string, stdout, stderr io.Writer) int {
+	err := run(args[min(1, len(args)):], stdout)
+	if err != nil {
+		fmt.Fprintf(stderr, "qcow2gen: %s\n", message(err))
+		return 1
+	}
+	return 0
+}
+
+func run(args []string, stdout io.Writer) error {
+	if len(args) == 0 {
+		return errors.New("no command is given, allowed are create and info (see qcow2gen --help)")
+	}
+	if args[0] == "--help" || args[0] == "-h" {
+		return print(stdout, help)
+	}
+	for _, c := range commands {
+		if c.name != args[0] {
+			continue
+		}
+		err := c.run(args[1:], stdout)
+		if errors.Is(err, errHelp) {
+			return print(stdout, c.help)
+		}
+		var usage *usage
+		if errors.As(err, &usage) {
+			return fmt.Errorf("%s: %w (see qcow2gen %s --help)", c.name, err, c.name)
+		}
+		return err
+	}
+	return fmt.Errorf("command %q is not supported, allowed are create and info (see qcow2gen --help)", args[0])
+}
+
+func print(w io.Writer, text string) error {
+	_, err := io.WriteString(w, text)
+	return err
+}
+
+// A usage is an error in how the command line is put together.
+type usage struct{ text string }
+
+func (u *usage) Error() string { return u.text }
+
+func usageError(format string, args ...any) error {
+	return &usage{fmt.Sprintf(format, args...)}
+}
+
+// message is what err says, in one line.
+func message(err error) string {
+	// A file name may have newlines.
+	return strings.ReplaceAll(err.Error(), "\n", `\n`)
+}
+
+// reason is what err says without a file name that the caller names already,
+// maybe by another name than the user's, and without the library's prefix.
+func reason(err error) string {
+	var pathError *fs.PathError
+	if errors.As(err, &pathError) {
+		return pathError.Err.Error()
+	}
+	var linkError *os.LinkError
+	if errors.As(err, &linkError) {
+		return linkError.Err.Error()
+	}
+	return strings.TrimPrefix(err.Error(), "qcow2: ")
+}
+
+// filePath returns the path of an image that is named on the command line,
+// where qemu-img takes "file:" for a file as well. Names of other protocols
+// are refused.
+func filePath(name string) (string, error) {
+	path, isFile := strings.CutPrefix(name, "file:")
+	if i := strings.IndexAny(path, ":/"); !isFile && i >= 0 && path[i] == ':' {
+		return "", fmt.Errorf("%s: it would be read as the protocol %q, only files are allowed (put ./ in front to name a file)", name, path[:i])
+	}
+	if path == "" {
+		return "", fmt.Errorf("image file name %q is empty, a path is needed", name)
+	}
+	return path, nil
+}

@@ -1,0 +1,214 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+
+	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
+)
+
+// createArgs is the command line of create.
+type createArgs struct {
+	file    string // as given
+	path    string // of the image: file without "file:"
+	values  formatValues
+	size    uint64 // virtual size in bytes, if sizeGiven; not rounded
+	quiet   bool
+	unsafe  bool // -u
+	sizeSet bool
+
+	// Ours, for the Bazel rule.
+	detectBackingFormat bool
+	backingInfo         string
+	noShrink            bool
+	infoOutput          string
+}
+
+func runCreate(args []string, stdout io.Writer) error {
+	c, err := parseCreate(args)
+	if errors.Is(err, errOptionHelp) {
+		return print(stdout, optionHelp())
+	}
+	if err != nil {
+		return err
+	}
+	if err := c.create(); err != nil {
+		return fmt.Errorf("%s: %s", c.file, reason(err))
+	}
+	if !c.quiet {
+		// The image is there, whoever reads this: as in qemu-img, an error is
+		// none.
+		print(stdout, c.values.formatting(c.file))
+	}
+	return nil
+}
+
+// errOptionHelp stands for "-o help".
+var errOptionHelp = errors.New("help for -o")
+
+func parseCreate(args []string) (*createArgs, error) {
+	c := &createArgs{values: formatValues{}}
+	var (
+		lists                  []string
+		format                 = qcow2.FormatQCOW2
+		backing, backingFormat *string
+	)
+	options := []option{ // -F is qemu-img's name for -B up to 10.0
+		{"h", "help", false, func(string) error { return errHelp }},
+		{"f", "format", true, store(&format)},
+		{"o", "options", true, func(v string) error { lists = append(lists, v); return nil }},
+		{"b", "backing", true, func(v string) error { backing = &v; return nil }},
+		{"BF", "backing-format", true, func(v string) error { backingFormat = &v; return nil }},
+		{"u", "backing-unsafe", false, set(&c.unsafe)},
+		{"q", "quiet", false, set(&c.quiet)},
+		{"", "object", true, unsupported("--object", "images are made without encryption only, which is what needs it")},
+
+		{"", "detect-backing-format", false, set(&c.detectBackingFormat)},
+		{"", "backing-info", true, store(&c.backingInfo)},
+		{"", "no-shrink", false, set(&c.noShrink)},
+		{"", "info-output", true, store(&c.infoOutput)},
+	}
+	rest, err := parseOptions(args, options)
+	if err != nil {
+		return nil, err
+	}
+	if format != qcow2.FormatQCOW2 {
+		return nil, fmt.Errorf("create: format %q is not supported, only qcow2 is", format)
+	}
+	if len(rest) > 0 {
+		c.file = rest[0]
+		if c.path, err = filePath(c.file); err != nil {
+			return nil, err
+		}
+	}
+	items, err := parseOptionLists(lists)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case len(rest) == 0:
+		return nil, usageError("the image file name is missing")
+	case len(rest) > 2:
+		return nil, usageError("unexpected argument %q behind file name and size", rest[2])
+	}
+	if err := c.setValues(items, backing, backingFormat, rest[1:]); err != nil {
+		return nil, fmt.Errorf("%s: %w", c.file, err)
+	}
+	return c, nil
+}
+
+func parseOptionLists(lists []string) ([]keyval, error) {
+	list, err := joinOptionLists(lists)
+	if err != nil {
+		return nil, usageError("%s", err)
+	}
+	items, err := parseOptionList(list)
+	if errors.Is(err, errHelp) {
+		return nil, errOptionHelp
+	}
+	return items, err
+}
+
+// setValues merges what -o, -b and -F say; what has an option of its own comes
+// last, as in qemu-img.
+func (c *createArgs) setValues(items []keyval, backing, backingFormat *string, size []string) error {
+	for _, item := range items {
+		if err := c.values.set(item.key, item.value); err != nil {
+			return err
+		}
+	}
+	if backing != nil {
+		c.values.set("backing_file", *backing)
+	}
+	if backingFormat != nil {
+		c.values.set("backing_fmt", *backingFormat)
+	}
+	switch sizeOption, ok := c.values["size"]; {
+	case ok && len(size) > 0:
+		return errors.New("the size is given twice, behind the file name and in -o; once is allowed")
+	case ok:
+		c.size, c.sizeSet = sizeOption.number, true
+	case len(size) > 0:
+		number, err := parseSize(size[0])
+		if err == nil && number > math.MaxInt64 {
+			err = errSizeTooLarge
+		}
+		if err != nil {
+			return fmt.Errorf("size is %q: %w", size[0], err)
+		}
+		c.size, c.sizeSet = number, true
+	}
+	return c.checkExtraOptions()
+}
+
+// checkExtraOptions refuses combinations of the options that qemu-img has not.
+func (c *createArgs) checkExtraOptions() error {
+	hasBacking := c.values.has("backing_file")
+	for _, o := range []struct {
+		given bool
+		name  string
+	}{
+		{c.detectBackingFormat, "--detect-backing-format"},
+		{c.backingInfo != "", "--backing-info"},
+		{c.noShrink, "--no-shrink"},
+	} {
+		if o.given && !hasBacking {
+			return fmt.Errorf("%s is given without a backing file, which it is about", o.name)
+		}
+	}
+	if c.detectBackingFormat {
+		for _, o := range []struct {
+			given bool
+			name  string
+		}{
+			{c.values.has("backing_fmt"), "a backing format (-F)"},
+			{c.unsafe, "-u, which keeps the backing file closed"},
+			{c.backingInfo != "", "--backing-info, which keeps the backing file closed"},
+		} {
+			if o.given {
+				return fmt.Errorf("--detect-backing-format is given with %s; one of them is allowed", o.name)
+			}
+		}
+	}
+	return nil
+}
+
+// generateOptions are the library's for what is given.
+func (c *createArgs) generateOptions() ([]*qcow2.GenerateOption, error) {
+	opts := []*qcow2.GenerateOption{qcow2.GenerateWithFileSize(c.size)}
+	for name, value := range c.values {
+		switch name {
+		case "cluster_size":
+			opts = append(opts, qcow2.GenerateWithClusterSize(value.number))
+		case "extended_l2":
+			opts = append(opts, qcow2.GenerateWithExtendedL2(value.on))
+		case "preallocation":
+			opts = append(opts, qcow2.GenerateWithPreallocation(qcow2.Preallocation(value.text)))
+		case "compression_type":
+			opts = append(opts, qcow2.GenerateWithCompressionType(qcow2.CompressionType(value.text)))
+		case "compat":
+			version, ok := map[string]int{"0.10": 2, "v2": 2, "1.1": 3, "v3": 3}[value.text]
+			if !ok {
+				return nil, fmt.Errorf("compat is %q, allowed are 0.10 (v2) and 1.1 (v3)", value.text)
+			}
+			opts = append(opts, qcow2.GenerateWithVersion(version))
+		case "backing_file":
+			opts = append(opts, qcow2.GenerateWithBackingFile(value.text))
+		case "backing_fmt":
+			opts = append(opts, qcow2.GenerateWithBackingFormat(value.text))
+		case "data_file":
+			// QEMU stores the path only, however it was named.
+			opts = append(opts, qcow2.GenerateWithDataFile(strings.TrimPrefix(value.text, "file:")))
+		case "data_file_raw":
+			opts = append(opts, qcow2.GenerateWithDataFileRaw(value.on))
+		case "lazy_refcounts":
+			opts = append(opts, qcow2.GenerateWithLazyRefcounts(value.on))
+		case "refcount_bits":
+			opts = append(opts, qcow2.GenerateWithRefcountBits(int(min(value.number, math.MaxInt32))))
+		}
+	}
+	return opts, nil
+}

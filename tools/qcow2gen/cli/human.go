@@ -1,0 +1,65 @@
+package cli
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// writeHuman returns the lines that qemu-img info prints, with an empty one
+// between images.
+func writeHuman(infos []imageInfo, _ bool) string {
+	var images []string
+	for _, info := range infos {
+		images = append(images, info.human())
+	}
+	return strings.Join(images, "\n")
+}
+
+func (i *imageInfo) human() string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	line("image: %s", i.Path)
+	line("file format: %s", i.Format)
+	line("virtual size: %s (%d bytes)", humanSize(i.VirtualSize), i.VirtualSize)
+	line("disk size: %s", humanSize(i.actualSize))
+	if image := i.Image; image != nil {
+		line("cluster_size: %d", image.ClusterSize())
+		if image.Dirty() {
+			line("cleanly shut down: no")
+		}
+		if image.BackingFile != "" {
+			if full := i.fullBackingFile(); full != image.BackingFile {
+				line("backing file: %s (actual path: %s)", image.BackingFile, full)
+			} else {
+				line("backing file: %s", image.BackingFile)
+			}
+			if image.BackingFormat != "" {
+				line("backing file format: %s", image.BackingFormat)
+			}
+		}
+		line("Format specific information:")
+		for _, m := range i.formatSpecific() {
+			line("    %s: %v", strings.ReplaceAll(m.key, "-", " "), m.value)
+		}
+	}
+	line("Child node '/file':")
+	line("    filename: %s", i.Path)
+	line("    protocol type: %s", i.protocol)
+	fileSize := roundUp(uint64(i.FileSize), sectorSize)
+	line("    file length: %s (%d bytes)", humanSize(fileSize), fileSize)
+	line("    disk size: %s", humanSize(i.actualSize))
+	return b.String()
+}
+
+// humanSize returns a size with three digits, as QEMU's size_to_str does: in
+// the largest unit of which it is 1000/1024 or more.
+func humanSize(size uint64) string {
+	unit := 0
+	if scaled, exponent := math.Frexp(float64(size) / (1000.0 / 1024)); scaled != 0 {
+		unit = (exponent - 1) / 10
+	}
+	value := float64(size) / float64(uint64(1)<<(10*unit))
+	return strconv.FormatFloat(value, 'g', 3, 64) + " " + []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}[unit]
+}

@@ -1,0 +1,153 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf16"
+)
+
+// A jsonObject keeps the order of its members: scripts that compare text find
+// that of qemu-img. Values are strings, booleans, unsigned numbers, objects
+// and arrays.
+type jsonObject []jsonMember
+
+type jsonMember struct {
+	key   string
+	value any
+}
+
+type jsonArray []jsonObject
+
+// writeJSON returns what qemu-img info --output=json prints: an object, or an
+// array of them for a chain.
+func writeJSON(infos []imageInfo, chain bool) string {
+	var images jsonArray
+	for _, info := range infos {
+		images = append(images, info.json())
+	}
+	var b strings.Builder
+	if chain {
+		appendJSON(&b, images, "\n")
+	} else {
+		appendJSON(&b, images[0], "\n")
+	}
+	b.WriteByte('\n')
+	return b.String()
+}
+
+func (i *imageInfo) json() jsonObject {
+	file := jsonObject{
+		{"children", jsonArray{}},
+		{"virtual-size", roundUp(uint64(i.FileSize), sectorSize)},
+		{"filename", i.Path},
+		{"format", i.protocol},
+		{"actual-size", i.actualSize},
+	}
+	if i.protocol == "file" {
+		file = append(file, jsonMember{"format-specific", jsonObject{{"type", "file"}, {"data", jsonObject{}}}})
+	}
+	file = append(file, jsonMember{"dirty-flag", false})
+
+	o := jsonObject{{"children", jsonArray{{{"name", "file"}, {"info", file}}}}}
+	image := i.Image
+	if image != nil && image.BackingFile != "" && image.BackingFormat != "" {
+		o = append(o, jsonMember{"backing-filename-format", image.BackingFormat})
+	}
+	o = append(o, jsonObject{{"virtual-size", i.VirtualSize}, {"filename", i.Path}}...)
+	if image != nil {
+		o = append(o, jsonMember{"cluster-size", image.ClusterSize()})
+	}
+	o = append(o, jsonObject{{"format", i.Format}, {"actual-size", i.actualSize}}...)
+	if image != nil {
+		o = append(o, jsonMember{"format-specific", jsonObject{{"type", i.Format}, {"data", i.formatSpecific()}}})
+		if image.BackingFile != "" {
+			o = append(o, jsonObject{
+				{"full-backing-filename", i.fullBackingFile()},
+				{"backing-filename", image.BackingFile},
+			}...)
+		}
+	}
+	return append(o, jsonMember{"dirty-flag", image != nil && image.Dirty()})
+}
+
+// formatSpecific is what QEMU has for qcow2 only.
+func (i *imageInfo) formatSpecific() jsonObject {
+	image := i.Image
+	if image.Header.Version == 2 {
+		return jsonObject{
+			{"compat", image.Compat()},
+			{"compression-type", string(image.CompressionType())},
+			{"refcount-bits", image.RefcountBits()},
+		}
+	}
+	o := jsonObject{
+		{"compat", image.Compat()},
+		{"compression-type", string(image.CompressionType())},
+		{"lazy-refcounts", image.LazyRefcounts()},
+		{"refcount-bits", image.RefcountBits()},
+	}
+	if image.HasDataFile() {
+		if image.DataFile != "" {
+			o = append(o, jsonMember{"data-file", image.DataFile})
+		}
+		o = append(o, jsonMember{"data-file-raw", image.DataFileRaw()})
+	}
+	return append(o, jsonObject{
+		{"corrupt", image.Corrupt()},
+		{"extended-l2", image.ExtendedL2()},
+	}...)
+}
+
+// appendJSON writes value as QEMU does. newline is a line break with the
+// indentation of the line that value is on.
+func appendJSON(b *strings.Builder, value any, newline string) {
+	inner := newline + "    "
+	separator := inner
+	switch value := value.(type) {
+	case jsonObject:
+		b.WriteByte('{')
+		for _, m := range value {
+			b.WriteString(separator)
+			separator = "," + inner
+			appendJSONString(b, m.key)
+			b.WriteString(": ")
+			appendJSON(b, m.value, inner)
+		}
+		b.WriteString(newline + "}")
+	case jsonArray:
+		b.WriteByte('[')
+		for _, v := range value {
+			b.WriteString(separator)
+			separator = "," + inner
+			appendJSON(b, v, inner)
+		}
+		b.WriteString(newline + "]")
+	case string:
+		appendJSONString(b, value)
+	default:
+		fmt.Fprint(b, value)
+	}
+}
+
+// appendJSONString escapes all that is not ASCII, as QEMU does.
+func appendJSONString(b *strings.Builder, s string) {
+	b.WriteByte('"')
+	for _, c := range s {
+		switch {
+		case c == '"' || c == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(c)
+		case c >= ' ' && c < 0x7f:
+			b.WriteRune(c)
+		case strings.ContainsRune("\b\f\n\r\t", c):
+			b.WriteByte('\\')
+			b.WriteByte("btn-fr"[c-'\b'])
+		case c > 0xffff:
+			high, low := utf16.EncodeRune(c)
+			fmt.Fprintf(b, "\\u%04X\\u%04X", high, low)
+		default:
+			fmt.Fprintf(b, "\\u%04X", c) // utf8.RuneError for what is no UTF-8
+		}
+	}
+	b.WriteByte('"')
+}

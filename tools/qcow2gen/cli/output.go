@@ -1,0 +1,216 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// outputs are files that appear together and whole, or not at all: each is
+// written under another name in its directory, and renamed when all are
+// complete. The one that is created first is renamed last: it is what says that
+// the others are there, should a kill come in between.
+//
+// Nothing is synced: it is a kill or a full disk that is survived, not a power
+// cut, as everywhere in a build.
+type outputs struct {
+	mu      sync.Mutex // against the signal handler
+	files   []*outputFile
+	grown   []grownFile
+	signals chan os.Signal
+}
+
+type outputFile struct {
+	*os.File        // under the temporary name
+	target   string // the final name, with symbolic links followed
+	existed  bool
+}
+
+// A grownFile is one that exists and is extended with zeros.
+type grownFile struct {
+	path     string
+	from, to int64 // length in bytes
+}
+
+// newOutputs also sees to it that a signal that ends the process leaves no
+// temporary files. discard has to be called.
+func newOutputs() *outputs {
+	o := &outputs{signals: make(chan os.Signal, 1)}
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) { // as nohup has it
+			signal.Notify(o.signals, s)
+		}
+	}
+	go func() {
+		s, ok := <-o.signals
+		if !ok {
+			return
+		}
+		o.mu.Lock() // and never unlock: nothing is to be made any more
+		o.removeTemporary()
+		code := 1
+		if number, ok := s.(syscall.Signal); ok {
+			code = 128 + int(number) // as a shell has it
+		}
+		os.Exit(code)
+	}()
+	return o
+}
+
+// create returns a file that will have the name path.
+func (o *outputs) create(path string) (*os.File, error) {
+	target, err := followLinks(path)
+	if err != nil {
+		return nil, err
+	}
+	existed, err := checkReplaceable(target)
+	if err != nil {
+		return nil, err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, other := range o.files {
+		if other.target == target {
+			return nil, errors.New("it is named twice on the command line")
+		}
+	}
+	f, err := createTemporary(target[:strings.LastIndexByte(target, '/')+1])
+	if err != nil {
+		return nil, err
+	}
+	o.files = append(o.files, &outputFile{f, target, existed})
+	return f, nil
+}
+
+// grow extends the existing file at path with zeros to at least size bytes.
+func (o *outputs) grow(path string, size int64) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if _, err := checkReplaceable(path); err != nil {
+		return err
+	}
+	if info.Size() < size {
+		o.grown = append(o.grown, grownFile{path, info.Size(), size})
+	}
+	return nil
+}
+
+// commit gives the files their names.
+func (o *outputs) commit() (err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	defer o.removeTemporary()
+	for _, f := range o.files {
+		if err := f.Close(); err != nil { // some file systems write only now
+			return fmt.Errorf("%s: %s", f.target, reason(err))
+		}
+	}
+	var undo []func()
+	defer func() {
+		if err != nil {
+			for _, f := range undo {
+				f()
+			}
+		}
+	}()
+	for _, g := range o.grown {
+		undo = append(undo, func() { os.Truncate(g.path, g.from) })
+		if err := os.Truncate(g.path, g.to); err != nil {
+			return fmt.Errorf("%s: %s", g.path, reason(err))
+		}
+	}
+	for _, f := range slices.Backward(o.files) {
+		if err := os.Rename(f.Name(), f.target); err != nil {
+			return fmt.Errorf("%s: %s", f.target, reason(err))
+		}
+		if !f.existed {
+			undo = append(undo, func() { os.Remove(f.target) })
+		}
+	}
+	o.files = nil
+	return nil
+}
+
+// discard removes what was written; after commit there is nothing to remove.
+func (o *outputs) discard() {
+	signal.Stop(o.signals)
+	close(o.signals)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.removeTemporary()
+}
+
+func (o *outputs) removeTemporary() {
+	for _, f := range o.files {
+		f.Close()
+		os.Remove(f.Name())
+	}
+	o.files = nil
+}
+
+// followLinks returns the name of the file to which path leads, which need not
+// exist. A link is kept, and what it leads to is replaced.
+func followLinks(path string) (string, error) {
+	for range 40 { // Linux's own limit
+		info, err := os.Lstat(path)
+		if err != nil || info.Mode()&os.ModeSymlink == 0 {
+			return path, nil
+		}
+		link, err := os.Readlink(path)
+		if err != nil {
+			return "", err
+		}
+		if !filepath.IsAbs(link) {
+			link = path[:strings.LastIndexByte(path, '/')+1] + link
+		}
+		path = link
+	}
+	return "", syscall.ELOOP
+}
+
+// checkReplaceable refuses what is no regular file, one that may not be written
+// to, as qemu-img would write into it, and the disk of a running guest.
+func checkReplaceable(path string) (exists bool, err error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	switch mode := info.Mode(); {
+	case mode.IsDir():
+		return false, errors.New("it is a directory, only a regular file is allowed")
+	case !mode.IsRegular():
+		return false, errors.New("it is a device, a pipe or a socket, only a regular file is allowed")
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	if inUse(f) {
+		return false, errors.New("it is in use by QEMU, which has it locked; another name is needed")
+	}
+	return true, nil
+}
+
+// createTemporary creates a file in dir, which is empty or ends in a slash. The
+// permissions are those that a new file has.
+func createTemporary(dir string) (*os.File, error) {
+	for {
+		f, err := os.OpenFile(fmt.Sprintf("%s.qcow2gen-%016x", dir, rand.Uint64()), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+		if !errors.Is(err, os.ErrExist) {
+			return f, err
+		}
+	}
+}

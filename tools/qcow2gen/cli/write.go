@@ -1,0 +1,103 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
+)
+
+// create makes the image, and the files beside it that are asked for.
+func (c *createArgs) create() error {
+	inputs, err := c.completeFromBackingFile()
+	if err != nil {
+		return err
+	}
+	if !c.sizeSet {
+		return errors.New("the size is missing; it is needed without a backing file that can be asked")
+	}
+	c.values["size"] = formatValue{number: c.size}
+	opts, err := c.generateOptions()
+	if err != nil {
+		return err
+	}
+	if err := c.checkDataFile(); err != nil {
+		return err
+	}
+	if err := c.checkOverwrite(inputs); err != nil {
+		return err
+	}
+
+	out := newOutputs()
+	defer out.discard()
+	f, err := out.create(c.path)
+	if err != nil {
+		return err
+	}
+	if err := qcow2.Generate(f, opts...); err != nil {
+		return err
+	}
+	if c.values.has("data_file") {
+		if err := c.writeDataFile(out); err != nil {
+			return fmt.Errorf("data file %s: %s", c.dataFile(), reason(err))
+		}
+	}
+	if c.infoOutput != "" {
+		if err := c.writeInfo(out); err != nil {
+			return fmt.Errorf("--info-output %s: %s", c.infoOutput, reason(err))
+		}
+	}
+	return out.commit()
+}
+
+// checkOverwrite refuses to replace a file that is read: above all a layer of
+// the image's own backing chain, which would be lost.
+func (c *createArgs) checkOverwrite(inputs []string) error {
+	written := []string{c.path}
+	if c.values.has("data_file") {
+		written = append(written, c.dataFile())
+	}
+	if c.infoOutput != "" {
+		written = append(written, c.infoOutput)
+	}
+	for i, path := range written {
+		if slices.ContainsFunc(inputs, func(input string) bool { return sameFile(path, input) }) {
+			return fmt.Errorf("%s would be overwritten, but it is in the image's own backing chain; another name is needed", path)
+		}
+		if slices.ContainsFunc(written[:i], func(other string) bool { return sameFile(path, other) }) {
+			return fmt.Errorf("%s is named for two files that are to be written, each needs its own name", path)
+		}
+	}
+	return nil
+}
+
+// sameFile reports whether two paths lead to the same file, or to the same
+// place where no file is yet.
+func sameFile(a, b string) bool {
+	if target, err := followLinks(a); err == nil {
+		a = target
+	}
+	if target, err := followLinks(b); err == nil {
+		b = target
+	}
+	infoA, errA := os.Stat(a)
+	infoB, errB := os.Stat(b)
+	if errA == nil && errB == nil {
+		return os.SameFile(infoA, infoB)
+	}
+	return errA != nil && errB != nil && filepath.Clean(a) == filepath.Clean(b)
+}
+
+// writeInfo describes the image for one that is created on top of it with
+// --backing-info. It names no path, so that it is the same on every machine.
+func (c *createArgs) writeInfo(out *outputs) error {
+	f, err := out.create(c.infoOutput)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(f, "{\"virtual-size\":%d,\"format\":\"qcow2\",\"cluster-size\":%d}\n", roundUp(c.size, sectorSize), c.clusterSize())
+	return err
+}
