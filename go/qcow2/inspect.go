@@ -82,10 +82,6 @@ func (i *Image) DataFileRaw() bool {
 // contents.
 func (i *Image) HasBitmaps() bool { return i.Header.AutoclearFeatures&autoclearBitmaps != 0 }
 
-// HasBitmaps reports whether there are bitmaps in the image that agree with its
-// contents.
-func (i *Image) HasBitmaps() bool { return i.Header.AutoclearFeatures&autoclearBitmaps != 0 }
-
 // L1Bytes returns the size of the active L1 table in bytes.
 func (i *Image) L1Bytes() uint64 { return uint64(i.Header.L1Size) * l1EntrySize }
 
