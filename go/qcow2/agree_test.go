@@ -158,12 +158,17 @@ func qemuCheck(t *testing.T, dir, name string) map[string]any {
 func qemuJSON(t *testing.T, s string) map[string]any {
 	t.Helper()
 	var m map[string]any
+	qemuUnmarshal(t, s, &m)
+	return m
+}
+
+func qemuUnmarshal(t *testing.T, s string, v any) {
+	t.Helper()
 	d := json.NewDecoder(strings.NewReader(s))
 	d.UseNumber()
-	if err := d.Decode(&m); err != nil {
+	if err := d.Decode(v); err != nil {
 		t.Fatalf("qemu-img writes no JSON: %v: %s", err, s)
 	}
-	return m
 }
 
 // writePattern makes a file with contents that do not repeat, without zeros

@@ -65,10 +65,11 @@ func (s *sparseWriter) write(b []byte) {
 }
 
 func (s *sparseWriter) writeUint64(v uint64) {
-	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], v)
-	s.write(b[:])
+	s.write(binary.BigEndian.AppendUint64(s.w.AvailableBuffer(), v))
 }
+
+// zeros is what skipTo writes where there is no hole.
+var zeros [64 << 10]byte
 
 // skipTo fills up with zeros to offset, which must not lie behind.
 func (s *sparseWriter) skipTo(offset uint64) {
@@ -76,7 +77,6 @@ func (s *sparseWriter) skipTo(offset uint64) {
 		s.hole(offset)
 		return
 	}
-	zeros := make([]byte, min(offset-s.offset, 64<<10))
 	for s.err == nil && s.offset < offset {
 		s.write(zeros[:min(offset-s.offset, uint64(len(zeros)))])
 	}

@@ -1,0 +1,100 @@
+package qcow2_test
+
+import (
+	"bytes"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+
+	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
+)
+
+func ExampleGenerate() {
+	f, err := os.CreateTemp("", "disk-*.qcow2")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+
+	if err := qcow2.Generate(f, qcow2.GenerateWithFileSize(20<<30)); err != nil {
+		log.Fatal(err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(info.Size(), "bytes")
+	// Output: 196928 bytes
+}
+
+// An overlay reads as its backing file, until something is written to it. The
+// name is taken relative to the overlay's directory.
+func ExampleGenerate_overlay() {
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	if err := os.WriteFile(filepath.Join(dir, "base.img"), make([]byte, 10<<20), 0o666); err != nil {
+		log.Fatal(err)
+	}
+
+	f, err := os.Create(filepath.Join(dir, "overlay.qcow2"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer f.Close()
+	if err := qcow2.Generate(f, qcow2.GenerateWithBackingFile("base.img")); err != nil {
+		log.Fatal(err)
+	}
+
+	layers, err := qcow2.InspectChain(f.Name(), qcow2.FormatQCOW2)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, layer := range layers {
+		fmt.Println(filepath.Base(layer.Path), layer.Format, layer.VirtualSize)
+	}
+	// Output:
+	// overlay.qcow2 qcow2 10485760
+	// base.img raw 10485760
+}
+
+// Options that exceed what the format or QEMU allows are refused, and nothing
+// is written.
+func ExampleGenerate_refused() {
+	var image bytes.Buffer
+	err := qcow2.Generate(&image, qcow2.GenerateWithFileSize(4<<50))
+	fmt.Println(err)
+	fmt.Println(image.Len(), "bytes")
+	// Output:
+	// qcow2: virtual size is 4503599627370496 bytes, with clusters of 65536 bytes qcow2 allows 2251799813685248 (use larger clusters)
+	// 0 bytes
+}
+
+func ExampleInspect() {
+	var file bytes.Buffer
+	err := qcow2.Generate(&file,
+		qcow2.GenerateWithFileSize(1<<40),
+		qcow2.GenerateWithClusterSize(131072),
+		qcow2.GenerateWithExtendedL2(true))
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	image, err := qcow2.Inspect(bytes.NewReader(file.Bytes()), int64(file.Len()))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("virtual size:", image.Header.Size)
+	fmt.Println("cluster size:", image.ClusterSize())
+	fmt.Println("compat:", image.Compat())
+	fmt.Println("extended L2:", image.ExtendedL2())
+	// Output:
+	// virtual size: 1099511627776
+	// cluster size: 131072
+	// compat: 1.1
+	// extended L2: true
+}
