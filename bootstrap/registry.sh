@@ -126,5 +126,12 @@ common --registry=file://$1
 # A lock file would hold this registry's address.
 common --lockfile_mode=off
 common --noenable_workspace
+# The nested workspaces share what was built in one of them, the Go standard
+# library above all. Every output is still put where it belongs.
+common --disk_cache=$CACHE/disk --experimental_disk_cache_gc_max_size=8G
+common --remote_download_outputs=all
+# And so with what gazelle fetches and compiles when it makes repositories.
+common --repo_env=GO_REPOSITORY_USE_HOST_CACHE=1 --repo_env=GOPATH=$CACHE/go
+common --repo_env=GOMODCACHE=$CACHE/go/mod --repo_env=GOCACHE=$CACHE/go/cache
 EOF
 }

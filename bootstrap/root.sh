@@ -16,9 +16,13 @@ make_base() {
   bwrap_root --dev-bind / / --proc /proc \
     debootstrap --variant=minbase --arch=amd64 --force-check-gpg --keyring="$KEYRING" \
     "$SUITE" "$ROOT" "$MIRROR" /usr/share/debootstrap/scripts/sid
-  # Half a gigabyte that nothing here reads.
-  printf 'path-exclude=%s\n' '/usr/share/doc/*' '/usr/share/info/*' '/usr/share/locale/*' \
-    '/usr/share/man/*' '/usr/lib/jvm/*/jmods/*' >"$ROOT/etc/dpkg/dpkg.cfg.d/lean"
+  {
+    # Half a gigabyte that nothing here reads.
+    printf 'path-exclude=%s\n' '/usr/share/doc/*' '/usr/share/info/*' '/usr/share/locale/*' \
+      '/usr/share/man/*' '/usr/lib/jvm/*/jmods/*'
+    # A root that a power cut spoils is made anew.
+    echo force-unsafe-io
+  } >"$ROOT/etc/dpkg/dpkg.cfg.d/lean"
   # enter() puts the machine's files over these.
   touch "$ROOT"/etc/{resolv.conf,hosts,passwd,group}
   mark base
