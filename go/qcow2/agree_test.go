@@ -35,6 +35,21 @@ func TestGeneratePreallocatedMetadata(t *testing.T) {
 	}
 }
 
+// TestGeneratePreallocatedEveryLength makes files of all lengths around the
+// last cluster that a refcount block counts.
+func TestGeneratePreallocatedEveryLength(t *testing.T) {
+	const perBlock = 512 * 8 / 64
+	for clusters := uint64(2 * perBlock); clusters <= 3*perBlock+2; clusters++ {
+		t.Run(fmt.Sprint(clusters), func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "image")
+			mustGenerate(t, path, qcow2.GenerateWithFileSize(clusters*512), qcow2.GenerateWithClusterSize(512), qcow2.GenerateWithRefcountBits(64),
+				qcow2.GenerateWithPreallocation(qcow2.PreallocationMetadata))
+			qemuimg.Must(t, "", "check", "-q", "-f", "qcow2", path)
+		})
+	}
+}
+
 func TestGenerateExternalDataFile(t *testing.T) {
 	for _, i := range []image{
 		{size: 64 << 20, clusterSize: 65536},
