@@ -69,6 +69,9 @@ func find(base string) (string, error) {
 		return base, nil
 	}
 	path, err := runfiles.Rlocation(base)
+	if err == nil {
+		_, err = os.Stat(path)
+	}
 	if err != nil {
 		return "", fmt.Errorf("it is neither an absolute path nor found in the runfiles: %w", err)
 	}
