@@ -81,6 +81,13 @@ shellcheck_all() {
   shellcheck --external-sources "${scripts[@]}"
 }
 
+# From scratch, as after a build of nothing else.
+overlays_open_from_bazel_bin() {
+  rm -rf bazel-bin/tests/overlay
+  ./bazelw build //tests/overlay/upper:three_deep //tests/overlay:on_external &&
+    ./bazelw run //tests/overlay:bazel_bin_check
+}
+
 # Where Bazel cannot be had there is nothing to go on with.
 if ./bazelw --version </dev/null; then
   workspace . "$@"
@@ -88,6 +95,7 @@ if ./bazelw --version </dev/null; then
     workspace "$(dirname "$module")" "$@"
   done < <(find . -mindepth 2 -name '.?*' -prune -o -mindepth 2 -name MODULE.bazel -print | sort)
 
+  check "overlays open from bazel-bin" overlays_open_from_bazel_bin
   check "gazelle leaves no diff" ./bazelw run //:gazelle -- -mode=diff
 else
   ((failed += 1))
