@@ -143,9 +143,29 @@ const (
 	extendedL2EntrySize    = 16
 )
 
-// entryCopied is bit 63 of an L1 or L2 entry: what it points to has a
-// reference count of exactly one.
-const entryCopied uint64 = 1 << 63
+// Bits of L1 and L2 table entries ("L1 table entry", "L2 table entry").
+const (
+	// entryCopied says that what the entry points to has a reference count of
+	// exactly one.
+	entryCopied     uint64 = 1 << 63
+	entryCompressed uint64 = 1 << 62 // L2 entries
+	entryZero       uint64 = 1 << 0  // L2 entries, unless they are extended
+
+	entryOffset     uint64 = 0x00fffffffffffe00
+	l1EntryReserved uint64 = 0x7f000000000001ff
+	l2EntryReserved uint64 = 0x3f000000000001fe // in one that is not compressed
+)
+
+// Bits of refcount table entries ("Refcount table entry").
+const (
+	refcountTableEntryOffset   uint64 = 0xfffffffffffffe00
+	refcountTableEntryReserved uint64 = 0x00000000000001ff
+)
+
+// subclusterAlloc is the half of a subcluster bitmap that says which
+// subclusters are allocated; the other half says which read as zeros
+// ("Extended L2 Entries").
+const subclusterAlloc uint64 = 1<<32 - 1
 
 // A CompressionType is the method by which an image's compressed clusters are
 // compressed, by qemu-img's name for it.

@@ -1,5 +1,5 @@
-// Package qemuimg runs qemu-img in tests, where it judges what the project
-// makes and reads.
+// Package qemuimg runs qemu-img and qemu-io in tests: qemu-img judges what the
+// project makes and reads, qemu-io makes images with contents.
 package qemuimg
 
 import (
@@ -15,19 +15,24 @@ import (
 // on PATH. A test without one fails.
 func Path(t testing.TB) string {
 	t.Helper()
-	if path, err := runfiles.Rlocation("qemu/qemu-img"); err == nil {
+	return path(t, "qemu-img")
+}
+
+func path(t testing.TB, program string) string {
+	t.Helper()
+	if path, err := runfiles.Rlocation("qemu/" + program); err == nil {
 		if _, err := os.Stat(path); err == nil {
 			return path
 		}
 	}
-	path, err := exec.LookPath("qemu-img")
+	path, err := exec.LookPath(program)
 	if err != nil {
-		t.Fatal("qemu-img is neither in the runfiles (qemu/qemu-img) nor on PATH")
+		t.Fatalf("%[1]s is neither in the runfiles (qemu/%[1]s) nor on PATH", program)
 	}
 	return path
 }
 
-// A Result is what one run of qemu-img left.
+// A Result is what one run of a program left.
 type Result struct {
 	Stdout string
 	Stderr string
@@ -38,13 +43,29 @@ type Result struct {
 // come to an exit code ends the test.
 func Run(t testing.TB, dir string, args ...string) Result {
 	t.Helper()
-	cmd := exec.Command(Path(t), args...)
+	return run(t, dir, "qemu-img", args)
+}
+
+// IO runs qemu-io in dir on the qcow2 image in file, with the commands given.
+// Its exit code is not 0 if one of them fails; the others are executed.
+func IO(t testing.TB, dir, file string, commands ...string) Result {
+	t.Helper()
+	args := []string{"-f", "qcow2"}
+	for _, command := range commands {
+		args = append(args, "-c", command)
+	}
+	return run(t, dir, "qemu-io", append(args, file))
+}
+
+func run(t testing.TB, dir, program string, args []string) Result {
+	t.Helper()
+	cmd := exec.Command(path(t, program), args...)
 	cmd.Dir = dir
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
 	if _, exited := err.(*exec.ExitError); err != nil && !exited {
-		t.Fatalf("qemu-img %q: %v", args, err)
+		t.Fatalf("%s %q: %v", program, args, err)
 	}
 	return Result{out.String(), errs.String(), cmd.ProcessState.ExitCode()}
 }

@@ -1,0 +1,188 @@
+package qcow2
+
+import (
+	"errors"
+	"fmt"
+	"io"
+)
+
+// A CheckResult is what Check has found. The counts and their names are those
+// of qemu-img check --output=json, which leaves out what is zero.
+type CheckResult struct {
+	// Corruptions are errors that may damage data, or lead a writer to do so.
+	Corruptions uint64 `json:"corruptions,omitempty"`
+	// Leaks are clusters with a higher reference count than there are
+	// references to them: lost space, but no harm to data.
+	Leaks uint64 `json:"leaks,omitempty"`
+	// CheckErrors counts clusters for which the image does not tell a
+	// reference count. If it is not zero, the check is not complete.
+	CheckErrors uint64 `json:"check-errors"`
+
+	// ImageEndOffset is the offset in bytes behind the last cluster in use.
+	ImageEndOffset uint64 `json:"image-end-offset,omitempty"`
+	// TotalClusters is the virtual size in clusters.
+	TotalClusters uint64 `json:"total-clusters,omitempty"`
+	// AllocatedClusters of the virtual disk have a place in the file, data or
+	// not.
+	AllocatedClusters uint64 `json:"allocated-clusters,omitempty"`
+	// FragmentedClusters do not directly follow the allocated cluster before
+	// them in the same L2 table. A compressed cluster always counts.
+	FragmentedClusters uint64 `json:"fragmented-clusters,omitempty"`
+	CompressedClusters uint64 `json:"compressed-clusters,omitempty"`
+
+	// Problems are sentences about what Corruptions, Leaks and CheckErrors
+	// count, one for each of the first 100.
+	Problems []string `json:"-"`
+}
+
+// maxProblems bounds the memory for Problems.
+const maxProblems = 100
+
+// Check recomputes the reference count of every cluster of the qcow2 image in
+// r, which is size bytes long, and compares them with those that the image
+// has. It looks at all that refers to clusters (tables, snapshots, bitmaps, an
+// encryption header) and judges as qemu-img check does. It reads metadata
+// only, and no other file: a backing file or an external data file need not be
+// there.
+//
+// An image that QEMU could not even check is an error: one with a header that
+// Inspect refuses, or with a damaged snapshot table or bitmap directory. An
+// error of r is returned as it is.
+//
+// Memory and time follow what is allocated in the image. In a damaged image,
+// L2 tables at offsets that are no multiple of the cluster size are counted as
+// corrupt but not looked into.
+func Check(r io.ReaderAt, size int64) (*CheckResult, error) {
+	image, err := inspectForCheck(r, size)
+	if err != nil {
+		return nil, err
+	}
+	fileSize, err := roundUpSize(uint64(size))
+	if err != nil {
+		return nil, err
+	}
+	c := &checker{
+		r:           r,
+		image:       image,
+		size:        fileSize,
+		clusterBits: image.Header.ClusterBits,
+		clusterSize: image.ClusterSize(),
+		clusters:    ceilDiv(fileSize, image.ClusterSize()),
+	}
+	c.refcounts = newRefcountReader(r, image)
+	c.result.TotalClusters = ceilDiv(image.Header.Size/sectorSize*sectorSize, c.clusterSize)
+	if err := c.run(); err != nil {
+		return nil, err
+	}
+	return &c.result, nil
+}
+
+// checker is the state of a Check.
+type checker struct {
+	r     io.ReaderAt
+	image *Image
+	size  uint64 // of the file in bytes, rounded up to sectors as QEMU does
+
+	clusterBits uint32
+	clusterSize uint64 // in bytes
+
+	// clusters is the number of clusters of the file, and what is referred to
+	// behind its end.
+	clusters uint64
+	// references are the references found to each cluster.
+	references clusterCounts
+	// refcounts are the reference counts that the image has.
+	refcounts *refcountReader
+
+	result CheckResult
+}
+
+func (c *checker) run() error {
+	if c.image.Header.AutoclearFeatures&autoclearDataFileRaw != 0 && !c.image.HasDataFile() {
+		return errors.New("raw external data bit is set without an external data file")
+	}
+	if err := c.readRefcountTable(); err != nil {
+		return err
+	}
+	c.refer("header", 0, c.clusterSize, 1)
+	if err := c.checkMappings(); err != nil {
+		return err
+	}
+	c.refer("refcount table", c.image.Header.RefcountTableOffset, uint64(c.image.Header.RefcountTableClusters)<<c.clusterBits, 1)
+	if err := c.checkEncryptionHeader(); err != nil {
+		return err
+	}
+	if err := c.checkBitmaps(); err != nil {
+		return err
+	}
+	c.checkRefcountBlocks()
+	return c.compareRefcounts()
+}
+
+// refer counts n references of what is named to each cluster that has a part
+// of length bytes from offset on.
+func (c *checker) refer(what string, offset, length, n uint64) {
+	if length == 0 || !c.withinFile(what, offset, length, n) {
+		return
+	}
+	c.referToClusters(offset>>c.clusterBits, (offset+length-1)>>c.clusterBits+1, n)
+}
+
+// referToClusters counts n references to each cluster from first up to but
+// without end.
+func (c *checker) referToClusters(first, end, n uint64) {
+	for cluster := first; cluster < end; cluster++ {
+		c.references.add(cluster, n)
+	}
+	c.clusters = max(c.clusters, end)
+}
+
+// withinFile counts n corruptions if the range goes beyond the end of the file
+// by a cluster or more. A part of the last cluster need not be written.
+func (c *checker) withinFile(what string, offset, length, n uint64) bool {
+	if end := offset + length; end >= offset && (end <= c.size || end-c.size < c.clusterSize) {
+		return true
+	}
+	c.corrupt(n, "%s: %d bytes at offset %d are beyond the end of the file", what, length, offset)
+	return false
+}
+
+// checkEncryptionHeader counts the clusters of a LUKS header. What is in it is
+// not looked at, but for its first bytes, without which QEMU opens nothing.
+func (c *checker) checkEncryptionHeader() error {
+	if c.image.Header.CryptMethod != cryptLUKS {
+		return nil
+	}
+	const luksMagic = "LUKS\xba\xbe\x00\x01" // with version 1
+	var start [len(luksMagic)]byte
+	if err := readZeroPadded(c.r, start[:], int64(min(c.image.cryptoHeader.Offset, maxFileLength))); err != nil {
+		return err
+	}
+	if string(start[:]) != luksMagic {
+		return errors.New("encryption header is no LUKS header of version 1")
+	}
+	c.refer("encryption header", c.image.cryptoHeader.Offset, c.image.cryptoHeader.Length, 1)
+	return nil
+}
+
+// corrupt counts n corruptions.
+func (c *checker) corrupt(n uint64, format string, args ...any) {
+	c.result.Corruptions += n
+	c.problem(n, "ERROR "+format, args)
+}
+
+func (c *checker) leak(format string, args ...any) {
+	c.result.Leaks++
+	c.problem(1, "Leaked "+format, args)
+}
+
+func (c *checker) checkError(n uint64, format string, args ...any) {
+	c.result.CheckErrors += n
+	c.problem(n, "ERROR "+format, args)
+}
+
+func (c *checker) problem(n uint64, format string, args []any) {
+	if n > 0 && len(c.result.Problems) < maxProblems {
+		c.result.Problems = append(c.result.Problems, fmt.Sprintf(format, args...))
+	}
+}
