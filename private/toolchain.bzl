@@ -39,3 +39,22 @@ before all others.
         ),
     },
 )
+
+def _resolved_qcow2gen_impl(ctx):
+    tool = ctx.toolchains[QCOW2GEN_TOOLCHAIN_TYPE].qcow2gen
+    link = ctx.actions.declare_file(ctx.label.name)
+    ctx.actions.symlink(output = link, target_file = tool.executable, is_executable = True)
+    return [DefaultInfo(
+        executable = link,
+        files = depset([link]),
+        runfiles = ctx.runfiles([link, tool.executable]),
+    )]
+
+resolved_qcow2gen = rule(
+    implementation = _resolved_qcow2gen_impl,
+    doc = """\
+The generator of the toolchain as a program to run, for tests that make a disk
+of their own: it is the one that actions use, and not compiled once more.""",
+    executable = True,
+    toolchains = [QCOW2GEN_TOOLCHAIN_TYPE],
+)
