@@ -13,10 +13,12 @@ import (
 	"syscall"
 )
 
-// outputs are files that appear together and whole, or not at all: each is
-// written under another name in its directory, and renamed when all are
-// complete. The one that is created first is renamed last: it is what says that
-// the others are there, should a kill come in between.
+// outputs are files that appear together and whole, or not at all. Each is
+// written without a name where the system has that, so that nothing is left of
+// it whatever ends the process; elsewhere under another name in its directory,
+// which is removed after an error or a signal. They get their names when all
+// are complete, the one that was created first as the last: it is what says
+// that the others are there, should a kill come in between.
 //
 // Nothing is synced: it is a kill or a full disk that is survived, not a power
 // cut, as everywhere in a build.
@@ -24,13 +26,14 @@ type outputs struct {
 	mu      sync.Mutex // against the signal handler
 	files   []*outputFile
 	grown   []grownFile
-	signals chan os.Signal
+	signals chan os.Signal // nil without a temporary name
 }
 
 type outputFile struct {
-	*os.File        // under the temporary name
-	target   string // the final name, with symbolic links followed
-	existed  bool
+	*os.File
+	temporary string // the name up to now; "" for none
+	target    string // the final name, with symbolic links followed
+	existed   bool
 }
 
 // A grownFile is one that exists and is extended with zeros.
@@ -39,30 +42,8 @@ type grownFile struct {
 	from, to int64 // length in bytes
 }
 
-// newOutputs also sees to it that a signal that ends the process leaves no
-// temporary files. discard has to be called.
-func newOutputs() *outputs {
-	o := &outputs{signals: make(chan os.Signal, 1)}
-	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
-		if !signal.Ignored(s) { // as nohup has it
-			signal.Notify(o.signals, s)
-		}
-	}
-	go func() {
-		s, ok := <-o.signals
-		if !ok {
-			return
-		}
-		o.mu.Lock() // and never unlock: nothing is to be made any more
-		o.removeTemporary()
-		code := 1
-		if number, ok := s.(syscall.Signal); ok {
-			code = 128 + int(number) // as a shell has it
-		}
-		os.Exit(code)
-	}()
-	return o
-}
+// unnamed is a variable for the tests of what is done without it.
+var unnamed = createUnnamed
 
 // create returns a file that will have the name path.
 func (o *outputs) create(path string) (*os.File, error) {
@@ -81,12 +62,46 @@ func (o *outputs) create(path string) (*os.File, error) {
 			return nil, errors.New("it is named twice on the command line")
 		}
 	}
-	f, err := createTemporary(target[:strings.LastIndexByte(target, '/')+1])
+	dir := directory(target)
+	if f, err := unnamed(dir); err == nil {
+		o.files = append(o.files, &outputFile{f, "", target, existed})
+		return f, nil
+	}
+	o.handleSignals()
+	f, err := createTemporary(dir)
 	if err != nil {
 		return nil, err
 	}
-	o.files = append(o.files, &outputFile{f, target, existed})
+	o.files = append(o.files, &outputFile{f, f.Name(), target, existed})
 	return f, nil
+}
+
+// handleSignals removes the temporary files when a signal ends the process. It
+// is for them only: to start a Go program's handling of signals takes as long
+// as to write an image.
+func (o *outputs) handleSignals() {
+	if o.signals != nil {
+		return
+	}
+	o.signals = make(chan os.Signal, 1)
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) { // as nohup has it
+			signal.Notify(o.signals, s)
+		}
+	}
+	go func() {
+		s, ok := <-o.signals
+		if !ok {
+			return
+		}
+		o.mu.Lock() // and never unlock: nothing is to be made any more
+		o.removeTemporary()
+		code := 1
+		if number, ok := s.(syscall.Signal); ok {
+			code = 128 + int(number) // as a shell has it
+		}
+		os.Exit(code)
+	}()
 }
 
 // grow extends the existing file at path with zeros to at least size bytes.
@@ -110,6 +125,9 @@ func (o *outputs) commit() (err error) {
 	defer o.mu.Unlock()
 	defer o.removeTemporary()
 	for _, f := range o.files {
+		if f.temporary == "" {
+			continue // its name has to come first
+		}
 		if err := f.Close(); err != nil { // some file systems write only now
 			return fmt.Errorf("%s: %s", f.target, reason(err))
 		}
@@ -129,33 +147,61 @@ func (o *outputs) commit() (err error) {
 		}
 	}
 	for _, f := range slices.Backward(o.files) {
-		if err := os.Rename(f.Name(), f.target); err != nil {
+		if err := f.publish(); err != nil {
 			return fmt.Errorf("%s: %s", f.target, reason(err))
 		}
 		if !f.existed {
 			undo = append(undo, func() { os.Remove(f.target) })
 		}
 	}
-	o.files = nil
+	return nil
+}
+
+// publish gives the file its final name.
+func (f *outputFile) publish() error {
+	if f.temporary == "" {
+		err := link(f.File, f.target)
+		if !errors.Is(err, os.ErrExist) {
+			return err
+		}
+		// What exists can be replaced by a file with a name only.
+		name := temporaryName(directory(f.target))
+		if err := link(f.File, name); err != nil {
+			return err
+		}
+		f.temporary = name
+	}
+	if err := os.Rename(f.temporary, f.target); err != nil {
+		return err
+	}
+	f.temporary = ""
 	return nil
 }
 
 // discard removes what was written; after commit there is nothing to remove.
 func (o *outputs) discard() {
-	signal.Stop(o.signals)
-	close(o.signals)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.removeTemporary()
+	if o.signals != nil {
+		signal.Stop(o.signals)
+		close(o.signals)
+	}
 }
 
 func (o *outputs) removeTemporary() {
 	for _, f := range o.files {
 		f.Close()
-		os.Remove(f.Name())
+		if f.temporary != "" {
+			os.Remove(f.temporary)
+		}
 	}
 	o.files = nil
 }
+
+// directory returns path without its last element: empty, or with a slash at the
+// end. filepath.Dir would take "link/.." for the directory of link.
+func directory(path string) string { return path[:strings.LastIndexByte(path, '/')+1] }
 
 // followLinks returns the name of the file to which path leads, which need not
 // exist. A link is kept, and what it leads to is replaced.
@@ -170,7 +216,7 @@ func followLinks(path string) (string, error) {
 			return "", err
 		}
 		if !filepath.IsAbs(link) {
-			link = path[:strings.LastIndexByte(path, '/')+1] + link
+			link = directory(path) + link
 		}
 		path = link
 	}
@@ -208,9 +254,13 @@ func checkReplaceable(path string) (exists bool, err error) {
 // permissions are those that a new file has.
 func createTemporary(dir string) (*os.File, error) {
 	for {
-		f, err := os.OpenFile(fmt.Sprintf("%s.qcow2gen-%016x", dir, rand.Uint64()), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+		f, err := os.OpenFile(temporaryName(dir), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 		if !errors.Is(err, os.ErrExist) {
 			return f, err
 		}
 	}
+}
+
+func temporaryName(dir string) string {
+	return fmt.Sprintf("%s.qcow2gen-%016x", dir, rand.Uint64())
 }

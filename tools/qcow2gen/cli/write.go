@@ -31,7 +31,7 @@ func (c *createArgs) create() error {
 		return err
 	}
 
-	out := newOutputs()
+	out := &outputs{}
 	defer out.discard()
 	f, err := out.create(c.path)
 	if err != nil {

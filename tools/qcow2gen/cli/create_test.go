@@ -1,0 +1,171 @@
+package cli_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/rules-qcow2/rules_qcow2/internal/qemuimg"
+)
+
+var preparedFiles = regexp.MustCompile(`base|raw|mid|orphan|short|a:b|link|dangling`)
+
+// prepare makes the files that createCalls use, if c names one of them.
+func (c *call) prepare(t testing.TB) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "sub"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if !preparedFiles.MatchString(c.line) {
+		return dir
+	}
+	writeFile(t, strings.Repeat("base", 1<<15), dir, "base.raw")
+	writeFile(t, strings.Repeat("odd", 333), dir, "odd.raw")
+	writeFile(t, "", dir, "empty.raw")
+	writeFile(t, "a file with a colon in its name", dir, "a:b")
+	mustRun(t, dir, "create", "-q", "base.qcow2", "32M")
+	mustRun(t, dir, "create", "-q", "-b", "base.qcow2", "-F", "qcow2", "mid.qcow2")
+	mustRun(t, dir, "create", "-q", "-b", "../base.raw", "-F", "raw", "sub/mid.qcow2", "48M")
+	mustRun(t, dir, "create", "-q", "-u", "-b", "nope.raw", "-F", "raw", "orphan.qcow2", "1M")
+	writeFile(t, readFile(t, dir, "base.qcow2")[:20], dir, "short.qcow2")
+	for link, target := range map[string]string{"link.qcow2": "base.qcow2", "dangling.qcow2": "sub/new.qcow2"} {
+		if err := os.Symlink(target, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// TestCreateLikeQemuImg runs each call through qemu-img and through qcow2gen, in
+// directories of their own with the same files.
+func TestCreateLikeQemuImg(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs qemu-img several hundred times")
+	}
+	calls := parseCalls(t, createCalls)
+	theirs := runCallsInQemuImg(t, calls)
+	for n, c := range calls {
+		t.Run(c.line, func(t *testing.T) { c.compare(t, theirs[n]) })
+	}
+}
+
+type call struct {
+	line    string
+	args    []string
+	refused string // part of our message, if we refuse what qemu-img accepts
+}
+
+func parseCalls(t testing.TB, text string) []call {
+	var calls []call
+	for _, line := range strings.Split(text, "\n") {
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		c := call{line: line, args: []string{"create"}}
+		words, refused, _ := strings.Cut(line, "  => ")
+		c.refused = refused
+		for _, word := range strings.Fields(words) {
+			if word == `""` {
+				word = ""
+			}
+			c.args = append(c.args, word)
+		}
+		if c.args[1] == "(nothing)" {
+			c.args = c.args[:1]
+		}
+		calls = append(calls, c)
+	}
+	return calls
+}
+
+// An outcome is what a call left.
+type outcome struct {
+	qemuimg.Result
+	files tree
+}
+
+// runCallsInQemuImg runs a few processes at a time: they do not take long, but
+// add up. Where a call has no -f, qemu-img gets one: it would make a raw image.
+func runCallsInQemuImg(t testing.TB, calls []call) []outcome {
+	outcomes := make([]outcome, len(calls))
+	var wait sync.WaitGroup
+	running := make(chan bool, 4)
+	for n, c := range calls {
+		dir := c.prepare(t)
+		wait.Add(1)
+		running <- true
+		go func() {
+			defer func() { <-running; wait.Done() }()
+			args := append([]string{"create", "-f", "qcow2"}, c.args[1:]...)
+			outcomes[n] = outcome{qemuimg.Run(t, dir, args...), readTree(t, dir)}
+		}()
+	}
+	wait.Wait()
+	return outcomes
+}
+
+func (c *call) compare(t *testing.T, theirs outcome) {
+	dir := c.prepare(t)
+	if theirs.Code != 0 || c.refused != "" {
+		if theirs.Code != 0 && c.refused != "" {
+			t.Errorf("qemu-img refuses it as well: %s", theirs.Stderr)
+		}
+		mustRefuse(t, dir, []string{c.refused}, c.args...)
+		return
+	}
+	ours := run(t, dir, c.args...)
+	if ours.Code != 0 || ours.Stderr != "" {
+		t.Fatalf("qemu-img accepts it, qcow2gen fails with %d: %s", ours.Code, ours.Stderr)
+	}
+	if ours.Stdout != theirs.Stdout {
+		t.Errorf("output is\n%sqemu-img's is\n%s", ours.Stdout, theirs.Stdout)
+	}
+	files := readTree(t, dir)
+	if c.preallocated() {
+		// Laid out in another way than QEMU does it; the disk is the same.
+		c.comparePreallocated(t, dir, files, theirs.files)
+		return
+	}
+	if diff := theirs.files.diff(files); diff != "" {
+		t.Errorf("files differ from qemu-img's: %s", diff)
+	}
+}
+
+func (c *call) preallocated() bool {
+	return strings.Contains(c.line, "preallocation=metadata") || strings.Contains(c.line, "data_file_raw=on")
+}
+
+func (c *call) comparePreallocated(t *testing.T, dir string, ours, theirs tree) {
+	for name := range ours {
+		if filepath.Base(name) != "t.qcow2" {
+			continue
+		}
+		qemuimg.Must(t, dir, "check", "-q", name)
+		written := t.TempDir()
+		writeFile(t, theirs[name], written, "t.qcow2")
+		for _, key := range []string{"virtual size", "compat", "refcount bits", "extended l2", "data file", "data file raw", "cluster_size"} {
+			a, b := infoLine(mustRun(t, dir, "info", name), key), infoLine(mustRun(t, written, "info", "t.qcow2"), key)
+			if a != b {
+				t.Errorf("info says %q, of qemu-img's image it says %q", a, b)
+			}
+		}
+		delete(ours, name)
+		delete(theirs, name)
+	}
+	if diff := theirs.diff(ours); diff != "" {
+		t.Errorf("files differ from qemu-img's: %s", diff)
+	}
+}
+
+func infoLine(info, key string) string {
+	for line := range strings.Lines(info) {
+		if strings.HasPrefix(strings.TrimSpace(line), key+":") {
+			return line
+		}
+	}
+	return ""
+}

@@ -1,0 +1,172 @@
+package cli_test
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rules-qcow2/rules_qcow2/internal/qemuimg"
+	"github.com/rules-qcow2/rules_qcow2/tools/qcow2gen/cli"
+)
+
+// Variables of the environment that make this test binary run as qcow2gen, for
+// the tests that need a process of it.
+const (
+	asProgram      = "QCOW2GEN_TEST_AS_PROGRAM"
+	namedTemporary = "QCOW2GEN_TEST_NAMED_TEMPORARY" // see cli.NameTemporaryFiles
+	fileSizeLimit  = "QCOW2GEN_TEST_FILE_SIZE_LIMIT" // in bytes: a disk that is full from there on
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) == "" {
+		os.Exit(m.Run())
+	}
+	if os.Getenv(namedTemporary) != "" {
+		cli.NameTemporaryFiles()
+	}
+	if limit, err := strconv.ParseUint(os.Getenv(fileSizeLimit), 10, 64); err == nil {
+		limitFileSize(limit)
+	}
+	os.Exit(cli.Main(os.Args, os.Stdout, os.Stderr))
+}
+
+// program returns a process of qcow2gen in dir that is yet to be started.
+func program(t testing.TB, dir string, environment []string, args ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, args...)
+	cmd.Args[0] = "qcow2gen"
+	cmd.Dir = dir
+	cmd.Env = append(append(os.Environ(), asProgram+"=1"), environment...)
+	return cmd
+}
+
+// run runs qcow2gen in this process, in dir.
+func run(t testing.TB, dir string, args ...string) qemuimg.Result {
+	t.Helper()
+	previous, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chdir(dir); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Chdir(previous)
+	var stdout, stderr bytes.Buffer
+	code := cli.Main(append([]string{"qcow2gen"}, args...), &stdout, &stderr)
+	return qemuimg.Result{Stdout: stdout.String(), Stderr: stderr.String(), Code: code}
+}
+
+// mustRun is run where anything but success ends the test. It returns what was
+// written to standard output.
+func mustRun(t testing.TB, dir string, args ...string) string {
+	t.Helper()
+	r := run(t, dir, args...)
+	if r.Code != 0 || r.Stderr != "" {
+		t.Fatalf("qcow2gen %q failed with %d: %s", args, r.Code, r.Stderr)
+	}
+	return r.Stdout
+}
+
+// mustRefuse runs what has to be refused with a message that contains all of
+// parts, and checks that no file in dir is made, changed or lost.
+func mustRefuse(t testing.TB, dir string, parts []string, args ...string) {
+	t.Helper()
+	before := readTree(t, dir)
+	r := run(t, dir, args...)
+	checkRefused(t, r, parts...)
+	if diff := before.diff(readTree(t, dir)); diff != "" {
+		t.Errorf("qcow2gen %q was refused, but changed files: %s", args, diff)
+	}
+}
+
+// checkRefused checks that r is a refusal in one sentence that contains all of
+// parts.
+func checkRefused(t testing.TB, r qemuimg.Result, parts ...string) {
+	t.Helper()
+	if r.Code != 1 {
+		t.Errorf("exit code is %d, want 1", r.Code)
+	}
+	if r.Stdout != "" {
+		t.Errorf("a refusal writes to standard output: %q", r.Stdout)
+	}
+	sentence := strings.TrimSuffix(r.Stderr, "\n")
+	if !strings.HasPrefix(sentence, "qcow2gen: ") || sentence == r.Stderr || strings.Contains(sentence, "\n") {
+		t.Errorf("error is not one line of qcow2gen's: %q", r.Stderr)
+	}
+	if strings.Contains(sentence, ": qcow2: ") || strings.Contains(sentence, ".qcow2gen-") {
+		t.Errorf("error names what the user has not: %q", r.Stderr)
+	}
+	for _, part := range parts {
+		if !strings.Contains(sentence, part) {
+			t.Errorf("error %q does not contain %q", sentence, part)
+		}
+	}
+}
+
+// A tree is the contents of the files in a directory, by their path; links and
+// directories are there with their kind.
+type tree map[string]string
+
+func readTree(t testing.TB, dir string) tree {
+	t.Helper()
+	files := tree{}
+	err := filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
+		if err != nil || path == dir {
+			return err
+		}
+		name, _ := filepath.Rel(dir, path)
+		if !entry.Type().IsRegular() {
+			files[name] = entry.Type().String()
+			return nil
+		}
+		b, err := os.ReadFile(path)
+		files[name] = string(b)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// diff names the files that differ, "" if none do.
+func (a tree) diff(b tree) string {
+	var differing []string
+	for name, text := range a {
+		if other, ok := b[name]; !ok {
+			differing = append(differing, name+" is missing")
+		} else if other != text {
+			differing = append(differing, name+" differs")
+		}
+	}
+	for name := range b {
+		if _, ok := a[name]; !ok {
+			differing = append(differing, name+" is new")
+		}
+	}
+	return strings.Join(differing, ", ")
+}
+
+func writeFile(t testing.TB, text string, elem ...string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(elem...), []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func readFile(t testing.TB, elem ...string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(elem...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}

@@ -1,0 +1,260 @@
+package cli_test
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rules-qcow2/rules_qcow2/internal/qemuimg"
+	"github.com/rules-qcow2/rules_qcow2/tools/qcow2gen/cli"
+)
+
+// A slow image takes a while to write: there are many L2 tables in it.
+const slowImage = "-q -o preallocation=metadata,cluster_size=512 t.qcow2 "
+
+// both runs test with temporary files of both kinds.
+func both(t *testing.T, test func(t *testing.T, environment []string)) {
+	t.Run("unnamed", func(t *testing.T) { test(t, nil) })
+	t.Run("named", func(t *testing.T) {
+		defer cli.NameTemporaryFiles()()
+		test(t, []string{namedTemporary + "=1"})
+	})
+}
+
+func limitFileSize(bytes uint64) {
+	syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: bytes, Max: bytes})
+}
+
+// TestFullDisk lets the disk be full at many points of the way: nothing
+// appears, what was there stays, and nothing is left behind.
+func TestFullDisk(t *testing.T) {
+	both(t, func(t *testing.T, environment []string) {
+		dir := t.TempDir()
+		mustRun(t, dir, "create", "-q", "existing.qcow2", "1M")
+		before := readTree(t, dir)
+		for _, call := range []string{
+			"create -q t.qcow2 1G", "create -q existing.qcow2 1G", "create -q -o data_file=d.raw,data_file_raw=on t.qcow2 1M",
+			"create -q --info-output=t.json -o data_file=d.raw t.qcow2 1G",
+		} {
+			for _, limit := range []int{0, 1, 511, 513, 65535, 65536, 70000, 131073, 196609, 200000} {
+				cmd := program(t, dir, append(environment, fileSizeLimit+"="+strconv.Itoa(limit)), strings.Fields(call)...)
+				var stdout, stderr bytes.Buffer
+				cmd.Stdout, cmd.Stderr = &stdout, &stderr
+				cmd.Run()
+				if cmd.ProcessState.Success() {
+					if limit < 196609 || strings.Contains(call, "data_file") {
+						t.Errorf("%s succeeds with files of %d bytes at most", call, limit)
+					}
+					mustRun(t, dir, "create", "-q", "existing.qcow2", "1M")
+					os.Remove(filepath.Join(dir, "t.qcow2"))
+					continue
+				}
+				checkRefused(t, qemuimg.Result{Stdout: stdout.String(), Stderr: stderr.String(), Code: cmd.ProcessState.ExitCode()}, "file too large")
+				if diff := before.diff(readTree(t, dir)); diff != "" {
+					t.Fatalf("%s with files of %d bytes at most: %s", call, limit, diff)
+				}
+			}
+		}
+	})
+}
+
+// TestKill kills the process at moments all over its life.
+func TestKill(t *testing.T) {
+	both(t, func(t *testing.T, environment []string) {
+		dir := t.TempDir()
+		began := time.Now()
+		mustRunProgram(t, program(t, dir, environment, createArgs(slowImage+"32M")...))
+		life := time.Since(began)
+		whole := readFile(t, dir, "t.qcow2")
+		for n := range 40 {
+			s := []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM, syscall.SIGINT}[n%3]
+			old := ""
+			os.Remove(filepath.Join(dir, "t.qcow2"))
+			if n%2 == 0 {
+				old = "what was there before"
+				writeFile(t, old, dir, "t.qcow2")
+			}
+			cmd := program(t, dir, environment, createArgs(slowImage+"32M")...)
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(rand.N(life))
+			cmd.Process.Signal(s)
+			cmd.Wait()
+			checkWholeOrNone(t, dir, old, whole, s != syscall.SIGKILL)
+		}
+	})
+}
+
+// checkWholeOrNone checks that t.qcow2 is as it was or whole, "" for not there,
+// and that nothing else is in dir if clean says so.
+func checkWholeOrNone(t *testing.T, dir, old, whole string, clean bool) {
+	t.Helper()
+	for name, text := range readTree(t, dir) {
+		switch {
+		case name != "t.qcow2" && clean:
+			t.Errorf("%s is left behind", name)
+		case name != "t.qcow2":
+			os.Remove(filepath.Join(dir, name))
+		case text != old && text != whole:
+			t.Errorf("file is neither what it was nor whole, it has %d of %d bytes", len(text), len(whole))
+		}
+	}
+	if _, err := os.Lstat(filepath.Join(dir, "t.qcow2")); err != nil && old != "" {
+		t.Error("the file that was there is lost")
+	}
+}
+
+func createArgs(args string) []string { return append([]string{"create"}, strings.Fields(args)...) }
+
+func mustRunProgram(t testing.TB, cmd *exec.Cmd) {
+	t.Helper()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%q: %v: %s", cmd.Args, err, out)
+	}
+}
+
+// TestSignalExitCode checks what a shell sees of a signal that comes while an
+// image is written.
+func TestSignalExitCode(t *testing.T) {
+	dir := t.TempDir()
+	for n := 0; ; n++ {
+		cmd := program(t, dir, []string{namedTemporary + "=1"}, createArgs(slowImage+"512M")...)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		// Once there is a temporary file, signals are handled.
+		for found := false; !found; {
+			entries, _ := os.ReadDir(dir)
+			found = len(entries) > 0
+		}
+		cmd.Process.Signal(syscall.SIGTERM)
+		cmd.Wait()
+		if code := cmd.ProcessState.ExitCode(); code == 128+int(syscall.SIGTERM) {
+			if entries, _ := os.ReadDir(dir); len(entries) != 0 {
+				t.Errorf("files are left behind: %v", entries)
+			}
+			return
+		} else if code != 0 || n == 20 {
+			t.Fatalf("exit code is %d, want 143 or, if it was faster than the signal, 0", code)
+		}
+		os.Remove(filepath.Join(dir, "t.qcow2"))
+	}
+}
+
+// TestConcurrent lets several processes make the same file: each succeeds, and
+// the file is whole at any time.
+func TestConcurrent(t *testing.T) {
+	both(t, func(t *testing.T, environment []string) {
+		dir := t.TempDir()
+		images := map[string]bool{}
+		for _, size := range []string{"1M", "20G"} {
+			mustRun(t, dir, "create", "-q", "t.qcow2", size)
+			images[readFile(t, dir, "t.qcow2")] = true
+		}
+		var processes sync.WaitGroup
+		for n := range 8 {
+			cmd := program(t, dir, environment, createArgs("-q t.qcow2 "+[]string{"1M", "20G"}[n%2])...)
+			processes.Add(1)
+			go func() {
+				defer processes.Done()
+				if out, err := cmd.CombinedOutput(); err != nil {
+					t.Errorf("%v: %s", err, out)
+				}
+			}()
+			if !images[readFile(t, dir, "t.qcow2")] {
+				t.Error("the file is not whole")
+			}
+		}
+		processes.Wait()
+		files := readTree(t, dir)
+		if !images[files["t.qcow2"]] || len(files) != 1 {
+			t.Errorf("the file is not whole, or files are left behind: %d", len(files))
+		}
+	})
+}
+
+func TestPermissions(t *testing.T) {
+	both(t, func(t *testing.T, _ []string) {
+		dir := t.TempDir()
+		defer syscall.Umask(syscall.Umask(0o027))
+		mustRun(t, dir, "create", "-q", "-o", "data_file=d.raw", "--info-output=t.json", "t.qcow2", "1M")
+		for _, name := range []string{"t.qcow2", "d.raw", "t.json"} {
+			info, err := os.Stat(filepath.Join(dir, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if info.Mode() != 0o640 {
+				t.Errorf("%s has mode %v, want 0640", name, info.Mode())
+			}
+		}
+	})
+}
+
+// TestSpecialFiles checks that what cannot be replaced is not waited for, and
+// stays.
+func TestSpecialFiles(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	os.Symlink("loop", filepath.Join(dir, "loop"))
+	os.Mkdir(filepath.Join(dir, "sub"), 0o777)
+	for name, wrong := range map[string]string{"pipe": "pipe", "loop": "too many levels", "sub": "directory", "sub/": "directory", "/dev/null": "device"} {
+		mustRefuse(t, dir, []string{name + ": ", wrong}, "create", name, "1M")
+		mustRefuse(t, dir, []string{"data file " + name + ": ", wrong}, "create", "-o", "data_file="+name, "t.qcow2", "1M")
+		mustRefuse(t, dir, []string{"--info-output " + name + ": ", wrong}, "create", "--info-output="+name, "t.qcow2", "1M")
+	}
+	mustRefuse(t, dir, []string{"pipe", "pipe is a named pipe"}, "create", "-b", "pipe", "-F", "raw", "t.qcow2", "1M")
+	mustRefuse(t, dir, []string{"character device"}, "create", "-b", "/dev/zero", "-F", "raw", "t.qcow2", "1M")
+}
+
+// TestGrownFileShrinksBack checks that a data file that is kept is as it was
+// when it cannot be made long enough.
+func TestGrownFileShrinksBack(t *testing.T) {
+	dir := t.TempDir()
+	writeFile(t, "data", dir, "d.raw")
+	cmd := program(t, dir, []string{fileSizeLimit + "=400000"}, createArgs("-o data_file=d.raw,keep_data_file=on,data_file_raw=on t.qcow2 1M")...)
+	out, _ := cmd.CombinedOutput()
+	if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(string(out), "d.raw: file too large") {
+		t.Errorf("exit code is %d, output %q", code, out)
+	}
+	if files := readTree(t, dir); len(files) != 1 || files["d.raw"] != "data" {
+		t.Errorf("files are %v", files)
+	}
+}
+
+// TestInUse checks that the disk of a running guest is refused, by a lock as
+// QEMU takes it, and which qemu-img respects too.
+func TestInUse(t *testing.T) {
+	dir := t.TempDir()
+	mustRun(t, dir, "create", "-q", "t.qcow2", "1M")
+	f, err := os.OpenFile(filepath.Join(dir, "t.qcow2"), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, offset := range []int64{100, 101, 201} {
+		const setOpenFileLock = 37 // F_OFD_SETLK
+		lock := syscall.Flock_t{Type: syscall.F_RDLCK, Start: offset, Len: 1}
+		if err := syscall.FcntlFlock(f.Fd(), setOpenFileLock, &lock); err != nil {
+			t.Fatal(err)
+		}
+		mustRefuse(t, dir, []string{"t.qcow2: ", "in use"}, "create", "t.qcow2", "2M")
+		lock.Type = syscall.F_UNLCK
+		syscall.FcntlFlock(f.Fd(), setOpenFileLock, &lock)
+	}
+	lock := syscall.Flock_t{Type: syscall.F_RDLCK, Start: 201, Len: 1}
+	syscall.FcntlFlock(f.Fd(), 37, &lock)
+	if r := qemuimg.Run(t, dir, "create", "-f", "qcow2", "t.qcow2", "2M"); r.Code == 0 {
+		t.Error("qemu-img does not respect the lock")
+	}
+}
