@@ -76,13 +76,20 @@ type l2Checker struct {
 	external bool // data is in an external data file
 	extended bool // entries have subclusters
 	buffer   []byte
-	// active and all are the numbers of references to the table from active
-	// L1 tables and from all.
+	// active and all are the numbers of references to the table from the
+	// active L1 table and from all.
 	active, all uint64
+	// flags is the number of references for which COPIED flags are checked.
+	flags uint64
 }
 
 func (c *l2Checker) checkTable(offset, active, all uint64) error {
-	c.active, c.all = active, all
+	c.active, c.all, c.flags = active, all, active
+	if offset == 0 {
+		// An L1 entry with nothing but reserved bits set. QEMU takes it for
+		// unallocated or not, depending on what it checks.
+		c.flags = 0
+	}
 	if c.buffer == nil {
 		c.buffer = make([]byte, min(c.clusterSize, c.size))
 	}
@@ -173,15 +180,15 @@ func (c *l2Checker) checkStandard(entry, bitmap, next uint64) uint64 {
 	}
 	if c.external {
 		if !copied {
-			c.corrupt(c.active, "L2 entry %#x: COPIED flag is missing for a cluster of the external data file", entry)
+			c.corrupt(c.flags, "L2 entry %#x: COPIED flag is missing for a cluster of the external data file", entry)
 		}
 		return offset + c.clusterSize
 	}
 	c.refer("data cluster", offset, c.clusterSize, c.all)
-	if c.active > 0 {
+	if c.flags > 0 {
 		refcount, ok := c.refcounts.get(offset >> c.clusterBits)
 		if ok && (refcount == 1) != copied {
-			c.corrupt(c.active, "L2 entry %#x: COPIED flag contradicts the refcount %d of the cluster", entry, refcount)
+			c.corrupt(c.flags, "L2 entry %#x: COPIED flag contradicts the refcount %d of the cluster", entry, refcount)
 		}
 	}
 	return offset + c.clusterSize
