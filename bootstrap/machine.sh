@@ -24,13 +24,16 @@ check_machine() {
     die "setting up the private Bazel needs root, and this is user $EUID; run it as root once, or install bazelisk"
 }
 
+# Prints how many megabytes the cache folder may still grow by.
+free_space() { df --output=avail --block-size=1M "$CACHE" | tail -n 1 | tr -d ' '; }
+
 check_space() {
   local free used=0
-  free=$(df --output=avail --block-size=1M "$CACHE" | tail -n 1)
+  free=$(free_space)
   # What an earlier, interrupted call has put there need not fit again.
   [[ ! -d $ROOT ]] || used=$(du --summarize --block-size=1M "$ROOT" | cut -f 1)
   ((free + used >= NEEDED_MB)) ||
-    die "$CACHE needs $((NEEDED_MB - used)) MB of free space, there are ${free// /} MB; free some, or set RULES_QCOW2_CACHE to a folder on another disk"
+    die "$CACHE needs $((NEEDED_MB - used)) MB of free space, there are $free MB; free some, or set RULES_QCOW2_CACHE to a folder on another disk"
 }
 
 # Installs the few programs that the set-up itself runs on.
@@ -78,14 +81,15 @@ apt_sources() {
 # Sets MIRROR to the first source that carries the suite.
 find_mirror() {
   local -a candidates=()
-  local release=$CACHE/InRelease
+  local release=$CACHE/InRelease where="the apt sources of this machine"
   if [[ -n ${RULES_QCOW2_MIRROR-} ]]; then
     candidates=("$RULES_QCOW2_MIRROR")
+    where=RULES_QCOW2_MIRROR
   else
     mapfile -t candidates < <(apt_sources)
   fi
   ((${#candidates[@]} > 0)) ||
-    die "the apt sources of this machine name no mirror; set RULES_QCOW2_MIRROR to one of Debian's"
+    die "$where name no mirror; set RULES_QCOW2_MIRROR to one of Debian's"
   : >"$LOG"
   for MIRROR in "${candidates[@]}"; do
     if apt_fetch "${MIRROR%/}/dists/$SUITE/InRelease" "$release" >>"$LOG" 2>&1; then
@@ -95,9 +99,9 @@ find_mirror() {
   done
   # A mirror that answers at all answers 404 for what it does not carry.
   if grep --quiet 404 "$LOG"; then
-    die "none of the ${#candidates[@]} mirrors in the apt sources carries Debian $SUITE; set RULES_QCOW2_MIRROR to one that does, or install bazelisk"
+    die "no mirror in $where carries Debian $SUITE; set RULES_QCOW2_MIRROR to one that does, or install bazelisk"
   fi
-  die "none of the ${#candidates[@]} mirrors in the apt sources can be reached, is the network up? (The log is in $LOG.)"
+  die "no mirror in $where can be reached, is the network up? (The log is in $LOG.)"
 }
 
 # apt's own fetcher, so that the machine's proxy settings hold.

@@ -31,18 +31,30 @@ step() {
 }
 
 report_failure() {
+  local status=$? reason next="the next call takes up from here"
   [[ -n $STEP ]] || return 0
   exec 2>&8 # the step's redirection is still in force
+  # A failed command has a status; where there is none, a signal has ended us.
+  if ((status == 0 || status > 128)); then
+    say "$STEP: interrupted; $next"
+    return
+  fi
   tail -n 15 "$LOG" | sed 's/^/  | /' >&2
-  local reason="the log is in $LOG"
-  if grep --quiet --ignore-case 'no space left' "$LOG"; then
+  if (($(free_space) < 50)); then
     reason="the disk that holds $CACHE is full"
   elif grep --quiet --extended-regexp --ignore-case "$NETWORK_ERRORS" "$LOG"; then
     reason="the network could not be reached"
+  else
+    reason="the log is in $LOG"
+    # Whatever it is that is broken may be what an earlier call left behind.
+    if ! done_with "$PACKAGES"; then
+      rm -f "$CACHE/done/base"
+      next="the next call begins anew"
+    fi
   fi
-  say "error: $STEP: failed, $reason; the next call takes up from here"
+  say "error: $STEP: failed, $reason; $next"
 }
-NETWORK_ERRORS='resolv|no such host|unreachable|timed out|i/o timeout|connection refused|could not connect'
+NETWORK_ERRORS='could not resolve|failure resolving|unable to resolve|no such host|unreachable|timed out|i/o timeout|connection refused|could not connect'
 exec 8>&2
 trap report_failure EXIT
 
