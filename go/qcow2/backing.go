@@ -78,10 +78,16 @@ func openLayer(path string) (*os.File, int64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
+	return openRegular(path, info, func() (*os.File, error) { return os.Open(path) })
+}
+
+// openRegular opens a member of a backing chain, of which info is known, by
+// open.
+func openRegular(path string, info os.FileInfo, open func() (*os.File, error)) (*os.File, int64, error) {
 	if mode := info.Mode(); !mode.IsRegular() && mode&(os.ModeDevice|os.ModeCharDevice) != os.ModeDevice {
 		return nil, 0, fmt.Errorf("%s is a %s, a regular file or a block device is needed", path, fileKind(mode))
 	}
-	f, err := os.Open(path)
+	f, err := open()
 	if err != nil {
 		return nil, 0, err
 	}

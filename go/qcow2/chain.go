@@ -25,56 +25,80 @@ const maxChainLength = 1000
 // chain, and where one of these holds: a layer has another format than raw or
 // qcow2, is cut off, is reached by a protocol, or comes again further down.
 func InspectChain(path, format string) ([]Layer, error) {
+	var layers []Layer
+	err := walkChain(path, format, openLayer, func(layer Layer, f *os.File) error {
+		layers = append(layers, layer)
+		return f.Close()
+	})
+	if err != nil {
+		return nil, err
+	}
+	return layers, nil
+}
+
+// A layerOpener opens a member of a backing chain for reading, and returns its
+// length in bytes.
+type layerOpener func(path string) (*os.File, int64, error)
+
+// walkChain opens the image at path and what is below it, and hands each layer
+// to visit, whose file it then is.
+func walkChain(path, format string, open layerOpener, visit func(Layer, *os.File) error) error {
 	var (
-		layers []Layer
-		seen   []os.FileInfo
+		top   = path
+		paths []string
+		seen  []os.FileInfo
 	)
 	for {
-		layer, info, err := inspectLayer(path, format)
+		layer, f, err := inspectLayer(path, format, open)
 		if err != nil {
-			return nil, fmt.Errorf("qcow2: %s: %w", path, err)
+			return fmt.Errorf("qcow2: %s: %w", path, err)
+		}
+		info, err := f.Stat()
+		if err != nil {
+			f.Close()
+			return fmt.Errorf("qcow2: %s: %w", path, err)
 		}
 		for i, other := range seen {
 			if os.SameFile(info, other) {
-				return nil, fmt.Errorf("qcow2: %s: backing chain loops, it is the same file as %s above it", path, layers[i].Path)
+				f.Close()
+				return fmt.Errorf("qcow2: %s: backing chain loops, it is the same file as %s above it", path, paths[i])
 			}
 		}
-		seen = append(seen, info)
-		layers = append(layers, *layer)
-		if layer.Image == nil || layer.Image.BackingFile == "" {
-			return layers, nil
+		paths, seen = append(paths, path), append(seen, info)
+		if err := visit(*layer, f); err != nil {
+			return err
 		}
-		if len(layers) == maxChainLength {
-			return nil, fmt.Errorf("qcow2: %s: backing chain is longer than the %d layers that are allowed", layers[0].Path, maxChainLength)
+		if layer.Image == nil || layer.Image.BackingFile == "" {
+			return nil
+		}
+		if len(paths) == maxChainLength {
+			return fmt.Errorf("qcow2: %s: backing chain is longer than the %d layers that are allowed", top, maxChainLength)
 		}
 		if err := checkFileName("backing file", layer.Image.BackingFile); err != nil {
-			return nil, fmt.Errorf("%w, in %s", err, path)
+			return fmt.Errorf("%w, in %s", err, path)
 		}
 		path = ResolveBackingFile(path, layer.Image.BackingFile)
 		format = layer.Image.BackingFormat
 	}
 }
 
-func inspectLayer(path, format string) (*Layer, os.FileInfo, error) {
-	f, size, err := openLayer(path)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
+func inspectLayer(path, format string, open layerOpener) (*Layer, *os.File, error) {
+	f, size, err := open(path)
 	if err != nil {
 		return nil, nil, err
 	}
 	if format == "" {
-		if format, err = ProbeFormat(f); err != nil {
-			return nil, nil, err
-		}
+		format, err = ProbeFormat(f)
 	}
 	layer := &Layer{Path: path, Format: format, FileSize: size}
-	if layer.VirtualSize, layer.Image, err = inspectDisk(f, size, format); err != nil {
+	if err == nil {
+		layer.VirtualSize, layer.Image, err = inspectDisk(f, size, format)
+	}
+	if err != nil {
+		f.Close()
 		return nil, nil, err
 	}
-	return layer, info, nil
+	return layer, f, nil
 }
 
 // inspectDisk returns the virtual size in bytes of the disk in r, which is

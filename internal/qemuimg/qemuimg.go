@@ -54,7 +54,13 @@ func IO(t testing.TB, dir, file string, commands ...string) Result {
 	for _, command := range commands {
 		args = append(args, "-c", command)
 	}
-	return run(t, dir, "qemu-io", append(args, file))
+	return RunIO(t, dir, append(args, file)...)
+}
+
+// RunIO runs qemu-io in dir with any arguments, as Run does qemu-img.
+func RunIO(t testing.TB, dir string, args ...string) Result {
+	t.Helper()
+	return run(t, dir, "qemu-io", args)
 }
 
 func run(t testing.TB, dir, program string, args []string) Result {

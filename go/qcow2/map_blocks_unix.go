@@ -1,0 +1,22 @@
+//go:build unix
+
+package qcow2
+
+import "syscall"
+
+// allocated returns how many bytes of the file the file system has given
+// blocks to.
+func (f *file) allocated() (bytes int64, ok bool) {
+	if f.os == nil {
+		return 0, false
+	}
+	info, err := f.os.Stat()
+	if err != nil {
+		return 0, false
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, false
+	}
+	return stat.Blocks * 512, true // st_blocks counts in 512 bytes everywhere
+}

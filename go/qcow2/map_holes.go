@@ -1,0 +1,62 @@
+package qcow2
+
+import (
+	"errors"
+	"runtime"
+	"syscall"
+)
+
+// A fileRun is a range of a file that is all data or all a hole.
+type fileRun struct {
+	start, end int64
+	hole       bool
+}
+
+// fileStatus returns the status of a raw file, which is that of layer depth,
+// from off on for at most length bytes, which must lie in the file when that
+// is rounded up to whole sectors.
+func (p *prober) fileStatus(depth int, f *file, off, length int64) status {
+	r := p.holes[depth]
+	if off < r.start || off >= r.end {
+		r = f.runAt(off, length)
+		p.holes[depth] = r
+	}
+	s := status{flags: statusData | statusOffset | statusAllocated, length: min(length, r.end-off), host: off, file: f}
+	if r.hole {
+		s.flags = statusZero | statusOffset | statusAllocated
+	}
+	if uint64(off+s.length) == ceilDiv(uint64(f.size), sectorSize)*sectorSize {
+		s.flags |= statusEOF
+	}
+	return s
+}
+
+// Values of whence for lseek on Linux.
+const (
+	seekData = 3
+	seekHole = 4
+)
+
+// runAt returns the run of data or hole from off on. Where the system does not
+// tell, everything is data. length is the length of a run that reaches to the
+// end of what can be told.
+func (f *file) runAt(off, length int64) fileRun {
+	unknown := fileRun{off, off + length, false}
+	if f.os == nil || runtime.GOOS != "linux" {
+		return unknown
+	}
+	data, err := f.os.Seek(off, seekData)
+	switch {
+	case errors.Is(err, syscall.ENXIO):
+		return fileRun{off, off + length, true} // no data from off on
+	case err != nil || data < off:
+		return unknown
+	case data > off:
+		return fileRun{off, data, true}
+	}
+	hole, err := f.os.Seek(off, seekHole)
+	if err != nil || hole <= off {
+		return unknown
+	}
+	return fileRun{off, hole, false}
+}

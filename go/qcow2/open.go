@@ -1,0 +1,231 @@
+package qcow2
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+)
+
+// A Disk is what a guest sees of an image: its virtual disk, read through the
+// whole backing chain. It is safe for use by several goroutines at once.
+//
+// Of the image it takes what the tables say. Reference counts are not looked
+// at, so a dirty or leaking image reads as any other; Check judges those. What
+// a Disk holds in memory does not depend on the size of the image.
+type Disk struct {
+	layers []*layer // the top layer first
+	size   int64    // virtual size in bytes, whole sectors
+	files  []*os.File
+
+	tables   *cache // parts of L1 and L2 tables
+	clusters *cache // what compressed clusters hold
+}
+
+// An OpenOption is one parameter of Open and OpenChain. Each may be given
+// once.
+type OpenOption struct {
+	name  string // of the function which made the option, for messages
+	apply func(*openParams)
+}
+
+type openParams struct {
+	format   string
+	root     string
+	snapshot string
+
+	hasFormat, hasRoot, hasSnapshot bool
+}
+
+// OpenWithFormat sets the format of the top layer: FormatRaw or FormatQCOW2.
+// Without it OpenChain goes by the first bytes, and Open takes the image to be
+// qcow2. A guest that can write to a raw disk decides what its first bytes
+// are: where the format is known it is better given.
+func OpenWithFormat(format string) *OpenOption {
+	return &OpenOption{"OpenWithFormat", func(p *openParams) { p.format, p.hasFormat = format, true }}
+}
+
+// OpenWithRoot makes OpenChain refuse every file that is not below the
+// directory dir, whether a backing file name, the path itself or a symbolic
+// link leads out of it. Paths are compared as they are written: a path that
+// goes up and comes back into dir is refused as well.
+func OpenWithRoot(dir string) *OpenOption {
+	return &OpenOption{"OpenWithRoot", func(p *openParams) { p.root, p.hasRoot = dir, true }}
+}
+
+// OpenWithSnapshot opens the disk as it was when the internal snapshot with
+// that ID or name was taken; an ID is looked for first, as in qemu-img. The
+// backing chain is the image's present one.
+func OpenWithSnapshot(idOrName string) *OpenOption {
+	return &OpenOption{"OpenWithSnapshot", func(p *openParams) { p.snapshot, p.hasSnapshot = idOrName, true }}
+}
+
+func collectOpen(opts []*OpenOption) (*openParams, error) {
+	p := &openParams{}
+	seen := map[string]bool{}
+	for _, opt := range opts {
+		if opt == nil || opt.apply == nil {
+			return nil, errors.New("qcow2: option is nil, use one of the OpenWith functions")
+		}
+		if seen[opt.name] {
+			return nil, fmt.Errorf("qcow2: %s is given twice, each option is allowed once", opt.name)
+		}
+		seen[opt.name] = true
+		opt.apply(p)
+	}
+	return p, nil
+}
+
+// Open opens the image in r, which is size bytes long, on its own: what it
+// does not hold itself reads as zeros, whether it names a backing file or not.
+// An image with an external data file is refused, as is an encrypted one.
+// Several goroutines may read the disk if they may read r.
+func Open(r io.ReaderAt, size int64, opts ...*OpenOption) (*Disk, error) {
+	p, err := collectOpen(opts)
+	if err != nil {
+		return nil, err
+	}
+	if p.hasRoot {
+		return nil, errors.New("qcow2: OpenWithRoot is given to Open, which opens no files (use OpenChain)")
+	}
+	if size < 0 {
+		return nil, fmt.Errorf("qcow2: image is %d bytes long, at least 0 are needed", size)
+	}
+	if !p.hasFormat {
+		p.format = FormatQCOW2
+	}
+	info := Layer{Format: p.format, FileSize: size}
+	if info.VirtualSize, info.Image, err = inspectDisk(r, size, p.format); err != nil {
+		return nil, fmt.Errorf("qcow2: %w", err)
+	}
+	if info.Image != nil && info.Image.HasDataFile() {
+		return nil, fmt.Errorf("qcow2: guest data is in the external data file %q, which Open does not follow (use OpenChain)", info.Image.DataFile)
+	}
+	d := newDisk()
+	if err := d.addLayer(info, &file{r: r, size: size}, nil); err != nil {
+		return nil, err
+	}
+	return d, d.finish(p)
+}
+
+// OpenChain opens the image at path with its whole backing chain: raw and
+// qcow2 layers, each opened relative to the one that names it, down to the
+// layer without a backing file. It refuses what InspectChain refuses, and
+// encrypted images. Close closes the files.
+func OpenChain(path string, opts ...*OpenOption) (*Disk, error) {
+	p, err := collectOpen(opts)
+	if err != nil {
+		return nil, err
+	}
+	open := openLayer
+	if p.hasRoot {
+		root, err := newLayerRoot(p.root)
+		if err != nil {
+			return nil, err
+		}
+		defer root.Close()
+		open = root.open
+	}
+	d := newDisk()
+	err = walkChain(path, p.format, open, func(info Layer, f *os.File) error {
+		d.files = append(d.files, f)
+		data, err := d.openDataFile(info, open)
+		if err != nil {
+			return err
+		}
+		return d.addLayer(info, &file{r: f, size: info.FileSize, path: info.Path, os: f}, data)
+	})
+	if err == nil {
+		err = d.finish(p)
+	}
+	if err != nil {
+		d.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// openDataFile opens the external data file of a layer, nil if it has none.
+func (d *Disk) openDataFile(info Layer, open layerOpener) (*file, error) {
+	if info.Image == nil || !info.Image.HasDataFile() {
+		return nil, nil
+	}
+	if info.Image.DataFile == "" {
+		return nil, fmt.Errorf("qcow2: %s: guest data is in an external data file, but its name is not recorded", info.Path)
+	}
+	if err := checkFileName("data file", info.Image.DataFile); err != nil {
+		return nil, fmt.Errorf("%w, in %s", err, info.Path)
+	}
+	path := ResolveBackingFile(info.Path, info.Image.DataFile)
+	f, size, err := open(path)
+	if err != nil {
+		return nil, fmt.Errorf("qcow2: %s: external data file: %w", info.Path, err)
+	}
+	d.files = append(d.files, f)
+	return &file{r: f, size: size, path: path, os: f}, nil
+}
+
+func newDisk() *Disk {
+	return &Disk{tables: newCache(tableCacheBytes), clusters: newCache(clusterCacheBytes)}
+}
+
+// addLayer puts a layer below those that are there. data is its external data
+// file, nil if it has none.
+func (d *Disk) addLayer(info Layer, f, data *file) error {
+	l := &layer{Layer: info, depth: len(d.layers), tables: d.tables, file: f, data: f}
+	if data != nil {
+		l.data, l.external = data, true
+	}
+	if info.VirtualSize > math.MaxInt64 {
+		return l.errorf("virtual size is %d bytes, allowed are %d", info.VirtualSize, math.MaxInt64)
+	}
+	l.size = int64(info.VirtualSize)
+	if info.Image != nil {
+		if method := info.Image.Header.CryptMethod; method != 0 {
+			return l.errorf("guest data is encrypted with %s, which is not supported", cryptMethods[method])
+		}
+		l.setGeometry()
+	}
+	d.layers = append(d.layers, l)
+	return nil
+}
+
+// cryptMethods has the values of the header's crypt_method at their index
+// (checkHeader lets no others pass).
+var cryptMethods = []string{"nothing", "AES", "LUKS"}
+
+// finish sets what depends on the options, when all layers are there.
+func (d *Disk) finish(p *openParams) error {
+	if p.hasSnapshot {
+		if err := d.layers[0].useSnapshot(p.snapshot); err != nil {
+			return err
+		}
+	}
+	d.size = d.layers[0].size
+	return nil
+}
+
+// Size returns the virtual size in bytes. It is a multiple of 512, as QEMU
+// knows whole sectors only: a raw image is rounded up to one, with zeros, and
+// the size in a qcow2 header is rounded down.
+func (d *Disk) Size() int64 { return d.size }
+
+// Layers returns the backing chain, the top layer first.
+func (d *Disk) Layers() []Layer {
+	layers := make([]Layer, len(d.layers))
+	for i, l := range d.layers {
+		layers[i] = l.Layer
+	}
+	return layers
+}
+
+// Close closes the files that OpenChain has opened. Reading from the disk
+// fails from then on.
+func (d *Disk) Close() error {
+	var errs []error
+	for _, f := range d.files {
+		errs = append(errs, f.Close())
+	}
+	return errors.Join(errs...)
+}

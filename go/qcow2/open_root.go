@@ -1,0 +1,50 @@
+package qcow2
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// layerRoot opens layers below a directory only.
+type layerRoot struct {
+	*os.Root
+	dir string // absolute
+}
+
+func newLayerRoot(dir string) (*layerRoot, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("qcow2: root directory %s: %w", dir, err)
+	}
+	root, err := os.OpenRoot(abs)
+	if err != nil {
+		return nil, fmt.Errorf("qcow2: root directory: %w", err)
+	}
+	return &layerRoot{root, abs}, nil
+}
+
+// open is openLayer for a path that has to be below the root. os.Root sees to
+// what is behind the path; here only its spelling is made relative, and not
+// cleaned, as "dir/.." is not nothing where dir is a symbolic link.
+func (r *layerRoot) open(path string) (*os.File, int64, error) {
+	abs := path
+	if !filepath.IsAbs(path) {
+		wd, err := os.Getwd()
+		if err != nil {
+			return nil, 0, err
+		}
+		abs = wd + "/" + path
+	}
+	name, ok := strings.CutPrefix(abs, strings.TrimSuffix(r.dir, "/")+"/")
+	if !ok {
+		return nil, 0, fmt.Errorf("it is not below the root directory %s", r.dir)
+	}
+	name = strings.TrimLeft(name, "/")
+	info, err := r.Stat(name)
+	if err != nil {
+		return nil, 0, err
+	}
+	return openRegular(path, info, func() (*os.File, error) { return r.Open(name) })
+}

@@ -1,0 +1,91 @@
+package qcow2
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// ReadAt reads len(p) bytes of guest data from byte off of the virtual disk
+// on, as io.ReaderAt has it: fewer only with an error, which is io.EOF at the
+// end of the disk. An error on a bad table names layer, table, entry and
+// offset.
+func (d *Disk) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, fmt.Errorf("qcow2: read at offset %d, at least 0 is needed", off)
+	}
+	n := int(max(0, min(int64(len(p)), d.size-off)))
+	if err := d.readLayer(0, p[:n], off); err != nil {
+		return 0, err
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// readLayer fills p with what is at off in the layer at depth and, where that
+// holds nothing, in those below it.
+func (d *Disk) readLayer(depth int, p []byte, off int64) error {
+	if depth == len(d.layers) {
+		clear(p)
+		return nil
+	}
+	l := d.layers[depth]
+	for len(p) > 0 {
+		// Behind the end of a backing file are zeros.
+		if off >= l.size {
+			clear(p)
+			return nil
+		}
+		r, err := l.run(off, min(int64(len(p)), l.size-off))
+		if err != nil {
+			return err
+		}
+		part := p[:r.length]
+		switch r.kind {
+		case unallocated:
+			err = d.readLayer(depth+1, part, off)
+		case zero:
+			clear(part)
+		case normal:
+			if err = l.data.readAt(part, r.host); err != nil {
+				err = l.errorf("guest offset %d: %w", off, err)
+			}
+		case compressed:
+			err = d.readCompressed(l, part, r.descriptor, off)
+		}
+		if err != nil {
+			return err
+		}
+		p, off = p[r.length:], off+r.length
+	}
+	return nil
+}
+
+// A file holds a layer or its data.
+type file struct {
+	r    io.ReaderAt
+	size int64  // in bytes
+	path string // "" if it was not opened by one
+	os   *os.File
+}
+
+// readAt fills p from offset off on. Behind the end of the file are zeros: a
+// writer need not have filled the last cluster.
+func (f *file) readAt(p []byte, off int64) error {
+	n := max(0, min(int64(len(p)), f.size-off))
+	clear(p[n:])
+	if n == 0 {
+		return nil
+	}
+	got, err := f.r.ReadAt(p[:n], off)
+	switch {
+	case int64(got) == n:
+		return nil
+	case err == nil || errors.Is(err, io.EOF):
+		return fmt.Errorf("file was %d bytes long when it was opened, and now ends at %d", f.size, off+int64(got))
+	}
+	return err
+}

@@ -1,0 +1,114 @@
+package qcow2
+
+import (
+	"bytes"
+	"compress/flate"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// A Decompressor decompresses a cluster: it fills all of dst from src, or
+// fails. What follows the end of the compressed data in src belongs to others.
+// It keeps neither slice, and is called by several goroutines at once.
+type Decompressor func(dst, src []byte) error
+
+var (
+	decompressorsMu sync.RWMutex
+	decompressors   = map[CompressionType]Decompressor{CompressionZlib: inflate}
+)
+
+// RegisterDecompressor makes a Decompressor known for clusters compressed by
+// the given method. CompressionZlib has one from the start; the package
+// go/qcow2/zstd registers one for CompressionZstd when it is imported. A
+// method that has one already panics.
+func RegisterDecompressor(method CompressionType, d Decompressor) {
+	decompressorsMu.Lock()
+	defer decompressorsMu.Unlock()
+	if _, ok := decompressors[method]; ok {
+		panic(fmt.Sprintf("qcow2: a decompressor for %q is registered already", method))
+	}
+	decompressors[method] = d
+}
+
+func decompressorFor(method CompressionType) (Decompressor, error) {
+	decompressorsMu.RLock()
+	defer decompressorsMu.RUnlock()
+	if d, ok := decompressors[method]; ok {
+		return d, nil
+	}
+	hint := ""
+	if method == CompressionZstd {
+		hint = " (import _ \"github.com/rules-qcow2/rules_qcow2/go/qcow2/zstd\")"
+	}
+	return nil, fmt.Errorf("cluster is compressed with %s, for which no decompressor is registered%s", method, hint)
+}
+
+// readCompressed fills p with what is at guest offset off, which lies in the
+// compressed cluster with the given descriptor, as does the end of p.
+func (d *Disk) readCompressed(l *layer, p []byte, descriptor uint64, off int64) error {
+	offset, length := compressedCluster(descriptor, uint32(l.clusterBits))
+	host, size := int64(offset), int64(length)
+	clusterSize := int64(1) << l.clusterBits
+	inCluster := off & (clusterSize - 1)
+	var err error
+	if int64(len(p)) == clusterSize {
+		err = l.decompress(p, host, size)
+	} else {
+		var cluster []byte
+		cluster, err = d.clusters.get(cacheKey{l.depth, host, size}, func() ([]byte, error) {
+			b := make([]byte, clusterSize)
+			return b, l.decompress(b, host, size)
+		})
+		if err == nil {
+			copy(p, cluster[inCluster:])
+		}
+	}
+	if err != nil {
+		return l.errorf("compressed cluster at offset %d (guest offset %d): %w", host, off-inCluster, err)
+	}
+	return nil
+}
+
+// compressedData holds buffers for compressed clusters.
+var compressedData = sync.Pool{New: func() any { return new([]byte) }}
+
+// decompress fills dst, which has the size of a cluster, from the size bytes
+// at offset host.
+func (l *layer) decompress(dst []byte, host, size int64) error {
+	d, err := decompressorFor(l.Image.CompressionType())
+	if err != nil {
+		return err
+	}
+	if host >= l.FileSize {
+		return fmt.Errorf("the file is %d bytes long", l.FileSize)
+	}
+	// The last cluster of a file need not fill its last sector.
+	size = min(size, l.FileSize-host)
+	buffer := compressedData.Get().(*[]byte)
+	defer compressedData.Put(buffer)
+	if int64(cap(*buffer)) < size {
+		*buffer = make([]byte, size)
+	}
+	src := (*buffer)[:size]
+	if err := l.file.readAt(src, host); err != nil {
+		return err
+	}
+	return d(dst, src)
+}
+
+// inflaters holds inflate's decompressors.
+var inflaters = sync.Pool{New: func() any { return flate.NewReader(nil) }}
+
+// inflate is the Decompressor for deflate.
+func inflate(dst, src []byte) error {
+	r := inflaters.Get().(io.Reader)
+	defer inflaters.Put(r)
+	if err := r.(flate.Resetter).Reset(bytes.NewReader(src), nil); err != nil {
+		return err
+	}
+	if n, err := io.ReadFull(r, dst); err != nil {
+		return fmt.Errorf("decompression with zlib failed after %d of %d bytes: %w", n, len(dst), err)
+	}
+	return nil
+}

@@ -1,0 +1,93 @@
+// Package zstd lets go/qcow2 read clusters that are compressed with zstd:
+//
+//	import _ "github.com/rules-qcow2/rules_qcow2/go/qcow2/zstd"
+//
+// It is a package of its own because the standard library has no zstd, and
+// most images need none.
+package zstd
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
+)
+
+func init() {
+	// A cluster is decompressed by one goroutine; there may be as many of
+	// them as there are processors.
+	decoder, err := zstd.NewReader(nil,
+		zstd.WithDecoderConcurrency(0),
+		zstd.WithDecodeAllCapLimit(true))
+	if err != nil {
+		panic(err) // only of options that contradict each other
+	}
+	qcow2.RegisterDecompressor(qcow2.CompressionZstd, func(dst, src []byte) error {
+		return decompress(decoder, dst, src)
+	})
+}
+
+// decompress fills dst from the frames at the beginning of src: "iterate until
+// we get a fully uncompressed cluster" (block/qcow2-threads.c,
+// qcow2_zstd_decompress). What follows them is not zstd.
+func decompress(decoder *zstd.Decoder, dst, src []byte) error {
+	out := dst[:0:len(dst)]
+	for len(out) < len(dst) {
+		length, err := frameLength(src)
+		if err == nil {
+			out, err = decoder.DecodeAll(src[:length], out)
+		}
+		if err != nil {
+			return fmt.Errorf("decompression with zstd failed after %d of %d bytes: %w", len(out), len(dst), err)
+		}
+		src = src[length:]
+	}
+	return nil
+}
+
+const (
+	blockHeaderSize = 3
+	blockRLE        = 1 // Block_Type of one byte that is repeated
+	checksumSize    = 4
+)
+
+var errShort = errors.New("the compressed data ends within a frame")
+
+// frameLength returns the length in bytes of the frame that b begins with,
+// which it finds without decompressing (RFC 8878, section 3.1.1).
+func frameLength(b []byte) (int, error) {
+	var header zstd.Header
+	rest, err := header.DecodeAndStrip(b)
+	if err != nil {
+		return 0, err
+	}
+	length := uint64(len(b) - len(rest))
+	if header.Skippable {
+		length += uint64(header.SkippableSize)
+		if length > uint64(len(b)) {
+			return 0, errShort
+		}
+		return int(length), nil
+	}
+	for last := false; !last; {
+		if length+blockHeaderSize > uint64(len(b)) {
+			return 0, errShort
+		}
+		block := uint32(b[length]) | uint32(b[length+1])<<8 | uint32(b[length+2])<<16
+		last = block&1 != 0
+		size := uint64(block >> 3)
+		if block>>1&3 == blockRLE {
+			size = 1
+		}
+		length += blockHeaderSize + size
+	}
+	if header.HasCheckSum {
+		length += checksumSize
+	}
+	if length > uint64(len(b)) {
+		return 0, errShort
+	}
+	return int(length), nil
+}
