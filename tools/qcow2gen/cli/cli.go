@@ -1,6 +1,6 @@
 // Package cli is the command line of qcow2gen: that of qemu-img, of which it
-// takes the commands create and info, with the same options, output and exit
-// codes. What it does not support it refuses by name.
+// takes the commands create, info and check, with the same options, output and
+// exit codes. What it does not support it refuses by name.
 package cli
 
 import (
@@ -22,22 +22,34 @@ type command struct {
 var commands = []command{
 	{"create", runCreate, createHelp},
 	{"info", runInfo, infoHelp},
+	{"check", runCheck, checkHelp},
+}
+
+// An exitError ends the program with another exit code than 1.
+type exitError struct {
+	code int
+	error
 }
 
 // Main runs the command line args, the first of which is the program's name,
-// and returns the exit code: 0, or 1 for any failure, as qemu-img has it.
+// and returns the exit code: 0, or 1 for any failure that qemu-img has no other
+// code for.
 func Main(args []string, stdout, stderr io.Writer) int {
 	err := run(args[min(1, len(args)):], stdout)
-	if err != nil {
-		fmt.Fprintf(stderr, "qcow2gen: %s\n", message(err))
-		return 1
+	if err == nil {
+		return 0
 	}
-	return 0
+	fmt.Fprintf(stderr, "qcow2gen: %s\n", message(err))
+	var exit *exitError
+	if errors.As(err, &exit) {
+		return exit.code
+	}
+	return 1
 }
 
 func run(args []string, stdout io.Writer) error {
 	if len(args) == 0 {
-		return errors.New("no command is given, allowed are create and info (see qcow2gen --help)")
+		return errors.New("no command is given, allowed are create, info and check (see qcow2gen --help)")
 	}
 	if args[0] == "--help" || args[0] == "-h" {
 		return print(stdout, help)
@@ -56,7 +68,7 @@ func run(args []string, stdout io.Writer) error {
 		}
 		return err
 	}
-	return fmt.Errorf("command %q is not supported, allowed are create and info (see qcow2gen --help)", args[0])
+	return fmt.Errorf("command %q is not supported, allowed are create, info and check (see qcow2gen --help)", args[0])
 }
 
 func print(w io.Writer, text string) error {

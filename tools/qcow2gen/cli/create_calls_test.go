@@ -38,6 +38,55 @@ const createCalls = `# 049 sizes
 -f qcow2 t.qcow2 -- foobar
 -f qcow2 -o size=foobar t.qcow2
 
+# sizes, by the line that is printed
+t.qcow2 -- 0x10
+-o size=0x1F t.qcow2
+t.qcow2 -- 0X10k
+-o size=0x1.8 t.qcow2
+t.qcow2 -- 0x
+-o size=00x1 t.qcow2
+t.qcow2 -- 010
+-o size=+5 t.qcow2
+t.qcow2 -- -0
+-o size=1e3 t.qcow2
+t.qcow2 -- 1E3
+-o size=1e t.qcow2
+t.qcow2 -- 1.5e
+-o size=.5k t.qcow2
+t.qcow2 -- .k
+-o size=. t.qcow2
+t.qcow2 -- 5.
+-o size=5.k t.qcow2
+t.qcow2 -- 1.5
+-o size=1.5b t.qcow2
+t.qcow2 -- 1.0B
+-o size=1.0005k t.qcow2
+t.qcow2 -- 1.00049k
+-o size=0.0000000000000000000000001k t.qcow2
+t.qcow2 -- 0.99999999999999999999999k
+-o size=1.99999999999999999T t.qcow2
+t.qcow2 -- 7.9999999999999999999E
+-o size=1kk t.qcow2
+t.qcow2 -- 1kB
+-o size=20GiB t.qcow2
+t.qcow2 -- 1,5k
+-o size=inf t.qcow2
+t.qcow2 -- nan
+-o size=18446744073709551615 t.qcow2
+t.qcow2 -- 18446744073709551616
+-o size=9223372036854775807 t.qcow2
+t.qcow2 -- 9223372036854775808
+-o size=0.0001P t.qcow2
+t.qcow2 -- 1.1t
+-o size=1_000 t.qcow2
+t.qcow2 -- 1e-3
+-o size=0.5.5k t.qcow2
+t.qcow2 -- 1.+5k
+-o size=1.-5k t.qcow2
+t.qcow2 -- .+5k
+-o size=2251799813685248 t.qcow2
+t.qcow2 -- 2251799813685249
+
 # 049 options
 -f qcow2 -o cluster_size=1024 t.qcow2 64M
 -f qcow2 -o cluster_size=1024b t.qcow2 64M

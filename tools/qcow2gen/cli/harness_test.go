@@ -2,6 +2,10 @@ package cli_test
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -111,8 +115,8 @@ func checkRefused(t testing.TB, r qemuimg.Result, parts ...string) {
 	}
 }
 
-// A tree is the contents of the files in a directory, by their path; links and
-// directories are there with their kind.
+// A tree is the contents of the files in a directory, by their path; of large
+// ones, length and digest. Links and directories are there with their kind.
 type tree map[string]string
 
 func readTree(t testing.TB, dir string) tree {
@@ -127,14 +131,32 @@ func readTree(t testing.TB, dir string) tree {
 			files[name] = entry.Type().String()
 			return nil
 		}
-		b, err := os.ReadFile(path)
-		files[name] = string(b)
+		files[name], err = contents(path)
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return files
+}
+
+func contents(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	var small strings.Builder
+	if n, err := io.CopyN(&small, f, 1<<20); n < 1<<20 {
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+		return small.String(), err
+	}
+	digest := sha256.New()
+	io.WriteString(digest, small.String())
+	n, err := io.Copy(digest, f)
+	return fmt.Sprintf("%d bytes, sha256 %x", 1<<20+n, digest.Sum(nil)), err
 }
 
 // diff names the files that differ, "" if none do.

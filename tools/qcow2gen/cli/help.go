@@ -3,9 +3,10 @@ package cli
 const help = `Usage:
   qcow2gen COMMAND [--help | command options]
 
-Make qcow2 images without data, as qemu-img does, and describe images.
+Make qcow2 images without data, as qemu-img does, describe and check images.
 
 Commands (run qcow2gen COMMAND --help for their options):
+  check - Check basic image integrity
   create - Create a new image
   info - Display information about an image
 

@@ -5,6 +5,9 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
 )
 
 // writeHuman returns the lines that qemu-img info prints, with an empty one
@@ -39,6 +42,16 @@ func (i *imageInfo) human() string {
 				line("backing file format: %s", image.BackingFormat)
 			}
 		}
+		if len(image.Snapshots) > 0 {
+			line("Snapshot list:")
+			columns := func(id, tag, size, date, clock, icount string) {
+				line("%s %s %8s %19s %15s %10s", pad(id, 7), pad(tag, 16), size, date, clock, icount)
+			}
+			columns("ID", "TAG", "VM_SIZE", "DATE", "VM_CLOCK", "ICOUNT")
+			for _, s := range image.Snapshots {
+				columns(s.ID, s.Name, humanSize(s.VMStateSize), snapshotDate(&s), snapshotClock(&s), snapshotICount(&s))
+			}
+		}
 		line("Format specific information:")
 		for _, m := range i.formatSpecific() {
 			line("    %s: %v", strings.ReplaceAll(m.key, "-", " "), m.value)
@@ -62,4 +75,26 @@ func humanSize(size uint64) string {
 	}
 	value := float64(size) / float64(uint64(1)<<(10*unit))
 	return strconv.FormatFloat(value, 'g', 3, 64) + " " + []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}[unit]
+}
+
+// pad fills a column as C does, by bytes.
+func pad(s string, width int) string {
+	return s + strings.Repeat(" ", max(0, width-len(s)))
+}
+
+// snapshotDate is in local time.
+func snapshotDate(s *qcow2.Snapshot) string {
+	return time.Unix(int64(s.DateSeconds), 0).Format(time.DateTime)
+}
+
+func snapshotClock(s *qcow2.Snapshot) string {
+	seconds := s.VMClock / 1e9
+	return fmt.Sprintf("%04d:%02d:%02d.%03d", seconds/3600, seconds/60%60, seconds%60, s.VMClock/1e6%1000)
+}
+
+func snapshotICount(s *qcow2.Snapshot) string {
+	if s.ICount == math.MaxUint64 {
+		return ""
+	}
+	return strconv.FormatUint(s.ICount, 10)
 }

@@ -144,7 +144,6 @@ func checkDescribable(info *imageInfo) error {
 		name    string
 	}{
 		{info.Image.Header.CryptMethod != 0, "encryption"},
-		{info.Image.Header.NbSnapshots != 0, "internal snapshots"},
 		{info.Image.HasBitmaps(), "bitmaps"},
 	} {
 		if feature.present {

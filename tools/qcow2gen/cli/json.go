@@ -2,8 +2,11 @@ package cli
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"unicode/utf16"
+
+	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
 )
 
 // A jsonObject keeps the order of its members: scripts that compare text find
@@ -53,6 +56,9 @@ func (i *imageInfo) json() jsonObject {
 	if image != nil && image.BackingFile != "" && image.BackingFormat != "" {
 		o = append(o, jsonMember{"backing-filename-format", image.BackingFormat})
 	}
+	if image != nil && len(image.Snapshots) > 0 {
+		o = append(o, jsonMember{"snapshots", snapshotsJSON(image.Snapshots)})
+	}
 	o = append(o, jsonObject{{"virtual-size", i.VirtualSize}, {"filename", i.Path}}...)
 	if image != nil {
 		o = append(o, jsonMember{"cluster-size", image.ClusterSize()})
@@ -68,6 +74,26 @@ func (i *imageInfo) json() jsonObject {
 		}
 	}
 	return append(o, jsonMember{"dirty-flag", image != nil && image.Dirty()})
+}
+
+func snapshotsJSON(snapshots []qcow2.Snapshot) jsonArray {
+	var a jsonArray
+	for _, s := range snapshots {
+		var o jsonObject
+		if s.ICount != math.MaxUint64 {
+			o = append(o, jsonMember{"icount", s.ICount})
+		}
+		a = append(a, append(o, jsonObject{
+			{"vm-clock-nsec", s.VMClock % 1e9},
+			{"name", s.Name},
+			{"date-sec", s.DateSeconds},
+			{"date-nsec", s.DateNanoseconds},
+			{"vm-clock-sec", s.VMClock / 1e9},
+			{"id", s.ID},
+			{"vm-state-size", s.VMStateSize},
+		}...))
+	}
+	return a
 }
 
 // formatSpecific is what QEMU has for qcow2 only.

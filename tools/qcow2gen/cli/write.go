@@ -77,18 +77,19 @@ func (c *createArgs) checkOverwrite(inputs []string) error {
 // sameFile reports whether two paths lead to the same file, or to the same
 // place where no file is yet.
 func sameFile(a, b string) bool {
-	if target, err := followLinks(a); err == nil {
-		a = target
-	}
-	if target, err := followLinks(b); err == nil {
-		b = target
+	a, errA := followLinks(a)
+	b, errB := followLinks(b)
+	if errA != nil || errB != nil {
+		return false // neither can be opened
 	}
 	infoA, errA := os.Stat(a)
 	infoB, errB := os.Stat(b)
-	if errA == nil && errB == nil {
-		return os.SameFile(infoA, infoB)
+	if errA == nil || errB == nil {
+		return errA == nil && errB == nil && os.SameFile(infoA, infoB)
 	}
-	return errA != nil && errB != nil && filepath.Clean(a) == filepath.Clean(b)
+	dirA, errA := os.Stat(directory(a) + ".")
+	dirB, errB := os.Stat(directory(b) + ".")
+	return errA == nil && errB == nil && os.SameFile(dirA, dirB) && filepath.Base(a) == filepath.Base(b)
 }
 
 // writeInfo describes the image for one that is created on top of it with

@@ -1,0 +1,186 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
+)
+
+// Exit codes of qemu-img check, besides 0 and 1.
+const (
+	exitCorrupt     = 2
+	exitLeaks       = 3
+	exitUnsupported = 63 // a format that has no check
+)
+
+const checkHelp = `Usage:
+  qcow2gen check [-f FMT] [-U] [--output human|json] [-q] FILE
+
+Check whether the metadata of an image is consistent. Unlike qemu-img this
+reads no other file: neither a backing file nor an external data file needs to
+be there, and of an encrypted image no key is needed.
+
+Arguments:
+  -h, --help
+     print this help and exit
+  -f, --format FMT
+     specifies the format of the image explicitly
+     (default: what its first bytes say)
+  -U, --force-share
+     check an image that QEMU has open, too
+  --output human|json
+     output format (default: human)
+  -q, --quiet
+     quiet mode (produce only error messages if any)
+  FILE
+     name of the image file
+
+The exit code is 0 if nothing is wrong, 1 if the image could not be checked, 2
+if it is corrupt, 3 if it has leaked clusters only, 63 if there is no check for
+its format.
+`
+
+func runCheck(args []string, stdout io.Writer) error {
+	var format, output string
+	var shared, quiet bool
+	notHere := "allowed are -f, -U, --output and -q"
+	rest, err := parseOptions(args, []option{
+		{"h", "help", false, func(string) error { return errHelp }},
+		{"f", "format", true, store(&format)},
+		{"U", "force-share", false, set(&shared)},
+		{"", "output", true, store(&output)},
+		{"q", "quiet", false, set(&quiet)},
+		{"r", "repair", true, unsupported("--repair", "an image is only read")},
+		{"", "image-opts", false, unsupported("--image-opts", notHere)},
+		{"T", "cache", true, unsupported("--cache", notHere)},
+		{"", "object", true, unsupported("--object", notHere)},
+	})
+	if err != nil {
+		return err
+	}
+	if output != "" && output != "human" && output != "json" {
+		return usageError("--output expects 'human' or 'json', not '%s'", output)
+	}
+	if len(rest) != 1 {
+		return usageError("one image file name is expected, %d are given", len(rest))
+	}
+	path, err := filePath(rest[0])
+	if err != nil {
+		return err
+	}
+	result, err := checkImage(path, format, shared)
+	if err != nil {
+		return err
+	}
+	switch {
+	case output == "json":
+		err = print(stdout, checkJSON(result, rest[0]))
+	case !quiet:
+		err = print(stdout, checkHuman(result))
+	}
+	if err != nil {
+		return err
+	}
+	return checkVerdict(result, path)
+}
+
+func checkImage(path, format string, shared bool) (*qcow2.CheckResult, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s", path, reason(err))
+	}
+	defer f.Close()
+	if !shared && inUse(f) {
+		return nil, fmt.Errorf("%s: QEMU has it open, what is read may be half written (use -U to check it all the same)", path)
+	}
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s", path, reason(err))
+	}
+	if format == "" {
+		if format, err = qcow2.ProbeFormat(f); err != nil {
+			return nil, fmt.Errorf("%s: %s", path, reason(err))
+		}
+	}
+	if format != qcow2.FormatQCOW2 {
+		return nil, &exitError{exitUnsupported, fmt.Errorf("%s: format %q has no check, only qcow2 has", path, format)}
+	}
+	result, err := qcow2.Check(f, size)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s", path, reason(err))
+	}
+	return result, nil
+}
+
+// checkVerdict is the error that exits as qemu-img check does. Its message is
+// what was found, line by line.
+func checkVerdict(result *qcow2.CheckResult, path string) error {
+	problems := strings.Join(result.Problems, "\n")
+	switch {
+	case result.CheckErrors > 0:
+		return fmt.Errorf("%s: it could not be checked as a whole\n%s", path, problems)
+	case result.Corruptions > 0:
+		return &exitError{exitCorrupt, fmt.Errorf("%s: it is corrupt\n%s", path, problems)}
+	case result.Leaks > 0:
+		return &exitError{exitLeaks, fmt.Errorf("%s: it has leaked clusters\n%s", path, problems)}
+	}
+	return nil
+}
+
+func checkJSON(result *qcow2.CheckResult, name string) string {
+	var o jsonObject
+	for _, m := range []struct {
+		key      string
+		value    uint64
+		optional bool
+	}{
+		{"image-end-offset", result.ImageEndOffset, true},
+		{"compressed-clusters", result.CompressedClusters, true},
+		{"total-clusters", result.TotalClusters, true},
+		{"corruptions", result.Corruptions, true},
+		{"check-errors", result.CheckErrors, false},
+		{"leaks", result.Leaks, true},
+		{"allocated-clusters", result.AllocatedClusters, true},
+	} {
+		if m.value != 0 || !m.optional {
+			o = append(o, jsonMember{m.key, m.value})
+		}
+	}
+	o = append(o, jsonObject{{"filename", name}, {"format", qcow2.FormatQCOW2}}...)
+	if result.FragmentedClusters != 0 {
+		o = append(o, jsonMember{"fragmented-clusters", result.FragmentedClusters})
+	}
+	var b strings.Builder
+	appendJSON(&b, o, "\n")
+	b.WriteByte('\n')
+	return b.String()
+}
+
+func checkHuman(result *qcow2.CheckResult) string {
+	var b strings.Builder
+	if result.Corruptions|result.Leaks|result.CheckErrors == 0 {
+		b.WriteString("No errors were found on the image.\n")
+	}
+	if n := result.Corruptions; n != 0 {
+		fmt.Fprintf(&b, "\n%d errors were found on the image.\nData may be corrupted, or further writes to the image may corrupt it.\n", n)
+	}
+	if n := result.Leaks; n != 0 {
+		fmt.Fprintf(&b, "\n%d leaked clusters were found on the image.\nThis means waste of disk space, but no harm to data.\n", n)
+	}
+	if n := result.CheckErrors; n != 0 {
+		fmt.Fprintf(&b, "\n%d internal errors have occurred during the check.\n", n)
+	}
+	if result.TotalClusters != 0 && result.AllocatedClusters != 0 {
+		percent := func(part, whole uint64) float64 { return float64(part) * 100 / float64(whole) }
+		fmt.Fprintf(&b, "%d/%d = %0.2f%% allocated, %0.2f%% fragmented, %0.2f%% compressed clusters\n",
+			result.AllocatedClusters, result.TotalClusters, percent(result.AllocatedClusters, result.TotalClusters),
+			percent(result.FragmentedClusters, result.AllocatedClusters), percent(result.CompressedClusters, result.AllocatedClusters))
+	}
+	if result.ImageEndOffset > 0 {
+		fmt.Fprintf(&b, "Image end offset: %d\n", result.ImageEndOffset)
+	}
+	return b.String()
+}
