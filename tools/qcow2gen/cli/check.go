@@ -30,7 +30,7 @@ Arguments:
      specifies the format of the image explicitly
      (default: what its first bytes say)
   -U, --force-share
-     check an image that QEMU has open, too
+     check an image that QEMU has open for writing, too
   --output human|json
      output format (default: human)
   -q, --quiet
@@ -75,13 +75,14 @@ func runCheck(args []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case output == "json":
-		err = print(stdout, checkJSON(result, rest[0]))
-	case !quiet:
-		err = print(stdout, checkHuman(result))
+	text := checkHuman(result)
+	if output == "json" {
+		text = checkJSON(result, rest[0])
 	}
-	if err != nil {
+	if quiet {
+		text = ""
+	}
+	if err := print(stdout, text); err != nil {
 		return err
 	}
 	return checkVerdict(result, path)
@@ -93,8 +94,8 @@ func checkImage(path, format string, shared bool) (*qcow2.CheckResult, error) {
 		return nil, fmt.Errorf("%s: %s", path, reason(err))
 	}
 	defer f.Close()
-	if !shared && inUse(f) {
-		return nil, fmt.Errorf("%s: QEMU has it open, what is read may be half written (use -U to check it all the same)", path)
+	if !shared && beingWritten(f) {
+		return nil, fmt.Errorf("%s: QEMU has it open for writing, what is read may be half written (use -U to check it all the same)", path)
 	}
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
@@ -106,7 +107,7 @@ func checkImage(path, format string, shared bool) (*qcow2.CheckResult, error) {
 		}
 	}
 	if format != qcow2.FormatQCOW2 {
-		return nil, &exitError{exitUnsupported, fmt.Errorf("%s: format %q has no check, only qcow2 has", path, format)}
+		return nil, &exitError{code: exitUnsupported, error: fmt.Errorf("%s: format %q has no check, only qcow2 has", path, format)}
 	}
 	result, err := qcow2.Check(f, size)
 	if err != nil {
@@ -115,19 +116,21 @@ func checkImage(path, format string, shared bool) (*qcow2.CheckResult, error) {
 	return result, nil
 }
 
-// checkVerdict is the error that exits as qemu-img check does. Its message is
-// what was found, line by line.
+// checkVerdict is the error that exits as qemu-img check does, and says what
+// was found.
 func checkVerdict(result *qcow2.CheckResult, path string) error {
-	problems := strings.Join(result.Problems, "\n")
+	verdict := &exitError{details: result.Problems}
 	switch {
 	case result.CheckErrors > 0:
-		return fmt.Errorf("%s: it could not be checked as a whole\n%s", path, problems)
+		verdict.code, verdict.error = 1, fmt.Errorf("%s: some of it could not be checked", path)
 	case result.Corruptions > 0:
-		return &exitError{exitCorrupt, fmt.Errorf("%s: it is corrupt\n%s", path, problems)}
+		verdict.code, verdict.error = exitCorrupt, fmt.Errorf("%s: it is corrupt", path)
 	case result.Leaks > 0:
-		return &exitError{exitLeaks, fmt.Errorf("%s: it has leaked clusters\n%s", path, problems)}
+		verdict.code, verdict.error = exitLeaks, fmt.Errorf("%s: it has leaked clusters", path)
+	default:
+		return nil
 	}
-	return nil
+	return verdict
 }
 
 func checkJSON(result *qcow2.CheckResult, name string) string {

@@ -25,10 +25,12 @@ var commands = []command{
 	{"check", runCheck, checkHelp},
 }
 
-// An exitError ends the program with another exit code than 1.
+// An exitError ends the program with another exit code than 1, or with more
+// than one line.
 type exitError struct {
 	code int
 	error
+	details []string // lines behind the message
 }
 
 // Main runs the command line args, the first of which is the program's name,
@@ -39,12 +41,15 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintf(stderr, "qcow2gen: %s\n", message(err))
+	fmt.Fprintf(stderr, "qcow2gen: %s\n", oneLine(err.Error()))
 	var exit *exitError
-	if errors.As(err, &exit) {
-		return exit.code
+	if !errors.As(err, &exit) {
+		return 1
 	}
-	return 1
+	for _, line := range exit.details {
+		fmt.Fprintln(stderr, oneLine(line))
+	}
+	return exit.code
 }
 
 func run(args []string, stdout io.Writer) error {
@@ -85,11 +90,8 @@ func usageError(format string, args ...any) error {
 	return &usage{fmt.Sprintf(format, args...)}
 }
 
-// message is what err says, in one line.
-func message(err error) string {
-	// A file name may have newlines.
-	return strings.ReplaceAll(err.Error(), "\n", `\n`)
-}
+// oneLine is text, in which a file name may have newlines, in one line.
+func oneLine(text string) string { return strings.ReplaceAll(text, "\n", `\n`) }
 
 // reason is what err says without a file name that the caller names already,
 // maybe by another name than the user's, and without the library's prefix.
