@@ -41,7 +41,10 @@ enter() {
   # A checkout or cache folder may lie below what the root replaces.
   for path in "$PWD" "$(dirname "$BOOTSTRAP")" "$CACHE"; do
     case $path in
-      /usr/* | /etc/*) mounts+=(--bind "$path" "$path") ;;
+      /usr/* | /etc/*)
+        mkdir -p "$ROOT$path"
+        mounts+=(--bind "$path" "$path")
+        ;;
     esac
   done
 

@@ -73,7 +73,7 @@ main() {
   fi
   ! ready || return 0
 
-  say "no Bazel on PATH, setting up a private one in $CACHE"
+  say "setting up a private Bazel in $CACHE"
   local start=$SECONDS
   if ! done_with "$PACKAGES"; then
     check_space
