@@ -1,9 +1,20 @@
 """Copy-on-write qcow2 disks: the public rules and providers of rules_qcow2."""
 
+load("//private:boot.bzl", _DEFAULT_FAIL_ON = "DEFAULT_FAIL_ON", _qemu_boot_test = "qemu_boot_test")
 load("//private:overlay.bzl", _qcow2_overlay = "qcow2_overlay")
 load("//private:providers.bzl", _Qcow2Info = "Qcow2Info")
 load("//private:toolchain.bzl", _qcow2gen_toolchain = "qcow2gen_toolchain")
+load("//private:vm.bzl", _qemu_vm = "qemu_vm")
+load("//qemu:providers.bzl", _QemuInfo = "QemuInfo")
+load("//qemu:toolchain.bzl", _qemu_toolchain = "qemu_toolchain")
 
 Qcow2Info = _Qcow2Info
+QemuInfo = _QemuInfo
 qcow2_overlay = _qcow2_overlay
 qcow2gen_toolchain = _qcow2gen_toolchain
+qemu_boot_test = _qemu_boot_test
+qemu_toolchain = _qemu_toolchain
+qemu_vm = _qemu_vm
+
+# The default of qemu_boot_test's `fail_on`, to add to.
+DEFAULT_FAIL_ON = _DEFAULT_FAIL_ON

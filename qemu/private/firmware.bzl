@@ -1,0 +1,57 @@
+"""Finds the UEFI firmware that comes with a QEMU.
+
+Distributions put it in different places and say where in descriptors: QEMU's
+docs/interop/firmware.json. The first one that fits is to be taken, in the
+order of the file names.
+"""
+
+_FOLDERS = ["/etc/qemu/firmware", "/usr/local/share/qemu/firmware", "/usr/share/qemu/firmware"]
+
+# Firmware with these wants more than a machine with two flash devices, or
+# refuses a boot loader that nobody signed.
+_UNWANTED_FEATURES = ["amd-sev-es", "amd-sev-snp", "enrolled-keys", "intel-tdx", "requires-smm", "secure-boot"]
+
+def _folders(rctx, programs):
+    """Returns the folders with descriptors, beginning with those beside the programs."""
+    folders = []
+    for program in programs.values():
+        prefix = program.realpath.dirname.dirname
+        folders.append(prefix.get_child("share").get_child("qemu").get_child("firmware"))
+    folders += [rctx.path(folder) for folder in _FOLDERS]
+    return {str(folder): folder for folder in folders if folder.exists}.values()
+
+def _flash(descriptor):
+    """Returns the code and vars of a descriptor, or None if they do not serve."""
+    mapping = descriptor.get("mapping", {})
+    code = mapping.get("executable", {})
+    variables = mapping.get("nvram-template", {})
+    if "uefi" not in descriptor.get("interface-types", []) or mapping.get("device") != "flash":
+        return None
+    if mapping.get("mode", "split") != "split" or code.get("format") != "raw" or variables.get("format") != "raw":
+        return None
+    for feature in descriptor.get("features", []):
+        if feature in _UNWANTED_FEATURES:
+            return None
+    return code["filename"], variables["filename"]
+
+def find_uefi(rctx, programs):
+    """Returns the paths of UEFI firmware by attribute of qemu_toolchain.
+
+    Args:
+      rctx: the repository_ctx.
+      programs: paths of QEMU's programs by name.
+    """
+    found = {}
+    for folder in _folders(rctx, programs):
+        for file in sorted(folder.readdir(), key = lambda path: path.basename):
+            if not file.basename.endswith(".json"):
+                continue
+            descriptor = json.decode(rctx.read(file), default = None)
+            flash = _flash(descriptor) if type(descriptor) == "dict" else None
+            if not flash or not rctx.path(flash[0]).exists or not rctx.path(flash[1]).exists:
+                continue
+            for target in descriptor.get("targets", []):
+                arch = target.get("architecture")
+                found.setdefault("uefi_code_%s" % arch, rctx.path(flash[0]))
+                found.setdefault("uefi_vars_%s" % arch, rctx.path(flash[1]))
+    return found
