@@ -12,7 +12,7 @@ import (
 
 // QMPArgs tell QEMU to speak QMP over the file descriptor that Start passes to
 // it: a socket without a name needs no folder, and leaves nothing behind.
-var QMPArgs = []string{"-chardev", "socket,id=qmp,fd=3", "-mon", "chardev=qmp,mode=control"}
+var QMPArgs = []string{"-chardev", "socket,id=qmp,fd=3", "-qmp", "chardev:qmp"}
 
 // A Process is a running QEMU.
 type Process struct {
