@@ -17,7 +17,8 @@ const (
 )
 
 const checkHelp = `Usage:
-  qcow2gen check [-f FMT] [-U] [--output human|json] [-q] FILE
+  qcow2gen check [-f FMT] [-U] [--output human|json] [-q] [--report-output FILE]
+        FILE
 
 Check whether the metadata of an image is consistent. Unlike qemu-img this
 reads no other file: neither a backing file nor an external data file needs to
@@ -38,13 +39,17 @@ Arguments:
   FILE
      name of the image file
 
+Argument that qemu-img does not have:
+  --report-output FILE
+     write the report to FILE, which appears only if nothing is wrong
+
 The exit code is 0 if nothing is wrong, 1 if the image could not be checked, 2
 if it is corrupt, 3 if it has leaked clusters only, 63 if there is no check for
 its format.
 `
 
 func runCheck(args []string, stdout io.Writer) error {
-	var format, output string
+	var format, output, reportOutput string
 	var shared, quiet bool
 	notHere := "allowed are -f, -U, --output and -q"
 	rest, err := parseOptions(args, []option{
@@ -53,6 +58,7 @@ func runCheck(args []string, stdout io.Writer) error {
 		{"U", "force-share", false, set(&shared)},
 		{"", "output", true, store(&output)},
 		{"q", "quiet", false, set(&quiet)},
+		{"", "report-output", true, store(&reportOutput)},
 		{"r", "repair", true, unsupported("--repair", "an image is only read")},
 		{"", "image-opts", false, unsupported("--image-opts", notHere)},
 		{"T", "cache", true, unsupported("--cache", notHere)},
@@ -79,13 +85,33 @@ func runCheck(args []string, stdout io.Writer) error {
 	if output == "json" {
 		text = checkJSON(result, rest[0])
 	}
-	if quiet {
-		text = ""
+	verdict := checkVerdict(result, path)
+	if reportOutput != "" && verdict == nil {
+		return writeReport(reportOutput, text)
 	}
-	if err := print(stdout, text); err != nil {
-		return err
+	if !quiet {
+		if err := print(stdout, text); err != nil {
+			return err
+		}
 	}
-	return checkVerdict(result, path)
+	return verdict
+}
+
+// writeReport writes what a build takes for the proof that an image is clean.
+func writeReport(path, text string) error {
+	out := &outputs{}
+	defer out.discard()
+	f, err := out.create(path)
+	if err == nil {
+		_, err = io.WriteString(f, text)
+	}
+	if err == nil {
+		err = out.commit()
+	}
+	if err != nil {
+		return fmt.Errorf("--report-output %s: %s", path, reason(err))
+	}
+	return nil
 }
 
 func checkImage(path, format string, shared bool) (*qcow2.CheckResult, error) {

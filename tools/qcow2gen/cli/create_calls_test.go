@@ -121,6 +121,9 @@ t.qcow2 -- 2251799813685249
 -f qcow2 -o backing_file=t.qcow2, -o help t.qcow2 128M
 -f qcow2 -o backing_file=t.qcow2 -o ,help t.qcow2 128M
 -f qcow2 -o backing_file=t.qcow2 -o ,, -o help t.qcow2 128M
+-u -F raw -o backing_file=x -o ,,size=1M t.qcow2
+-u -F raw -o backing_file=x, -o ,y t.qcow2 1M
+-u -F raw -o backing_file=x,,y -o cluster_size=4k t.qcow2 1M
 
 # options of -o
 -o compat=v2 t.qcow2 64M

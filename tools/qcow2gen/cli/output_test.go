@@ -73,7 +73,7 @@ func TestKill(t *testing.T) {
 		began := time.Now()
 		mustRunProgram(t, program(t, dir, environment, createArgs(slowImage+"32M")...))
 		life := time.Since(began)
-		whole := readFile(t, dir, "t.qcow2")
+		whole := readTree(t, dir)["t.qcow2"]
 		for n := range 40 {
 			s := []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM, syscall.SIGINT}[n%3]
 			old := ""
@@ -105,7 +105,7 @@ func checkWholeOrNone(t *testing.T, dir, old, whole string, clean bool) {
 		case name != "t.qcow2":
 			os.Remove(filepath.Join(dir, name))
 		case text != old && text != whole:
-			t.Errorf("file is neither what it was nor whole, it has %d of %d bytes", len(text), len(whole))
+			t.Errorf("file is neither what it was nor whole: %.100q", text)
 		}
 	}
 	if _, err := os.Lstat(filepath.Join(dir, "t.qcow2")); err != nil && old != "" {
