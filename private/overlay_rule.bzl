@@ -16,10 +16,34 @@ def _qcow2_overlay_impl(ctx):
     metadata = ctx.actions.declare_file(image.basename + ".json", sibling = image)
     chain = _link_chain(ctx, image, backing)
 
+    _create(ctx, image, metadata, chain[0], backing, size, options)
+    report = _check(ctx, image)
+
+    links = [layer.file for layer in chain]
+    return [
+        # One file, or $(rlocationpath) has no answer. The links come along
+        # wherever the image is run from.
+        DefaultInfo(
+            files = depset([image]),
+            runfiles = ctx.runfiles([image] + links),
+        ),
+        # Built with every build of the target, off the critical path. The
+        # links are there for the image to open from bazel-bin.
+        OutputGroupInfo(_validation = depset([report] + links)),
+        Qcow2Info(
+            chain = chain,
+            format = "qcow2",
+            image = image,
+            metadata = metadata,
+        ),
+    ]
+
+def _create(ctx, image, metadata, backing_link, backing, size, options):
+    """Declares the action that writes the image and its metadata."""
     args = ctx.actions.args()
     args.add_all(["create", "-q", "-f", "qcow2"])
     args.add_joined("-o", options, join_with = ",")
-    args.add("-b", chain[0].path)
+    args.add("-b", backing_link.path)
     inputs = []
     if backing.info:
         # Its metadata file says what there is to know.
@@ -33,7 +57,7 @@ def _qcow2_overlay_impl(ctx):
         args.add("-F", backing.format)
     else:
         # The link, not its target: it is found by the name that is stored.
-        inputs.append(chain[0].file)
+        inputs.append(backing_link.file)
         if backing.format == "auto":
             args.add("--detect-backing-format")
         else:
@@ -55,24 +79,24 @@ def _qcow2_overlay_impl(ctx):
         toolchain = QCOW2GEN_TOOLCHAIN_TYPE,
     )
 
-    links = [layer.file for layer in chain]
-    return [
-        # One file, or $(rlocationpath) has no answer. The links come along
-        # wherever the image is run from.
-        DefaultInfo(
-            files = depset([image]),
-            runfiles = ctx.runfiles([image] + links),
-        ),
-        # Built with every build of the target, so that the image opens from
-        # bazel-bin as well.
-        OutputGroupInfo(_validation = depset(links)),
-        Qcow2Info(
-            chain = chain,
-            format = "qcow2",
-            image = image,
-            metadata = metadata,
-        ),
-    ]
+def _check(ctx, image):
+    """Declares the action that checks the image, without what is below it, and returns its report."""
+    report = ctx.actions.declare_file(image.basename + ".check.txt", sibling = image)
+    args = ctx.actions.args()
+    args.add("check")
+    args.add(report, format = "--report-output=%s")
+    args.add(image)
+    ctx.actions.run(
+        executable = ctx.toolchains[QCOW2GEN_TOOLCHAIN_TYPE].qcow2gen,
+        arguments = [args],
+        inputs = [image],
+        outputs = [report],
+        mnemonic = "Qcow2Check",
+        progress_message = "Checking qcow2 overlay %{input}",
+        execution_requirements = {"supports-path-mapping": "1"},
+        toolchain = QCOW2GEN_TOOLCHAIN_TYPE,
+    )
+    return report
 
 def _backing(ctx):
     """Returns the file to overlay, its format or "auto", and its Qcow2Info or None."""

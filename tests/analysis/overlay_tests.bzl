@@ -51,6 +51,12 @@ def _providers_test_impl(ctx):
         _paths(target[DefaultInfo].default_runfiles.files.to_list()),
     )
 
+    report = [f for f in target[OutputGroupInfo]._validation.to_list() if f.path == info.image.path + ".check.txt"]
+    asserts.equals(env, 1, len(report), "number of reports on the image")
+    checks = [a for a in analysistest.target_actions(env) if a.mnemonic == "Qcow2Check"]
+    asserts.equals(env, report, checks[0].outputs.to_list())
+    asserts.equals(env, [info.image.basename], _inputs(checks[0]), "inputs of the check")
+
     # Bazel adds the validations of the targets below.
     validated = target[OutputGroupInfo]._validation.to_list()
     for layer in info.chain:

@@ -131,3 +131,26 @@ func TestCheckInUse(t *testing.T) {
 	}
 	mustRefuse(t, dir, []string{"x.qcow2: ", "writing", "-U"}, "check", "x.qcow2")
 }
+
+func TestCheckReport(t *testing.T) {
+	dir := t.TempDir()
+	mustRun(t, dir, "create", "-q", "good.qcow2", "1G")
+	want := mustRun(t, dir, "check", "good.qcow2")
+	if out := mustRun(t, dir, "check", "--report-output=report", "good.qcow2"); out != "" {
+		t.Errorf("the report is in standard output, too: %q", out)
+	}
+	if got := readFile(t, dir, "report"); got != want {
+		t.Errorf("report is %q, want %q", got, want)
+	}
+
+	// The reference count of the header cluster is at the start of cluster 2.
+	image := []byte(readFile(t, dir, "good.qcow2"))
+	image[2*65536+1] = 0
+	writeFile(t, string(image), dir, "bad.qcow2")
+	if r := run(t, dir, "check", "--report-output=bad report", "bad.qcow2"); r.Code != 2 || !strings.Contains(r.Stdout, "errors were found") {
+		t.Errorf("check of a corrupt image exits with %d and says %q", r.Code, r.Stdout)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "bad report")); err == nil {
+		t.Error("a corrupt image has a report")
+	}
+}
