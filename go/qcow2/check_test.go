@@ -2,45 +2,20 @@ package qcow2_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
 	"testing"
-	"time"
 
 	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
 	"github.com/rules-qcow2/rules_qcow2/internal/qemuimg"
+	"github.com/rules-qcow2/rules_qcow2/internal/qemuscript"
 )
 
-// seeds calls run with the seeds of a test: n of them, or with QCOW2_LONG_RUN
-// as many as there is time for, after those n.
-func seeds(t *testing.T, n uint64, run func(t *testing.T, seed uint64)) {
-	deadline := time.Now()
-	if long() {
-		d, err := time.ParseDuration(os.Getenv(longRun))
-		if err != nil {
-			t.Fatalf("%s: %v", longRun, err)
-		}
-		deadline = deadline.Add(d)
-	}
-	t.Run("seeds", func(t *testing.T) {
-		for seed := uint64(0); seed < n; seed++ {
-			t.Run(fmt.Sprint(seed), func(t *testing.T) {
-				t.Parallel()
-				run(t, seed)
-			})
-		}
-	})
-	for seed := n; time.Now().Before(deadline) && !t.Failed(); seed++ {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { run(t, seed) })
-	}
-}
-
-// TestCheckScripts compares with qemu-img check on images that QEMU has made
-// by random scripts, key for key.
-func TestCheckScripts(t *testing.T) {
-	seeds(t, 25, func(t *testing.T, seed uint64) {
+// TestCheckRandomImages compares with qemu-img check on images that QEMU has
+// made by random scripts, key for key. See qemuscript.Seeds for a long run.
+func TestCheckRandomImages(t *testing.T) {
+	qemuscript.Seeds(t, 25, func(t *testing.T, seed uint64) {
 		s := newScript(t, seed, t.TempDir(), "image")
 		for range 6 {
 			s.step(t)

@@ -12,12 +12,13 @@ import (
 
 	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
 	"github.com/rules-qcow2/rules_qcow2/internal/qemuimg"
+	"github.com/rules-qcow2/rules_qcow2/internal/qemuscript"
 )
 
-// TestCheckCorrupted damages images that QEMU has made by random scripts, and
-// compares the verdicts on them.
-func TestCheckCorrupted(t *testing.T) {
-	seeds(t, 10, func(t *testing.T, seed uint64) {
+// TestCheckRandomDamage damages images that QEMU has made by random scripts,
+// and compares the verdicts on them. See qemuscript.Seeds for a long run.
+func TestCheckRandomDamage(t *testing.T) {
+	qemuscript.Seeds(t, 10, func(t *testing.T, seed uint64) {
 		s := newScript(t, seed, t.TempDir(), "image")
 		for range 5 {
 			s.step(t)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
 	"github.com/rules-qcow2/rules_qcow2/internal/qemuimg"
+	"github.com/rules-qcow2/rules_qcow2/internal/qemuscript"
 )
 
 // TestGenerate makes an image of every size that is a power of two from 1 MiB
@@ -30,13 +31,8 @@ func TestGenerate(t *testing.T) {
 	}
 }
 
-// longRun is the variable of the environment that makes the tests thorough: a
-// duration such as 30m, for each of the tests that go on as long as they are
-// let. With Bazel: --test_env=QCOW2_LONG_RUN=30m --test_timeout=36000.
-const longRun = "QCOW2_LONG_RUN"
-
 // long reports whether the tests are to be thorough rather than quick.
-func long() bool { return os.Getenv(longRun) != "" }
+func long() bool { return os.Getenv(qemuscript.SeedsVariable) != "" }
 
 // generate makes the image at path, and returns the error of Generate.
 func generate(t testing.TB, path string, opts ...*qcow2.GenerateOption) error {

@@ -10,8 +10,10 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/internal/qemuimg"
 )
 
-// script makes an image with contents by a random sequence of what QEMU can
-// do. The same seed makes the same image, but for the time in snapshots.
+// script makes a single image with a long history: snapshots taken, reverted
+// to and deleted, bitmaps, changes of size. (Those of qemuscript make chains
+// with contents to read.) The same seed makes the same image, but for the time
+// in snapshots.
 type script struct {
 	*rand.Rand
 	dir  string
