@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/rules-qcow2/rules_qcow2/internal/qemuimg"
@@ -55,12 +54,12 @@ func TestCreateLikeQemuImg(t *testing.T) {
 // together at random, the same ones each time.
 func TestCreateRandomCallsLikeQemuImg(t *testing.T) {
 	if testing.Short() {
-		t.Skip("runs qemu-img a hundred times")
+		t.Skip("runs qemu-img many times")
 	}
 	random := rand.New(rand.NewPCG(11, 1))
 	words := func(choices ...string) string { return choices[random.IntN(len(choices))] }
 	var calls strings.Builder
-	for range 100 {
+	for range 80 {
 		options := []string{
 			"compat=" + words("0.10", "1.1", "v2", "v3", "1.1", "v3"), "cluster_size=" + words("512", "1k", "4k", "8K", "16384", "0.5M", "2M", "3M"),
 			"extended_l2=" + words("on", "off"), "lazy_refcounts=" + words("on", "off", "y"), "refcount_bits=" + words("1", "2", "8", "16", "16", "64", "3"),
@@ -81,7 +80,7 @@ func compareCalls(t *testing.T, text string) {
 	calls := parseCalls(text)
 	theirs := runCallsInQemuImg(t, calls)
 	for n, c := range calls {
-		t.Run(c.line, func(t *testing.T) { c.compare(t, theirs[n]) })
+		t.Run(c.line, func(t *testing.T) { c.compare(t, <-theirs[n]) })
 	}
 }
 
@@ -121,23 +120,30 @@ type outcome struct {
 	files tree
 }
 
-// runCallsInQemuImg runs a few processes at a time: they do not take long, but
-// add up. Where a call has no -f, qemu-img gets one: it would make a raw image.
-func runCallsInQemuImg(t testing.TB, calls []call) []outcome {
-	outcomes := make([]outcome, len(calls))
-	var wait sync.WaitGroup
-	running := make(chan bool, 4)
+// runCallsInQemuImg runs a few processes at a time, while the caller goes
+// through their outcomes: they do not take long, but add up.
+func runCallsInQemuImg(t testing.TB, calls []call) []chan outcome {
+	qemuimg.Path(t) // ends the test here if there is none
+	outcomes := make([]chan outcome, len(calls))
+	dirs := make([]string, len(calls))
 	for n, c := range calls {
-		dir := c.prepare(t)
-		wait.Add(1)
-		running <- true
+		outcomes[n] = make(chan outcome, 1)
+		dirs[n] = c.prepare(t)
+	}
+	next := make(chan int, len(calls))
+	for n := range calls {
+		next <- n
+	}
+	close(next)
+	for range 3 {
 		go func() {
-			defer func() { <-running; wait.Done() }()
-			args := append([]string{"create", "-f", "qcow2"}, c.args[1:]...)
-			outcomes[n] = outcome{qemuimg.Run(t, dir, args...), dir, readTree(t, dir)}
+			for n := range next {
+				// It would make a raw image without -f.
+				args := append([]string{"create", "-f", "qcow2"}, calls[n].args[1:]...)
+				outcomes[n] <- outcome{qemuimg.Run(t, dirs[n], args...), dirs[n], readTree(t, dirs[n])}
+			}
 		}()
 	}
-	wait.Wait()
 	return outcomes
 }
 
