@@ -8,9 +8,11 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/rules-qcow2/rules_qcow2/internal/qemuimg"
@@ -63,6 +65,8 @@ func run(t testing.TB, dir string, args ...string) qemuimg.Result {
 		t.Fatal(err)
 	}
 	defer os.Chdir(previous)
+	// At its end the program ignores signals.
+	defer signal.Reset(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	var stdout, stderr bytes.Buffer
 	code := cli.Main(append([]string{"qcow2gen"}, args...), &stdout, &stderr)
 	return qemuimg.Result{Stdout: stdout.String(), Stderr: stderr.String(), Code: code}

@@ -42,6 +42,9 @@ type grownFile struct {
 	from, to int64 // length in bytes
 }
 
+// endingSignals are those by which users and build tools end a process.
+var endingSignals = []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
+
 // unnamed is a variable for the tests of what is done without it.
 var unnamed = createUnnamed
 
@@ -57,11 +60,6 @@ func (o *outputs) create(path string) (*os.File, error) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for _, other := range o.files {
-		if other.target == target {
-			return nil, errors.New("it is named twice on the command line")
-		}
-	}
 	dir := directory(target)
 	if f, err := unnamed(dir); err == nil {
 		o.files = append(o.files, &outputFile{f, "", target, existed})
@@ -84,7 +82,7 @@ func (o *outputs) handleSignals() {
 		return
 	}
 	o.signals = make(chan os.Signal, 1)
-	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+	for _, s := range endingSignals {
 		if !signal.Ignored(s) { // as nohup has it
 			signal.Notify(o.signals, s)
 		}
@@ -129,7 +127,7 @@ func (o *outputs) commit() (err error) {
 			continue // its name has to come first
 		}
 		if err := f.Close(); err != nil { // some file systems write only now
-			return fmt.Errorf("%s: %s", f.target, reason(err))
+			return fmt.Errorf("%s cannot be written: %s", f.target, reason(err))
 		}
 	}
 	var undo []func()
@@ -143,12 +141,12 @@ func (o *outputs) commit() (err error) {
 	for _, g := range o.grown {
 		undo = append(undo, func() { os.Truncate(g.path, g.from) })
 		if err := os.Truncate(g.path, g.to); err != nil {
-			return fmt.Errorf("%s: %s", g.path, reason(err))
+			return fmt.Errorf("%s cannot be extended to %d bytes: %s", g.path, g.to, reason(err))
 		}
 	}
 	for _, f := range slices.Backward(o.files) {
 		if err := f.publish(); err != nil {
-			return fmt.Errorf("%s: %s", f.target, reason(err))
+			return fmt.Errorf("%s cannot be put in its place: %s", f.target, reason(err))
 		}
 		if !f.existed {
 			undo = append(undo, func() { os.Remove(f.target) })
@@ -164,7 +162,9 @@ func (f *outputFile) publish() error {
 		if !errors.Is(err, os.ErrExist) {
 			return err
 		}
-		// What exists can be replaced by a file with a name only.
+		// What exists can be replaced by a file with a name only. From here on
+		// it is too late to stop: a signal would leave that name behind.
+		signal.Ignore(endingSignals...)
 		name := temporaryName(directory(f.target))
 		if err := link(f.File, name); err != nil {
 			return err

@@ -224,7 +224,7 @@ func TestGrownFileShrinksBack(t *testing.T) {
 	writeFile(t, "data", dir, "d.raw")
 	cmd := program(t, dir, []string{fileSizeLimit + "=400000"}, createArgs("-o data_file=d.raw,keep_data_file=on,data_file_raw=on t.qcow2 1M")...)
 	out, _ := cmd.CombinedOutput()
-	if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(string(out), "d.raw: file too large") {
+	if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(string(out), "d.raw cannot be extended to 1048576 bytes: file too large") {
 		t.Errorf("exit code is %d, output %q", code, out)
 	}
 	if files := readTree(t, dir); len(files) != 1 || files["d.raw"] != "data" {

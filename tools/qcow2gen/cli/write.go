@@ -65,7 +65,7 @@ func (c *createArgs) checkOverwrite(inputs []string) error {
 	}
 	for i, path := range written {
 		if slices.ContainsFunc(inputs, func(input string) bool { return sameFile(path, input) }) {
-			return fmt.Errorf("%s would be overwritten, but it is in the image's own backing chain; another name is needed", path)
+			return fmt.Errorf("%s would be overwritten, but it is in the image's own backing chain or describes it; another name is needed", path)
 		}
 		if slices.ContainsFunc(written[:i], func(other string) bool { return sameFile(path, other) }) {
 			return fmt.Errorf("%s is named for two files that are to be written, each needs its own name", path)
