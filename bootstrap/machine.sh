@@ -43,8 +43,7 @@ provide_host_tools() {
   type -P bwrap >/dev/null || missing+=(bubblewrap)
   [[ -e $KEYRING ]] || missing+=(debian-archive-keyring)
   if ((${#missing[@]} > 0)); then
-    say "installing on this machine: ${missing[*]}"
-    install_host_tools "${missing[@]}" >"$LOG" 2>&1 </dev/null || {
+    install_host_tools "${missing[@]}" 2>"$LOG" </dev/null || {
       tail -n 5 "$LOG" | sed 's/^/  | /' >&2
       die "cannot install ${missing[*]} with apt-get; is the network up, and do the apt sources serve them?"
     }
@@ -53,11 +52,17 @@ provide_host_tools() {
     die "bubblewrap cannot make a mount namespace here ($(tail -n 1 "$LOG")); in a container, start it with --privileged"
 }
 
-# A machine's package lists may be missing or old; fetched only where needed.
+# A machine's package lists may be missing or old; they are fetched only then.
 install_host_tools() {
-  local -a install=(apt-get install --yes --no-install-recommends)
-  export DEBIAN_FRONTEND=noninteractive
-  "${install[@]}" "$@" || { apt-get update && "${install[@]}" "$@"; }
+  apt_install "$@" || { apt-get update >&2 && apt_install "$@"; }
+}
+
+apt_install() {
+  local -a install=(apt-get install --yes --no-install-recommends -o APT::Keep-Downloaded-Packages=false)
+  local plan
+  plan=$("${install[@]}" --simulate "$@") || return
+  say "installing on this machine:$(awk '/^Inst / { printf " %s", $2 }' <<<"$plan")" 2>&8
+  DEBIAN_FRONTEND=noninteractive "${install[@]}" "$@" >&2
 }
 
 # Prints the base addresses in the apt sources of this machine, both formats.

@@ -102,13 +102,16 @@ use_host_go() {
 
 json_string() { sed -n "s/^[[:space:]]*\"$1\": \"\(.*\)\",\{0,1\}\$/\1/p"; }
 
-# Runs the root's Go with the machine's settings: the environment's and those
-# in the user's go/env file.
+# Runs the root's Go with the machine's settings, which are the environment's
+# and those in the user's go/env file. All that it writes goes to the cache
+# folder, its telemetry below XDG_CONFIG_HOME included.
 go_in_root() {
   (
     exec 9>&-
     ENTER_OPTIONS=(--die-with-parent)
-    export GOMODCACHE=$CACHE/go/mod GOCACHE=$CACHE/go/cache GOFLAGS=-modcacherw GOWORK=off
+    export GOENV=${GOENV:-${XDG_CONFIG_HOME:-$(home)/.config}/go/env} XDG_CONFIG_HOME=$CACHE/go/config
+    export GOPATH=$CACHE/go GOMODCACHE=$CACHE/go/mod GOCACHE=$CACHE/go/cache
+    export GOFLAGS=-modcacherw GOWORK=off
     enter go "$@"
   )
 }

@@ -11,9 +11,13 @@ bwrap_root() {
 
 make_base() {
   rm -rf "$ROOT"
-  # debootstrap's script for sid serves every newer suite, and is there even
-  # where the suite is younger than the machine's debootstrap.
-  bwrap_root --dev-bind / / --proc /proc \
+  mkdir "$ROOT"
+  # Home folders are often mounted `nodev`, which debootstrap refuses. Its script
+  # for sid serves every newer suite, and is there even where the suite is
+  # younger than the machine's debootstrap.
+  # shellcheck disable=SC2016 # expands inside
+  bwrap_root --dev-bind / / --proc /proc -- \
+    sh -ec 'mount --bind "$0" "$0" && mount -o remount,bind,dev "$0" && exec "$@"' "$ROOT" \
     debootstrap --variant=minbase --arch=amd64 --force-check-gpg --keyring="$KEYRING" \
     "$SUITE" "$ROOT" "$MIRROR" /usr/share/debootstrap/scripts/sid
   {
