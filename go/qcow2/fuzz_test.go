@@ -1,0 +1,145 @@
+package qcow2_test
+
+import (
+	"bytes"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
+	_ "github.com/rules-qcow2/rules_qcow2/go/qcow2/zstd"
+)
+
+// The targets begin with the images of testdata/fuzz/images, and with inputs
+// on which they once failed. A run is
+//
+//	go test -fuzz FuzzCheck ./go/qcow2
+
+func addImages(f *testing.F) {
+	paths, err := filepath.Glob("testdata/fuzz/images/*.qcow2")
+	if err != nil || len(paths) == 0 {
+		f.Fatalf("no images to begin with: %v", err)
+	}
+	for _, path := range paths {
+		image, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(image)
+	}
+}
+
+// boundAllocation calls run, and fails if it allocates more than a small
+// multiple of the input and a fixed amount, both in bytes.
+func boundAllocation(t *testing.T, image []byte, factor, fixed uint64, run func()) {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	run()
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > factor*uint64(len(image))+fixed {
+		t.Errorf("%d bytes are allocated for an input of %d", n, len(image))
+	}
+}
+
+func FuzzInspect(f *testing.F) {
+	addImages(f)
+	f.Fuzz(inspectAnything)
+}
+
+func inspectAnything(t *testing.T, image []byte) {
+	boundAllocation(t, image, 32, 1<<20, func() {
+		i, err := qcow2.Inspect(bytes.NewReader(image), int64(len(image)))
+		if err != nil {
+			return
+		}
+		if size := i.ClusterSize(); size < 512 || size > 2<<20 || i.Header.Version < 2 || i.Header.Version > 3 {
+			t.Errorf("accepted: %+v", i)
+		}
+		i.Compat()
+		i.CompressionType()
+		i.RefcountBits()
+	})
+}
+
+func FuzzCheck(f *testing.F) {
+	addImages(f)
+	f.Fuzz(checkAnything)
+}
+
+func checkAnything(t *testing.T, image []byte) {
+	boundAllocation(t, image, 128, 32<<20, func() {
+		result, err := qcow2.Check(bytes.NewReader(image), int64(len(image)))
+		if err != nil {
+			return
+		}
+		if wrong := verdict(result, nil) != 0; wrong != (len(result.Problems) > 0) {
+			t.Errorf("%d problems, but %+v", len(result.Problems), result)
+		}
+	})
+}
+
+// FuzzOpen reads the tables and the first data of an image on its own.
+func FuzzOpen(f *testing.F) {
+	addImages(f)
+	f.Fuzz(openAnything)
+}
+
+func openAnything(t *testing.T, image []byte) {
+	d, err := qcow2.Open(bytes.NewReader(image), int64(len(image)))
+	if err != nil {
+		return
+	}
+	defer d.Close()
+	extents, end := 0, int64(0)
+	for e, err := range d.Map(0, d.Size()) {
+		if extents++; err != nil || extents > 100 {
+			break
+		}
+		if e.Start != end || e.Length <= 0 || e.Length > d.Size()-end {
+			t.Fatalf("extent of %d bytes at %d follows one that ends at %d, of %d bytes", e.Length, e.Start, end, d.Size())
+		}
+		end += e.Length
+		b := make([]byte, min(e.Length, 1<<16))
+		n, err := d.ReadAt(b, e.Start)
+		if err == nil && n < len(b) || err == io.EOF {
+			t.Fatalf("%d of %d bytes are read at %d, %v", n, len(b), e.Start, err)
+		}
+		if e.Zero && err == nil && len(bytes.Trim(b, "\x00")) > 0 {
+			t.Fatalf("extent at %d is said to be zero", e.Start)
+		}
+	}
+}
+
+// FuzzDamaged damages the images in places that have a meaning, which random
+// changes seldom find.
+func FuzzDamaged(f *testing.F) {
+	paths, err := filepath.Glob("testdata/fuzz/images/*.qcow2")
+	if err != nil || len(paths) == 0 {
+		f.Fatalf("no images to begin with: %v", err)
+	}
+	for i := range paths {
+		f.Add(uint8(i), uint64(0), uint8(3))
+	}
+	f.Fuzz(func(t *testing.T, which uint8, seed uint64, damages uint8) {
+		image, err := os.ReadFile(paths[int(which)%len(paths)])
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := corruptor{Rand: rand.New(rand.NewPCG(seed, 0)), image: image}
+		c.findFields()
+		for range damages % 16 {
+			c.damage()
+		}
+		defer func() {
+			if t.Failed() {
+				t.Logf("%s: %q", paths[int(which)%len(paths)], c.log)
+			}
+		}()
+		inspectAnything(t, c.image)
+		checkAnything(t, c.image)
+		openAnything(t, c.image)
+	})
+}
