@@ -46,8 +46,9 @@ report_failure() {
     reason="the network could not be reached"
   else
     reason="the log is in $LOG"
-    # Whatever it is that is broken may be what an earlier call left behind.
-    if ! done_with "$PACKAGES"; then
+    # Whatever it is that is broken may be what an earlier call left behind. A
+    # root that was finished once is kept: Bazel servers may be at work in it.
+    if ! compgen -G "$CACHE/done/packages-*" >/dev/null; then
       rm -f "$CACHE/done/base"
       next="the next call begins anew"
     fi
