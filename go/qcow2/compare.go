@@ -3,6 +3,7 @@ package qcow2
 import (
 	"bytes"
 	"fmt"
+	"strings"
 )
 
 // A Comparison is what Compare has found, by the words of qemu-img compare.
@@ -39,7 +40,7 @@ type CompareError struct {
 }
 
 func (e *CompareError) Error() string {
-	return fmt.Sprintf("comparison at guest offset %d: %v", e.Offset, e.Err)
+	return fmt.Sprintf("qcow2: comparison at guest offset %d: %s", e.Offset, strings.TrimPrefix(e.Err.Error(), "qcow2: "))
 }
 
 func (e *CompareError) Unwrap() error { return e.Err }
