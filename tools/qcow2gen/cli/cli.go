@@ -1,6 +1,6 @@
 // Package cli is the command line of qcow2gen: that of qemu-img, of which it
-// takes the commands create, info and check, with the same options, output and
-// exit codes. What it does not support it refuses by name.
+// takes the commands check, compare, create, info and map, with the same
+// options, output and exit codes. What it does not support it refuses by name.
 package cli
 
 import (
@@ -23,6 +23,8 @@ var commands = []command{
 	{"create", runCreate, createHelp},
 	{"info", runInfo, infoHelp},
 	{"check", runCheck, checkHelp},
+	{"map", runMap, mapHelp},
+	{"compare", runCompare, compareHelp},
 }
 
 // An exitError ends the program with another exit code than 1, or with more
@@ -33,6 +35,8 @@ type exitError struct {
 	details []string // lines behind the message
 }
 
+func (e *exitError) Unwrap() error { return e.error }
+
 // Main runs the command line args, the first of which is the program's name,
 // and returns the exit code: 0, or 1 for any failure that qemu-img has no other
 // code for.
@@ -40,6 +44,9 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	err := run(args[min(1, len(args)):], stdout)
 	if err == nil {
 		return 0
+	}
+	if errors.Is(err, errDifferent) {
+		return exitDifferent
 	}
 	fmt.Fprintf(stderr, "qcow2gen: %s\n", oneLine(err.Error()))
 	var exit *exitError
@@ -54,7 +61,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 
 func run(args []string, stdout io.Writer) error {
 	if len(args) == 0 {
-		return errors.New("no command is given, allowed are create, info and check (see qcow2gen --help)")
+		return errors.New("no command is given, allowed are check, compare, create, info and map (see qcow2gen --help)")
 	}
 	if args[0] == "--help" || args[0] == "-h" {
 		return print(stdout, help)
@@ -73,7 +80,7 @@ func run(args []string, stdout io.Writer) error {
 		}
 		return err
 	}
-	return fmt.Errorf("command %q is not supported, allowed are create, info and check (see qcow2gen --help)", args[0])
+	return fmt.Errorf("command %q is not supported, allowed are check, compare, create, info and map (see qcow2gen --help)", args[0])
 }
 
 func print(w io.Writer, text string) error {

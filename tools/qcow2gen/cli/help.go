@@ -3,12 +3,15 @@ package cli
 const help = `Usage:
   qcow2gen COMMAND [--help | command options]
 
-Make qcow2 images without data, as qemu-img does, describe and check images.
+Make qcow2 images without data, as qemu-img does, describe, check and compare
+images.
 
 Commands (run qcow2gen COMMAND --help for their options):
   check - Check basic image integrity
+  compare - Check if two images have the same contents
   create - Create a new image
   info - Display information about an image
+  map - Dump image metadata
 
 What qemu-img has beyond this is refused by name.
 `

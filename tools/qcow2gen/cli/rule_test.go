@@ -141,8 +141,8 @@ func TestInfoOutput(t *testing.T) {
 func TestMessages(t *testing.T) {
 	dir := t.TempDir()
 	for args, want := range map[string]string{
-		"":                                 "no command is given, allowed are create, info and check (see qcow2gen --help)",
-		"convert x":                        `command "convert" is not supported, allowed are create, info and check (see qcow2gen --help)`,
+		"":                                 "no command is given, allowed are check, compare, create, info and map (see qcow2gen --help)",
+		"convert x":                        `command "convert" is not supported, allowed are check, compare, create, info and map (see qcow2gen --help)`,
 		"create":                           "create: the image file name is missing (see qcow2gen create --help)",
 		"create --size=3 x":                "create: unrecognized option '--size' (see qcow2gen create --help)",
 		"create -f raw x 1M":               `create: format "raw" is not supported, only qcow2 is`,
