@@ -1,6 +1,7 @@
 """Copy-on-write qcow2 disks: the public rules and providers of rules_qcow2."""
 
 load("//private:boot.bzl", _DEFAULT_FAIL_ON = "DEFAULT_FAIL_ON", _qemu_boot_test = "qemu_boot_test")
+load("//private:check.bzl", _qcow2_check_test = "qcow2_check_test")
 load("//private:overlay.bzl", _qcow2_overlay = "qcow2_overlay")
 load("//private:providers.bzl", _Qcow2Info = "Qcow2Info")
 load("//private:toolchain.bzl", _qcow2gen_toolchain = "qcow2gen_toolchain")
@@ -10,6 +11,7 @@ load("//qemu:toolchain.bzl", _qemu_toolchain = "qemu_toolchain")
 
 Qcow2Info = _Qcow2Info
 QemuInfo = _QemuInfo
+qcow2_check_test = _qcow2_check_test
 qcow2_overlay = _qcow2_overlay
 qcow2gen_toolchain = _qcow2gen_toolchain
 qemu_boot_test = _qemu_boot_test

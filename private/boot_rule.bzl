@@ -1,6 +1,7 @@
 """The rule behind qemu_boot_test."""
 
-load(":machine.bzl", "EXEC_GROUPS", "MACHINE_ATTRS", "rlocationpath", "run_vm")
+load(":machine.bzl", "MACHINE_ATTRS", "run_vm")
+load(":runner.bzl", "EXEC_GROUPS", "rlocationpath")
 
 # Not given.
 _NO_EXIT_STATUS = -1

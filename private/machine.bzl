@@ -1,15 +1,10 @@
 """A virtual machine as attributes: what qemu_boot_test and qemu_vm have in common."""
 
 load("//qemu:settings.bzl", "ValueInfo")
-load("//qemu:toolchain.bzl", "ARCHITECTURES", "QEMU_TOOLCHAIN_TYPE")
+load("//qemu:toolchain.bzl", "ARCHITECTURES")
 load(":providers.bzl", "Qcow2Info")
+load(":runner.bzl", "qemu_of", "rlocationpath", "run", "runner_attr", "target_name")
 load(":size.bzl", "parse_size")
-
-# The group of the platform that tests run on: where QEMU and its runner are
-# needed.
-_EXEC_GROUP = "test"
-
-EXEC_GROUPS = {_EXEC_GROUP: exec_group(toolchains = [QEMU_TOOLCHAIN_TYPE])}
 
 _INTERFACES = ["ide", "nvme", "scsi", "virtio"]
 
@@ -36,28 +31,14 @@ MACHINE_ATTRS = {
     "memory": attr.string(default = "256M"),
     "network": attr.string(default = "none", values = ["none", "user"]),
     "_accel_flag": attr.label(default = "//qemu:accel"),
-    "_vmboot": attr.label(
-        default = "//tools/vmboot",
-        cfg = config.exec(_EXEC_GROUP),
-        executable = True,
-    ),
+    "_vmboot": runner_attr("//tools/vmboot"),
 }
-
-def qemu_of(ctx):
-    """Returns the QemuInfo for where tests run."""
-    return ctx.exec_groups[_EXEC_GROUP].toolchains[QEMU_TOOLCHAIN_TYPE].qemu
 
 def disks_dict(disks):
     """Returns disks as a dict of interfaces, for those who gave a list."""
     if type(disks) == "list":
         return {disk: "virtio" for disk in disks}
     return disks
-
-def rlocationpath(ctx, file):
-    """Returns the path by which runfiles libraries find a file."""
-    if file.short_path.startswith("../"):
-        return file.short_path[len("../"):]
-    return ctx.workspace_name + "/" + file.short_path
 
 def run_vm(ctx, config, programs = []):
     """Makes the target's executable: the runner, and the machine beside it.
@@ -70,25 +51,9 @@ def run_vm(ctx, config, programs = []):
     Returns:
       The DefaultInfo.
     """
-    qemu = qemu_of(ctx)
-    machine, files, runfiles = _machine(ctx, qemu)
-    executable = ctx.actions.declare_file(ctx.label.name)
-    ctx.actions.symlink(
-        output = executable,
-        target_file = ctx.executable._vmboot,
-        is_executable = True,
-    )
-    config_file = ctx.actions.declare_file(ctx.label.name + ".vm.json")
-    ctx.actions.write(config_file, json.encode_indent(machine | config, indent = "  ") + "\n")
-    runfiles.append(ctx.attr._vmboot[DefaultInfo].default_runfiles)
+    machine, files, runfiles = _machine(ctx, qemu_of(ctx))
     runfiles += [target[DefaultInfo].default_runfiles for target in programs + ctx.attr.data]
-    return DefaultInfo(
-        executable = executable,
-        files = depset([executable]),
-        runfiles = ctx.runfiles(
-            files + ctx.files.data + [config_file],
-        ).merge_all(runfiles),
-    )
+    return run(ctx, ctx.attr._vmboot, machine | config, ".vm.json", files + ctx.files.data, runfiles)
 
 def _machine(ctx, qemu):
     """Returns the machine as the runner reads it, its files, and its runfiles."""
@@ -131,7 +96,7 @@ def _machine(ctx, qemu):
         "network": ctx.attr.network,
         "qemu": rlocationpath(ctx, system.executable),
         "qemu_img": rlocationpath(ctx, qemu.qemu_img.executable) if qemu.qemu_img else "",
-        "target": str(ctx.label).removeprefix("@@") if str(ctx.label).startswith("@@//") else str(ctx.label),
+        "target": target_name(ctx),
         "uefi_code": rlocationpath(ctx, uefi.code) if uefi else "",
         "uefi_vars": rlocationpath(ctx, uefi.vars) if uefi else "",
     }, files, runfiles

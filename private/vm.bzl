@@ -1,6 +1,7 @@
 """qemu_vm: a virtual machine to look at."""
 
-load(":machine.bzl", "EXEC_GROUPS", "MACHINE_ATTRS", "disks_dict", "run_vm")
+load(":machine.bzl", "MACHINE_ATTRS", "disks_dict", "run_vm")
+load(":runner.bzl", "EXEC_GROUPS")
 
 def _qemu_vm_impl(ctx):
     return [run_vm(ctx, {"interactive": True})]
