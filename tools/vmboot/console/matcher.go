@@ -7,8 +7,9 @@ import (
 )
 
 const (
-	// maxLine bounds, in bytes, what is looked at as one line.
-	maxLine = 64 << 10
+	// maxLine bounds, in bytes, what is looked at as one line, and with that
+	// the work on each byte of one that does not end.
+	maxLine = 4 << 10
 	// tailLines is how many lines a Matcher remembers.
 	tailLines = 25
 )
@@ -153,5 +154,8 @@ func find(pattern *regexp.Regexp, line string, from int, finished bool) []int {
 }
 
 func clean(raw []byte) string {
+	if !bytes.ContainsAny(raw, "\x1b\r\x00\x07") {
+		return string(raw)
+	}
 	return string(unfinishedEscape.ReplaceAll(escapes.ReplaceAll(raw, nil), nil))
 }

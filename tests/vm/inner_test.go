@@ -1,0 +1,100 @@
+// Package vm_test runs boot tests that have to fail, and machines on a terminal.
+package vm_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/bazelbuild/rules_go/go/runfiles"
+)
+
+// An inner is a boot test that is run as Bazel would run it.
+type inner struct {
+	cmd     *exec.Cmd
+	outputs string // its undeclared outputs
+	tmp     string // its TEST_TMPDIR
+	log     bytes.Buffer
+}
+
+// newInner prepares the target of that name in this package.
+func newInner(t *testing.T, name string, args ...string) *inner {
+	t.Helper()
+	path, err := runfiles.Rlocation("rules_qcow2/tests/vm/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := &inner{outputs: t.TempDir(), tmp: t.TempDir()}
+	i.cmd = exec.Command(path, args...)
+	i.cmd.Env = append(os.Environ(),
+		"TEST_TMPDIR="+i.tmp,
+		"TEST_UNDECLARED_OUTPUTS_DIR="+i.outputs,
+		"TEST_TIMEOUT=60",
+	)
+	i.cmd.Stdout, i.cmd.Stderr = &i.log, &i.log
+	return i
+}
+
+// fails runs the test, which has to fail with a log that has all the words.
+func (i *inner) fails(t *testing.T, words ...string) {
+	t.Helper()
+	err := i.cmd.Run()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 {
+		t.Errorf("the test ended with %v, want exit status 1", err)
+	}
+	i.checkLog(t, words...)
+	i.checkClean(t)
+}
+
+func (i *inner) checkLog(t *testing.T, words ...string) {
+	t.Helper()
+	for _, word := range words {
+		if !strings.Contains(i.log.String(), word) {
+			t.Errorf("the log does not say %q:\n%s", word, i.log.String())
+		}
+	}
+}
+
+// checkClean checks that nothing is left of the machine.
+func (i *inner) checkClean(t *testing.T) {
+	t.Helper()
+	left, err := filepath.Glob(i.tmp + "/*")
+	if err != nil || len(left) > 0 {
+		t.Errorf("the test left %q, %v", left, err)
+	}
+	if processes := i.processes(t); len(processes) > 0 {
+		t.Errorf("the test left processes: %q", processes)
+	}
+}
+
+// processes returns the command lines of those that use the test's folder.
+func (i *inner) processes(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, file := range files {
+		line, _ := os.ReadFile(file)
+		if bytes.Contains(line, []byte(i.tmp)) {
+			found = append(found, string(bytes.ReplaceAll(line, []byte{0}, []byte{' '})))
+		}
+	}
+	return found
+}
+
+// output returns what the test left under a name in its outputs.
+func (i *inner) output(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(i.outputs, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}

@@ -1,0 +1,126 @@
+package vm_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"sync"
+	"syscall"
+	"testing"
+	"unsafe"
+)
+
+func TestInteractive(t *testing.T) {
+	i := newInner(t, "vm")
+	runOnTerminal(t, i)
+	i.checkClean(t)
+}
+
+func TestInteractiveKeep(t *testing.T) {
+	i := newInner(t, "vm", "--keep")
+	screen := runOnTerminal(t, i)
+	match := regexp.MustCompile(`//tests/vm:vm: what the guest wrote is kept in (\S+)`).FindStringSubmatch(screen)
+	if match == nil {
+		t.Fatalf("it does not say where it keeps what the guest wrote: %q", screen)
+	}
+	layer, err := os.ReadFile(filepath.Join(match[1], "disk0.qcow2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(layer, bytes.Repeat([]byte{'W'}, 512)) {
+		t.Error("the layer has not what the guest wrote")
+	}
+	if processes := i.processes(t); len(processes) > 0 {
+		t.Errorf("processes are left: %q", processes)
+	}
+}
+
+// A boot test's machine is also to be looked at.
+func TestInteractiveBootTest(t *testing.T) {
+	i := newInner(t, "hangs", "--interactive")
+	runOnTerminal(t, i)
+	i.checkClean(t)
+}
+
+// runOnTerminal runs a machine on a terminal of its own until the guest has
+// done what it does, leaves it with Ctrl-A X, and returns what was shown.
+func runOnTerminal(t *testing.T, i *inner) string {
+	t.Helper()
+	master, slave := openTerminal(t)
+	before := settings(t, slave)
+	i.cmd.Stdin, i.cmd.Stdout, i.cmd.Stderr = slave, slave, slave
+	i.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	i.cmd.Env = append(i.cmd.Env, "TMPDIR="+i.tmp)
+	if err := i.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { i.cmd.Process.Kill() })
+
+	var mu sync.Mutex
+	var screen bytes.Buffer
+	go func() {
+		b := make([]byte, 4096)
+		for {
+			n, err := master.Read(b)
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			screen.Write(b[:n])
+			mu.Unlock()
+		}
+	}()
+	shown := func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		return screen.String()
+	}
+	eventually(t, "the guest", func() bool { return bytes.Contains([]byte(shown()), []byte("sector 2: written")) })
+	if settings(t, slave) == before {
+		t.Error("the terminal is not the guest's: its settings are as before")
+	}
+	if _, err := master.Write([]byte("\x01x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := i.cmd.Wait(); err != nil {
+		t.Errorf("the machine ended with %v: %s", err, shown())
+	}
+	if after := settings(t, slave); after != before {
+		t.Errorf("the terminal's settings are %+v, were %+v", after, before)
+	}
+	return shown()
+}
+
+func openTerminal(t *testing.T) (master, slave *os.File) {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { master.Close() })
+	var unlock, number int32
+	ioctl(t, master, syscall.TIOCSPTLCK, unsafe.Pointer(&unlock))
+	ioctl(t, master, syscall.TIOCGPTN, unsafe.Pointer(&number))
+	slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { slave.Close() })
+	return master, slave
+}
+
+func settings(t *testing.T, terminal *os.File) syscall.Termios {
+	t.Helper()
+	var termios syscall.Termios
+	ioctl(t, terminal, syscall.TCGETS, unsafe.Pointer(&termios))
+	return termios
+}
+
+func ioctl(t *testing.T, f *os.File, request uintptr, argument unsafe.Pointer) {
+	t.Helper()
+	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), request, uintptr(argument)); errno != 0 {
+		t.Fatalf("ioctl %#x: %v", request, errno)
+	}
+}
