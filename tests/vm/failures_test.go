@@ -13,9 +13,10 @@ import (
 const console = "  | sector 2: written"
 
 func TestNeverShown(t *testing.T) {
+	t.Parallel()
 	i := newInner(t, "never_shown")
 	i.fails(t,
-		`//tests/vm:never_shown: the console did not show "never" within 2s`,
+		`//tests/vm:never_shown: the console did not show "never" within 10s`,
 		`1 of 2 patterns seen, waiting for "never"`,
 		console,
 	)
@@ -33,8 +34,9 @@ func TestNeverShown(t *testing.T) {
 }
 
 func TestDoesNotEnd(t *testing.T) {
+	t.Parallel()
 	newInner(t, "does_not_end").fails(t,
-		"//tests/vm:does_not_end: the guest did not end by itself within 2s", console)
+		"//tests/vm:does_not_end: the guest did not end by itself within 10s", console)
 }
 
 func TestFailOn(t *testing.T) {

@@ -60,7 +60,9 @@ func runOnTerminal(t *testing.T, i *inner) string {
 
 	var mu sync.Mutex
 	var screen bytes.Buffer
+	closed := make(chan struct{})
 	go func() {
+		defer close(closed)
 		b := make([]byte, 4096)
 		for {
 			n, err := master.Read(b)
@@ -90,6 +92,9 @@ func runOnTerminal(t *testing.T, i *inner) string {
 	if after := settings(t, slave); after != before {
 		t.Errorf("the terminal's settings are %+v, were %+v", after, before)
 	}
+	// The other side reads to the end once nobody has the terminal open.
+	slave.Close()
+	<-closed
 	return shown()
 }
 

@@ -30,15 +30,11 @@ func init() {
 
 func main() {
 	c, err := config.Load(os.Args[0] + ".vm.json")
-	target := os.Args[0]
-	if c != nil {
-		target = c.Target
-	}
 	if err == nil {
 		err = run(c, os.Args[1:])
 	}
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", target, err)
+		fmt.Fprintf(os.Stderr, "%s: %v\n", c.Target, err)
 		os.Exit(1)
 	}
 }

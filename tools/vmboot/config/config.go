@@ -3,6 +3,7 @@ package config
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -66,26 +67,19 @@ type File struct {
 	Name string `json:"name"`
 }
 
-// Load reads the file at path.
+// Load reads the file at path. With an error the config has as much as could be
+// read.
 func Load(path string) (*Config, error) {
+	c := &Config{Target: path}
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return nil, err
+		return c, err
 	}
-	c := &Config{}
 	if err := json.Unmarshal(b, c); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return c, fmt.Errorf("%s: %w", path, err)
 	}
 	if err := c.locate(); err != nil {
-		return nil, err
-	}
-	for _, path := range c.paths() {
-		if *path == "" {
-			continue
-		}
-		if _, err := os.Stat(*path); err != nil {
-			return nil, fmt.Errorf("%s is missing: %w", *path, err)
-		}
+		return c, err
 	}
 	for _, list := range []struct {
 		attribute string
@@ -93,14 +87,14 @@ func Load(path string) (*Config, error) {
 	}{{"expect", c.Expect}, {"fail_on", c.FailOn}} {
 		for _, pattern := range list.patterns {
 			if _, err := regexp.Compile(pattern); err != nil {
-				return nil, fmt.Errorf("%s: %q is no regular expression of Go's syntax: %w", list.attribute, pattern, err)
+				return c, fmt.Errorf("%s: %q is no regular expression of Go's syntax: %w", list.attribute, pattern, err)
 			}
 		}
 	}
 	return c, nil
 }
 
-// locate replaces the paths of runfiles.
+// locate replaces the paths of runfiles, all of which have to be there.
 func (c *Config) locate() error {
 	r, err := runfiles.New()
 	if err != nil {
@@ -116,6 +110,11 @@ func (c *Config) locate() error {
 		}
 		// QEMU's command line is to hold wherever it is run.
 		if *path, err = filepath.Abs(located); err != nil {
+			return err
+		}
+		if _, err := os.Stat(*path); errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("%s is missing", *path)
+		} else if err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,35 @@
+"""Boot tests that have to fail."""
+
+load("//:defs.bzl", "qemu_boot_test")
+
+_WRITTEN = "sector 2: written"
+
+_TESTS = {
+    "bad_argument": dict(extra_args = ["-device", "no-such-device"]),
+    "bad_pattern": dict(expect = ["("]),
+    "does_not_end": dict(exit_status = 0, time_limit = 10),
+    "empty_image": dict(disks = [":empty"]),
+    "ends_too_early": dict(exit_status = 33, expect = [_WRITTEN, "never"]),
+    "fail_on": dict(expect = ["never"], fail_on = ["sector \\d"]),
+    "hangs": dict(expect = ["never"]),
+    "hook_fails": dict(expect = [_WRITTEN], run_while_up = ":fails"),
+    "never_shown": dict(expect = [_WRITTEN, "never"], time_limit = 10),
+    "no_image": dict(disks = [":broken"]),
+    "wrong_exit_status": dict(exit_status = 35),
+}
+
+FAILING_TESTS = [":" + name for name in _TESTS]
+
+def failing_tests(disk):
+    """Declares the tests.
+
+    Args:
+      disk: label of what boots.
+    """
+    for name, attributes in _TESTS.items():
+        qemu_boot_test(
+            name = name,
+            size = "small",
+            tags = ["manual"],
+            **(dict(disks = [disk], memory = "32M") | attributes)
+        )
