@@ -33,14 +33,11 @@ const (
 	// What QEMU's opener accepts (block/qcow2-bitmap.c: BME_MAX_TABLE_SIZE,
 	// BME_MAX_PHYS_SIZE, BME_MIN_GRANULARITY_BITS, BME_MAX_GRANULARITY_BITS,
 	// BME_MAX_NAME_SIZE).
-	maxBitmapTableSize    = 0x8000000
-	maxBitmapBytes        = 0x20000000
-	minBitmapGranularity  = 9
-	maxBitmapGranularity  = 31
-	maxBitmapNameSize     = 1023
-	bitmapBitsPerWord     = 64 // bitmaps are stored in words
-	bitmapDirectoryAlign  = 8
-	bitmapBytesPerBitWord = bitmapBitsPerWord / 8
+	maxBitmapTableSize   = 0x8000000  // in entries
+	maxBitmapBytes       = 0x20000000 // of data
+	minBitmapGranularity = 9
+	maxBitmapGranularity = 31
+	maxBitmapNameSize    = 1023
 )
 
 // checkBitmaps counts the references of the bitmap directory, of the bitmaps'
@@ -86,7 +83,8 @@ func (c *checker) readBitmapDirectory() ([]table, error) {
 		if _, err := binary.Decode(directory, binary.BigEndian, &entry); err != nil {
 			return nil, errors.New("it ends within an entry")
 		}
-		length := (bitmapDirectoryEntrySize + int(entry.NameSize) + int(entry.ExtraDataSize) + bitmapDirectoryAlign - 1) &^ (bitmapDirectoryAlign - 1)
+		// Entries begin at multiples of 8 bytes.
+		length := (bitmapDirectoryEntrySize + int(entry.NameSize) + int(entry.ExtraDataSize) + 7) &^ 7
 		if length > len(directory) {
 			return nil, errors.New("it ends within an entry")
 		}
@@ -128,8 +126,7 @@ func (c *checker) checkBitmapDirectoryEntry(e *bitmapDirectoryEntry) error {
 	// disk, which has been resized meanwhile.
 	if e.Flags&bitmapInUse == 0 {
 		bits := ceilDiv(c.image.Header.Size/sectorSize*sectorSize, 1<<e.GranularityBits)
-		needed := ceilDiv(ceilDiv(bits, bitmapBitsPerWord)*bitmapBytesPerBitWord, c.clusterSize)
-		if uint64(e.TableSize) != needed {
+		if needed := ceilDiv(bits, 8*c.clusterSize); uint64(e.TableSize) != needed {
 			return fmt.Errorf("bitmap_table_size is %d entries, the disk needs %d", e.TableSize, needed)
 		}
 	}

@@ -154,6 +154,12 @@ func TestCheckManyReferences(t *testing.T) {
 			copy(image[l2+8*r.IntN(256):][:8], image[l2+8*(510+r.IntN(2)):])
 		}
 		compareVerdict(t, dir, image, nil)
+		// Refcounts that differ from their neighbours in a byte.
+		block := int(binary.BigEndian.Uint64(image[binary.BigEndian.Uint64(image[48:]):]))
+		for range 10 {
+			image[block+r.IntN(512*refcountBits/8)] ^= 1 << r.IntN(8)
+		}
+		compareVerdict(t, dir, image, nil)
 	}
 }
 
@@ -308,7 +314,7 @@ func TestCheckReadError(t *testing.T) {
 
 var errReader = fmt.Errorf("the reader's own error")
 
-// faultyReader fails after a number of reads.
+// faultyReader fails once, after a number of reads.
 type faultyReader struct {
 	io.ReaderAt
 	reads  int
@@ -316,7 +322,7 @@ type faultyReader struct {
 }
 
 func (r *faultyReader) ReadAt(p []byte, off int64) (int, error) {
-	if r.reads--; r.reads < 0 {
+	if r.reads--; r.reads == -1 {
 		r.failed = true
 		return 0, errReader
 	}

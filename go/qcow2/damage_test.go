@@ -54,6 +54,12 @@ func TestCheckDamage(t *testing.T) {
 			"file cut off":                 func(d *damaged) { d.image = d.image[:len(d.image)-5000] },
 			"file longer":                  func(d *damaged) { d.image = append(d.image, make([]byte, 100000)...) },
 		}},
+		{"cluster_size=4096,refcount_bits=1", []string{"write 0 64k"}, false, map[string]func(d *damaged){
+			"none":                          func(d *damaged) {},
+			"L2 entries share a cluster":    func(d *damaged) { d.set8(d.l2, d.get8(d.l2+8)) },
+			"refcount block is a cluster":   func(d *damaged) { d.set8(d.l2, uint64(d.refcountBlock)|copied) },
+			"not copied without a refcount": func(d *damaged) { d.image[d.refcountBlock] = 0x7f },
+		}},
 		{"cluster_size=16k,extended_l2=on", []string{"write 0 64k", "write -c 64k 16k", "write 80k 512"}, false, map[string]func(d *damaged){
 			"none":                    func(d *damaged) {},
 			"allocated and zero":      func(d *damaged) { d.set8(d.l2+8, 1<<32|1) },
