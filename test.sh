@@ -93,7 +93,7 @@ if ./bazelw --version </dev/null; then
   workspace . "$@"
   while read -r module; do
     workspace "$(dirname "$module")" "$@"
-  done < <(find . -mindepth 2 -name '.?*' -prune -o -mindepth 2 -name MODULE.bazel -print | sort)
+  done < <(find . -name '.?*' -prune -o -path './*/MODULE.bazel' -print | sort)
 
   check "overlays open from bazel-bin" overlays_open_from_bazel_bin
   check "gazelle leaves no diff" ./bazelw run //:gazelle -- -mode=diff

@@ -1,6 +1,9 @@
 # shellcheck shell=bash
 # Runs a program among the private root's programs and the machine's files.
 
+# These name programs and files of the machine, which are not in the root.
+MACHINE_VARIABLES=(BASH_ENV CC CXX GOROOT JAVA_HOME LD_LIBRARY_PATH LD_PRELOAD PERL5LIB PYTHONHOME PYTHONPATH)
+
 # enter PROGRAM ARGS... replaces this process; ENTER_OPTIONS are for bwrap.
 #
 # /usr, /etc and what belongs to them come from the private root, read-only;
@@ -15,7 +18,8 @@ enter() {
   done
   for path in /*; do
     case $path in
-      /bin | /boot | /dev | /etc | /lib* | /lost+found | /proc | /sbin | /sys | /usr) continue ;;
+      /bin | /boot | /dev | /etc | /lib | /lib32 | /lib64 | /libx32) continue ;;
+      /lost+found | /proc | /sbin | /sys | /usr) continue ;;
     esac
     if [[ -L $path ]]; then
       mounts+=(--symlink "$(readlink "$path")" "$path")
@@ -49,10 +53,7 @@ enter() {
   done
 
   local -a env=(--setenv PATH /usr/sbin:/usr/bin:/sbin:/bin --setenv GOTOOLCHAIN local)
-  # These name programs or files of the machine that are not in the root.
-  for name in BASH_ENV CC CXX GOROOT JAVA_HOME LD_LIBRARY_PATH LD_PRELOAD PERL5LIB PYTHONHOME PYTHONPATH; do
-    env+=(--unsetenv "$name")
-  done
+  for name in "${MACHINE_VARIABLES[@]}"; do env+=(--unsetenv "$name"); done
   if [[ ${HOME:-/} == / ]]; then
     mkdir -p "$CACHE/home"
     env+=(--setenv HOME "$CACHE/home")

@@ -29,8 +29,4 @@ fingerprint() { (cd "$BOOTSTRAP" && cat "$@" | cksum | tr -d ' '); }
 PACKAGES=packages-$(fingerprint packages.txt)
 REGISTRY=registry-$(fingerprint modules.txt registry.sh)
 
-# done_with STEP says whether a step has been finished, mark STEP that it is.
-done_with() { [[ -e $CACHE/done/$1 ]]; }
-mark() { mkdir -p "$CACHE/done" && : >"$CACHE/done/$1"; }
-
-ready() { done_with "$PACKAGES" && done_with "$REGISTRY"; }
+ready() { [[ -e $ROOT/$PACKAGES && -e $CACHE/$REGISTRY ]]; }

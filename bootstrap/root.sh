@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# Makes the private root: Debian's testing suite, for its Bazel and QEMU.
+# Makes the private root: Debian's testing suite, for its Bazel and QEMU. Files
+# in it, `base` and $PACKAGES, say that a step is done.
 
 SUITE=forky
 
@@ -29,40 +30,29 @@ make_base() {
   } >"$ROOT/etc/dpkg/dpkg.cfg.d/lean"
   # enter() puts the machine's files over these.
   touch "$ROOT"/etc/{resolv.conf,hosts,passwd,group}
-  mark base
+  : >"$ROOT/base"
 }
 
 install_packages() {
-  local -a packages
+  local -a packages mounts env
+  local path name
   mapfile -t packages <"$BOOTSTRAP/packages.txt"
-  local -a mounts=(--bind "$ROOT" / --dev /dev --proc /proc --ro-bind /sys /sys --tmpfs /tmp)
-  local path
+
+  mounts=(--bind "$ROOT" / --dev /dev --proc /proc --ro-bind /sys /sys --tmpfs /tmp)
   for path in /etc/resolv.conf /etc/hosts; do
     [[ ! -e $path ]] || mounts+=(--ro-bind "$path" "$path")
   done
   # A mirror behind https is checked against the machine's certificates; the
   # root's own are about to be installed.
-  local certificates=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
-  [[ ! -r $certificates ]] || mounts+=(--ro-bind "$certificates" /run/machine-certificates.crt)
+  path=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
+  [[ ! -r $path ]] || mounts+=(--ro-bind "$path" /run/machine-certificates.crt)
+  mounts+=(--ro-bind "$BOOTSTRAP/install.sh" /run/install.sh)
 
-  # shellcheck disable=SC2016 # expands inside
-  bwrap_root "${mounts[@]}" --setenv PATH /usr/sbin:/usr/bin:/sbin:/bin \
-    --setenv DEBIAN_FRONTEND noninteractive --setenv LC_ALL C.UTF-8 --setenv HOME /root \
-    --unsetenv TMPDIR -- bash -euc '
-      chmod 1777 /tmp
-      # A mirror frozen at some date serves a Release file past its time. Its
-      # signature is checked all the same, as debootstrap has done.
-      apt=(apt-get --yes --no-install-recommends -o Acquire::Retries=3 -o Acquire::Check-Valid-Until=false)
-      [[ ! -e /run/machine-certificates.crt ]] || apt+=(-o Acquire::https::CAInfo=/run/machine-certificates.crt)
-      # After a kill: packages that were unpacked and never configured.
-      dpkg --configure -a
-      "${apt[@]}" update
-      "${apt[@]}" --fix-broken install
-      "${apt[@]}" install "$@"
-      # Names modules in place of a registry, and keeps every sandbox for
-      # debugging; the bazelrc that registry.sh writes is read instead.
-      rm -f /etc/bazel/bazelrc
-      apt-get clean
-      rm -rf /var/lib/apt/lists/*
-    ' bash "${packages[@]}"
+  env=(--setenv PATH /usr/sbin:/usr/bin:/sbin:/bin --setenv HOME /root --setenv TMPDIR /tmp)
+  env+=(--setenv DEBIAN_FRONTEND noninteractive --setenv LC_ALL C.UTF-8)
+  for name in "${MACHINE_VARIABLES[@]}"; do env+=(--unsetenv "$name"); done
+
+  bwrap_root "${mounts[@]}" "${env[@]}" --chdir / -- bash /run/install.sh "${packages[@]}"
+  # shellcheck disable=SC2153 # not a misspelling of packages
+  : >"$ROOT/$PACKAGES"
 }

@@ -48,8 +48,8 @@ report_failure() {
     reason="the log is in $LOG"
     # Whatever it is that is broken may be what an earlier call left behind. A
     # root that was finished once is kept: Bazel servers may be at work in it.
-    if ! compgen -G "$CACHE/done/packages-*" >/dev/null; then
-      rm -f "$CACHE/done/base"
+    if ! compgen -G "$ROOT/packages-*" >/dev/null; then
+      rm -f "$ROOT/base"
       next="the next call begins anew"
     fi
   fi
@@ -76,18 +76,14 @@ main() {
 
   say "setting up a private Bazel in $CACHE"
   local start=$SECONDS
-  if ! done_with "$PACKAGES"; then
+  if [[ ! -e $ROOT/$PACKAGES ]]; then
     check_space
     provide_host_tools
     find_mirror
-    done_with base || step "1/3 base system of Debian $SUITE" make_base
-    step "2/3 Bazel, QEMU and Go (750 MB to download)" install_packages
-    mark "$PACKAGES"
+    [[ -e $ROOT/base ]] || step "1/3 base system of Debian $SUITE" make_base
+    step "2/3 Bazel, QEMU and Go (up to 800 MB to download)" install_packages
   fi
-  if ! done_with "$REGISTRY"; then
-    step "3/3 Bazel module registry" make_registry
-    mark "$REGISTRY"
-  fi
+  [[ -e $CACHE/$REGISTRY ]] || step "3/3 Bazel module registry" make_registry
   say "set up in $((SECONDS - start)) s"
 }
 

@@ -14,7 +14,7 @@ system_bazel() {
   [[ ! $bazel -ef ${BASH_SOURCE[1]} ]] || return
   version=$("$bazel" --version) || return
   version=${version#bazel }
-  if ! printf '%s\n' "$OLDEST_BAZEL" "$version" | sort --version-sort --check=quiet; then
+  if ! printf '%s\n' "$OLDEST_BAZEL" "$version" | sort -VC; then
     say "$bazel is version $version, older than $OLDEST_BAZEL, and is left alone"
     return 1
   fi
