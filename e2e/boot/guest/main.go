@@ -1,8 +1,8 @@
 // Command guest is the init of a Linux guest that looks at its disks.
 //
 // Kernel parameters that Linux does not know are its environment: `disks` names
-// the block devices to look at, and `then` says what comes after: "poweroff",
-// "panic" or "hang".
+// the block devices to look at, and `then` says what comes after: "panic",
+// "hang", "serve", or by default the end.
 package main
 
 import (
@@ -61,6 +61,10 @@ func main() {
 	switch os.Getenv("then") {
 	case "panic":
 		os.Exit(1) // the end of init is one
+	case "serve":
+		if err := serve(); err != nil {
+			fail(err)
+		}
 	case "hang":
 		fmt.Println("guest: hanging")
 		time.Sleep(time.Hour)
@@ -149,6 +153,27 @@ func showFiles(disk string) error {
 		fmt.Printf("guest: file %s: %q\n", entry.Name(), b)
 	}
 	return nil
+}
+
+// serve says who is here to everybody who asks at port 80. It does without the
+// package net, which may ask for a C library.
+func serve() error {
+	listener, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(syscall.Bind(listener, &syscall.SockaddrInet4{Port: 80}), syscall.Listen(listener, 1)); err != nil {
+		return err
+	}
+	fmt.Println("guest: serving")
+	for {
+		conn, _, err := syscall.Accept(listener)
+		if err != nil {
+			return err
+		}
+		syscall.Write(conn, []byte("the guest\n"))
+		syscall.Close(conn)
+	}
 }
 
 func fail(err error) {
