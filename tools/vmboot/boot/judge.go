@@ -112,7 +112,7 @@ func (r *run) report(err error) error {
 }
 
 const (
-	maxLines      = 25
+	maxLines      = 41
 	maxLineLength = 300 // in bytes
 )
 

@@ -10,8 +10,9 @@ const (
 	// maxLine bounds, in bytes, what is looked at as one line, and with that
 	// the work on each byte of one that does not end.
 	maxLine = 4 << 10
-	// tailLines is how many lines a Matcher remembers.
-	tailLines = 25
+	// tailLines is how many lines a Matcher remembers: a panic of Linux takes
+	// some 25, and what comes before says why.
+	tailLines = 40
 )
 
 // escapes are the control sequences of terminals: colours, cursor movements,
