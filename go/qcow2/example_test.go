@@ -98,3 +98,29 @@ func ExampleInspect() {
 	// compat: 1.1
 	// extended L2: true
 }
+
+// A check needs neither QEMU nor the backing file.
+func ExampleCheck() {
+	var file bytes.Buffer
+	err := qcow2.Generate(&file,
+		qcow2.GenerateWithFileSize(1<<40),
+		qcow2.GenerateWithBackingFile("/images/base.raw"),
+		qcow2.GenerateWithBackingFormat(qcow2.FormatRaw))
+	if err != nil {
+		log.Fatal(err)
+	}
+	image := file.Bytes()
+	image[2*65536+1] = 7 // the reference count of the header
+
+	result, err := qcow2.Check(bytes.NewReader(image), int64(len(image)))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("corruptions:", result.Corruptions, "leaks:", result.Leaks)
+	for _, problem := range result.Problems {
+		fmt.Println(problem)
+	}
+	// Output:
+	// corruptions: 0 leaks: 1
+	// Leaked cluster 0 refcount=7 reference=1
+}
