@@ -4,8 +4,8 @@ QemuInfo = provider(
     doc = "A QEMU: its programs and the firmware that comes with it.",
     fields = {
         "data": """\
-A list of `File`, one of each folder that QEMU is to look for its data in:
-SeaBIOS, option ROMs, keymaps. Empty where the programs find their own.""",
+A list of `File`: folders that QEMU is to look for its data in (SeaBIOS, option
+ROMs, keymaps), or a file of each. Empty where the programs find their own.""",
         "data_runfiles": "The `runfiles` with all files of the data folders.",
         "qemu_img": "qemu-img: a struct as in `systems`, or None.",
         "qemu_io": "qemu-io: a struct as in `systems`, or None.",

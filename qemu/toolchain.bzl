@@ -93,12 +93,13 @@ machine's. The execution platform is the one that tests run on.
     } | {
         "data": attr.label_list(
             doc = """\
-One file of each folder that QEMU is to look for its data in (`-L`), such as
-`bios-256k.bin`. The default is that it finds them by itself.""",
+Folders that QEMU is to look for its data in (`-L`): SeaBIOS and option ROMs.
+Each is a directory, or stands for its own folder if it is a file, such as
+`bios-256k.bin`. The default is that QEMU finds them by itself.""",
             allow_files = True,
         ),
         "data_files": attr.label_list(
-            doc = "All files of the folders that `data` names: what a test takes along.",
+            doc = "What is in the folders of files in `data`: each test takes it along. The default is nothing more than `data`.",
             allow_files = True,
         ),
         "version": attr.string(

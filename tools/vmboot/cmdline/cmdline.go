@@ -4,7 +4,6 @@ package cmdline
 import (
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -24,8 +23,8 @@ type Machine struct {
 // it to whoever runs it.
 func (m *Machine) Args() []string {
 	var args arguments
-	for _, file := range m.Data {
-		args.add("-L", filepath.Dir(file))
+	for _, folder := range m.Data {
+		args.add("-L", folder)
 	}
 	args.add("-nodefaults", "-no-user-config", "-no-reboot")
 	args.add("-accel", m.Accelerator)

@@ -88,7 +88,7 @@ func TestArgs(t *testing.T) {
 		},
 		{
 			"data folders, files, more",
-			cmdline.Machine{Config: &config.Config{Data: []string{"/d/bios.bin"}, Args: []string{"-rtc", "base=utc"}}, Folder: "/f"},
+			cmdline.Machine{Config: &config.Config{Data: []string{"/d"}, Args: []string{"-rtc", "base=utc"}}, Folder: "/f"},
 			[]string{"-L /d ", `"dir":"/f","driver":"vvfat"`, "drive=files,serial=files", "-rtc base=utc"},
 			[]string{"isa-debug-exit"},
 		},

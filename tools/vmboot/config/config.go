@@ -19,7 +19,7 @@ type Config struct {
 
 	QEMU    string   `json:"qemu"`     // the system emulator
 	QEMUImg string   `json:"qemu_img"` // "" if the toolchain has none
-	Data    []string `json:"data"`     // a file of each folder for -L
+	Data    []string `json:"data"`     // folders for -L; in the file also what is in one
 
 	Arch    string `json:"arch"`
 	Machine string `json:"machine"`
@@ -116,6 +116,11 @@ func (c *Config) locate() error {
 			return fmt.Errorf("%s is missing", *path)
 		} else if err != nil {
 			return err
+		}
+	}
+	for i, path := range c.Data {
+		if info, err := os.Stat(path); err == nil && !info.IsDir() {
+			c.Data[i] = filepath.Dir(path)
 		}
 	}
 	return nil
