@@ -40,6 +40,9 @@ def find_uefi(rctx, programs):
     Args:
       rctx: the repository_ctx.
       programs: paths of QEMU's programs by name.
+
+    Returns:
+      A dict of paths.
     """
     found = {}
     for folder in _folders(rctx, programs):

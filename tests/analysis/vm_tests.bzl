@@ -8,6 +8,7 @@ _EXTRA_TOOLCHAINS = "//command_line_option:extra_toolchains"
 # A QEMU of which there is only what follows it in the name.
 _SYSTEM_ONLY = {_EXTRA_TOOLCHAINS: str(Label("//tests/analysis:system_only_toolchain"))}
 _WITH_UEFI = {_EXTRA_TOOLCHAINS: str(Label("//tests/analysis:with_uefi_toolchain"))}
+
 def _failure_test_impl(ctx):
     env = analysistest.begin(ctx)
     asserts.expect_failure(env, ctx.attr.message)

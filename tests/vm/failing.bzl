@@ -20,15 +20,16 @@ _TESTS = {
 
 FAILING_TESTS = [":" + name for name in _TESTS]
 
-def failing_tests(disk):
+def failing_tests(name, disk):  # buildifier: disable=unused-variable
     """Declares the tests.
 
     Args:
+      name: not used.
       disk: label of what boots.
     """
-    for name, attributes in _TESTS.items():
+    for test, attributes in _TESTS.items():
         qemu_boot_test(
-            name = name,
+            name = test,
             size = "small",
             tags = ["manual"],
             **(dict(disks = [disk], memory = "32M") | attributes)

@@ -11,10 +11,11 @@ _COUNT = 50
 
 DISKS = [":disk%d" % i for i in range(_COUNT)]
 
-def disks(backing):
+def disks(name, backing):  # buildifier: disable=unused-variable
     """Declares the disks.
 
     Args:
+      name: not used.
       backing: label of what they are on.
     """
     for i in range(_COUNT):
