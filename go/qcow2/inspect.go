@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// An Image is what the header of a qcow2 image and its snapshot table say.
+// An Image is what a qcow2 image says of itself: its header, and the tables of
+// its snapshots and bitmaps.
 type Image struct {
 	// Header has the fields of version 3 filled in for version 2, too.
 	Header Header
@@ -26,6 +27,10 @@ type Image struct {
 	Extensions []Extension
 	// Snapshots are the internal snapshots in the order of the file.
 	Snapshots []Snapshot
+	// Bitmaps are the dirty bitmaps in the order of the file.
+	Bitmaps []Bitmap
+	// Encryption is nil if the image is not encrypted.
+	Encryption *Encryption
 
 	bitmaps      bitmapsExtension
 	cryptoHeader cryptoHeaderExtension
@@ -85,8 +90,8 @@ func (i *Image) HasBitmaps() bool { return i.Header.AutoclearFeatures&autoclearB
 // L1Bytes returns the size of the active L1 table in bytes.
 func (i *Image) L1Bytes() uint64 { return uint64(i.Header.L1Size) * l1EntrySize }
 
-// Inspect reads the header cluster and the snapshot table of the qcow2 image in
-// r, which is size bytes long. It refuses what QEMU's opener refuses, and a
+// Inspect reads the header cluster of the qcow2 image in r, its encryption
+// header, and the tables of its snapshots and bitmaps; r which is size bytes long. It refuses what QEMU's opener refuses, and a
 // header that does not fit into the file; the error is ErrFormat for another
 // kind of file. It follows no name.
 func Inspect(r io.ReaderAt, size int64) (*Image, error) {
@@ -105,6 +110,12 @@ func Inspect(r io.ReaderAt, size int64) (*Image, error) {
 		return nil
 	})
 	if err != nil {
+		return nil, err
+	}
+	if err := image.readBitmaps(r, size); err != nil {
+		return nil, err
+	}
+	if err := image.readEncryption(r); err != nil {
 		return nil, err
 	}
 	return image, nil

@@ -28,6 +28,9 @@ func (i *imageInfo) human() string {
 	line("virtual size: %s (%d bytes)", humanSize(i.VirtualSize), i.VirtualSize)
 	line("disk size: %s", humanSize(i.actualSize))
 	if image := i.Image; image != nil {
+		if image.Encryption != nil {
+			line("encrypted: yes")
+		}
 		line("cluster_size: %d", image.ClusterSize())
 		if image.Dirty() {
 			line("cleanly shut down: no")
@@ -53,9 +56,7 @@ func (i *imageInfo) human() string {
 			}
 		}
 		line("Format specific information:")
-		for _, m := range i.formatSpecific() {
-			line("    %s: %v", strings.ReplaceAll(m.key, "-", " "), m.value)
-		}
+		appendHuman(&b, i.formatSpecific(), "    ")
 	}
 	line("Child node '/file':")
 	line("    filename: %s", i.Path)
@@ -64,6 +65,30 @@ func (i *imageInfo) human() string {
 	line("    file length: %s (%d bytes)", humanSize(fileSize), fileSize)
 	line("    disk size: %s", humanSize(i.actualSize))
 	return b.String()
+}
+
+// appendHuman writes the members of an object or array, a line each, as QEMU
+// does.
+func appendHuman(b *strings.Builder, value any, indentation string) {
+	member := func(name string, value any) {
+		switch value.(type) {
+		case jsonObject, jsonArray:
+			fmt.Fprintf(b, "%s%s:\n", indentation, name)
+			appendHuman(b, value, indentation+"    ")
+		default:
+			fmt.Fprintf(b, "%s%s: %v\n", indentation, name, value)
+		}
+	}
+	switch value := value.(type) {
+	case jsonObject:
+		for _, m := range value {
+			member(strings.ReplaceAll(m.key, "-", " "), m.value)
+		}
+	case jsonArray:
+		for n, v := range value {
+			member(fmt.Sprintf("[%d]", n), v)
+		}
+	}
 }
 
 // humanSize returns a size with three digits, as QEMU's size_to_str does: in

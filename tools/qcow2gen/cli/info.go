@@ -94,7 +94,7 @@ func inspectOne(path, format string) ([]imageInfo, error) {
 	default:
 		return nil, fmt.Errorf("format %q is not supported, only raw and qcow2 are", info.Format)
 	}
-	return []imageInfo{*info}, checkDescribable(info)
+	return []imageInfo{*info}, nil
 }
 
 // inspectChain describes the image at path and all below it.
@@ -106,9 +106,6 @@ func inspectChain(path, format string) ([]imageInfo, error) {
 	var infos []imageInfo
 	for _, layer := range layers {
 		info, err := newImageInfo(layer)
-		if err == nil {
-			err = checkDescribable(info)
-		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %s", layer.Path, reason(err))
 		}
@@ -132,25 +129,6 @@ func newImageInfo(layer qcow2.Layer) (*imageInfo, error) {
 		return nil, errors.New("it is no regular file or block device, which an image has to be")
 	}
 	return info, nil
-}
-
-// checkDescribable refuses images of which qemu-img would say more.
-func checkDescribable(info *imageInfo) error {
-	if info.Image == nil {
-		return nil
-	}
-	for _, feature := range []struct {
-		present bool
-		name    string
-	}{
-		{info.Image.Header.CryptMethod != 0, "encryption"},
-		{info.Image.HasBitmaps(), "bitmaps"},
-	} {
-		if feature.present {
-			return fmt.Errorf("image has %s, which info does not describe; qemu-img info does", feature.name)
-		}
-	}
-	return nil
 }
 
 // fullBackingFile is the path by which QEMU would open the backing file; what

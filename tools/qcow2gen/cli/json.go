@@ -19,7 +19,7 @@ type jsonMember struct {
 	value any
 }
 
-type jsonArray []jsonObject
+type jsonArray []any
 
 // writeJSON returns what qemu-img info --output=json prints: an object, or an
 // array of them for a chain.
@@ -51,7 +51,7 @@ func (i *imageInfo) json() jsonObject {
 	}
 	file = append(file, jsonMember{"dirty-flag", false})
 
-	o := jsonObject{{"children", jsonArray{{{"name", "file"}, {"info", file}}}}}
+	o := jsonObject{{"children", jsonArray{jsonObject{{"name", "file"}, {"info", file}}}}}
 	image := i.Image
 	if image != nil && image.BackingFile != "" && image.BackingFormat != "" {
 		o = append(o, jsonMember{"backing-filename-format", image.BackingFormat})
@@ -72,6 +72,9 @@ func (i *imageInfo) json() jsonObject {
 				{"backing-filename", image.BackingFile},
 			}...)
 		}
+	}
+	if image != nil && image.Encryption != nil {
+		o = append(o, jsonMember{"encrypted", true})
 	}
 	return append(o, jsonMember{"dirty-flag", image != nil && image.Dirty()})
 }
@@ -99,18 +102,20 @@ func snapshotsJSON(snapshots []qcow2.Snapshot) jsonArray {
 // formatSpecific is what QEMU has for qcow2 only.
 func (i *imageInfo) formatSpecific() jsonObject {
 	image := i.Image
-	if image.Header.Version == 2 {
-		return jsonObject{
-			{"compat", image.Compat()},
-			{"compression-type", string(image.CompressionType())},
-			{"refcount-bits", image.RefcountBits()},
-		}
-	}
 	o := jsonObject{
 		{"compat", image.Compat()},
 		{"compression-type", string(image.CompressionType())},
-		{"lazy-refcounts", image.LazyRefcounts()},
-		{"refcount-bits", image.RefcountBits()},
+	}
+	version3 := image.Header.Version >= 3
+	if version3 {
+		o = append(o, jsonMember{"lazy-refcounts", image.LazyRefcounts()})
+	}
+	if len(image.Bitmaps) > 0 {
+		o = append(o, jsonMember{"bitmaps", bitmapsJSON(image.Bitmaps)})
+	}
+	o = append(o, jsonMember{"refcount-bits", image.RefcountBits()})
+	if image.Encryption != nil {
+		o = append(o, jsonMember{"encrypt", encryptionJSON(image.Encryption)})
 	}
 	if image.HasDataFile() {
 		if image.DataFile != "" {
@@ -118,9 +123,63 @@ func (i *imageInfo) formatSpecific() jsonObject {
 		}
 		o = append(o, jsonMember{"data-file-raw", image.DataFileRaw()})
 	}
+	if version3 {
+		o = append(o, jsonObject{
+			{"corrupt", image.Corrupt()},
+			{"extended-l2", image.ExtendedL2()},
+		}...)
+	}
+	return o
+}
+
+func bitmapsJSON(bitmaps []qcow2.Bitmap) jsonArray {
+	var a jsonArray
+	for _, b := range bitmaps {
+		flags := jsonArray{}
+		if b.InUse {
+			flags = append(flags, "in-use")
+		}
+		if b.Auto {
+			flags = append(flags, "auto")
+		}
+		a = append(a, jsonObject{{"flags", flags}, {"name", b.Name}, {"granularity", b.Granularity}})
+	}
+	return a
+}
+
+func encryptionJSON(e *qcow2.Encryption) jsonObject {
+	if e.LUKS == nil {
+		return jsonObject{{"format", e.Format}}
+	}
+	luks := e.LUKS
+	var slots jsonArray
+	for _, slot := range luks.Slots {
+		o := jsonObject{{"active", slot.Active}}
+		if slot.Active {
+			o = append(o, jsonMember{"iters", slot.Iters})
+		}
+		o = append(o, jsonMember{"key-offset", slot.KeyOffset})
+		if slot.Active {
+			o = append(o, jsonMember{"stripes", slot.Stripes})
+		}
+		slots = append(slots, o)
+	}
+	o := jsonObject{
+		{"ivgen-alg", luks.IVGenerator},
+		{"detached-header", false},
+		{"hash-alg", luks.HashAlgorithm},
+		{"cipher-alg", luks.CipherAlgorithm},
+		{"uuid", luks.UUID},
+	}
+	if luks.IVGeneratorHash != "" {
+		o = append(o, jsonMember{"ivgen-hash-alg", luks.IVGeneratorHash})
+	}
 	return append(o, jsonObject{
-		{"corrupt", image.Corrupt()},
-		{"extended-l2", image.ExtendedL2()},
+		{"format", e.Format},
+		{"cipher-mode", luks.CipherMode},
+		{"slots", slots},
+		{"payload-offset", luks.PayloadOffset},
+		{"master-key-iters", luks.MasterKeyIters},
 	}...)
 }
 
