@@ -58,6 +58,26 @@ func TestCompareStrict(t *testing.T) {
 	}
 }
 
+// TestCompareStrictShortBase has two overlays that are the same but for the end
+// of their bases, which counts where it is and not before.
+func TestCompareStrictShortBase(t *testing.T) {
+	dir := t.TempDir()
+	content := bytes.Repeat([]byte{1}, 1<<20)
+	writeFile(t, filepath.Join(dir, "short.raw"), content)
+	writeFile(t, filepath.Join(dir, "long.raw"), content)
+	if err := os.Truncate(filepath.Join(dir, "long.raw"), 2<<20); err != nil {
+		t.Fatal(err)
+	}
+	var layers []qemuscript.Layer
+	for _, name := range []string{"short", "long"} {
+		qemuimg.Must(t, dir, "create", "-q", "-f", "qcow2", "-b", name+".raw", "-F", "raw", name+".qcow2", "2M")
+		layers = append(layers, qemuscript.Layer{Name: name + ".qcow2", Format: "qcow2"})
+	}
+	compareComparison(t, dir, layers[0], layers[1], true)
+	compareComparison(t, dir, layers[1], layers[0], true)
+	compareComparison(t, dir, layers[0], layers[1], false)
+}
+
 // TestCompareSkipsHoles compares disks of 8 TiB, which takes no time as they
 // are empty.
 func TestCompareSkipsHoles(t *testing.T) {

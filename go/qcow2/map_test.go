@@ -2,6 +2,7 @@ package qcow2_test
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -119,6 +120,51 @@ func TestMapShortLayers(t *testing.T) {
 	}
 	top := qemuscript.Layer{Name: "base.raw", Format: "raw"}
 	compareMap(t, openChain(t, filepath.Join(dir, "base.raw")), dir, top)
+}
+
+// TestMapEndOfPreallocatedFile has a last cluster that is a hole, and that the
+// file does not have to its end.
+func TestMapEndOfPreallocatedFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "image.qcow2")
+	mustGenerate(t, path, qcow2.GenerateWithFileSize(8<<20), qcow2.GenerateWithPreallocation(qcow2.PreallocationMetadata))
+	if r := qemuimg.IO(t, dir, "image.qcow2", "write -q 1M 128k"); r.Code != 0 {
+		t.Fatal(r)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cut := range []int64{512, 1000, 4096, cluster - 1} {
+		if err := os.Truncate(path, info.Size()-cut); err != nil {
+			t.Fatal(err)
+		}
+		compareMap(t, openChain(t, path), dir, qemuscript.Layer{Name: "image.qcow2", Format: "qcow2"})
+	}
+}
+
+// TestMapAlmostPreallocated has a preallocated image that gets data bit by bit.
+// As long as a tenth is holes QEMU looks for them, and then no more.
+func TestMapAlmostPreallocated(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "image.qcow2")
+	mustGenerate(t, path, qcow2.GenerateWithFileSize(128*cluster), qcow2.GenerateWithPreallocation(qcow2.PreallocationMetadata))
+	holes := map[bool]int{}
+	for written := 104; written <= 128; written += 4 {
+		if r := qemuimg.IO(t, dir, "image.qcow2", fmt.Sprintf("write -q 0 %d", written*cluster)); r.Code != 0 {
+			t.Fatal(r)
+		}
+		d := openChain(t, path)
+		compareMap(t, d, dir, qemuscript.Layer{Name: "image.qcow2", Format: "qcow2"})
+		hole := false
+		for e := range d.Map(0, d.Size()) {
+			hole = hole || e.Zero
+		}
+		holes[hole]++
+	}
+	if holes[true] == 0 || holes[false] < 2 {
+		t.Errorf("map has holes %d times, and none %d times", holes[true], holes[false])
+	}
 }
 
 func TestMapPartsAndErrors(t *testing.T) {

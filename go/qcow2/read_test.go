@@ -227,6 +227,30 @@ func TestReadParallel(t *testing.T) {
 	wait.Wait()
 }
 
+// TestReadCompressedLayers has two layers with compressed clusters at the same
+// place and of the same length in their files.
+func TestReadCompressedLayers(t *testing.T) {
+	dir := t.TempDir()
+	qemuimg.Must(t, dir, "create", "-q", "-f", "qcow2", "base.qcow2", "256k")
+	qemuimg.Must(t, dir, "create", "-q", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", "overlay.qcow2")
+	for name, command := range map[string]string{"base.qcow2": "write -q -c -P 1 0 64k", "overlay.qcow2": "write -q -c -P 2 64k 64k"} {
+		if r := qemuimg.IO(t, dir, name, command); r.Code != 0 {
+			t.Fatal(r)
+		}
+	}
+	d := openChain(t, filepath.Join(dir, "overlay.qcow2"))
+	// Parts of clusters go through the cache.
+	for i := range 100 {
+		var b [1]byte
+		if _, err := d.ReadAt(b[:], int64(i)*1000); err != nil {
+			t.Fatal(err)
+		}
+		if want := byte(1 + i*1000/cluster); b[0] != want {
+			t.Fatalf("at %d is %d, want %d", i*1000, b[0], want)
+		}
+	}
+}
+
 // TestReadManyTables reads all over a disk whose L2 tables do not fit into the
 // cache.
 func TestReadManyTables(t *testing.T) {
