@@ -24,19 +24,17 @@ PATHS = {
 }
 
 _MISSING_PROGRAM = """
-filegroup(
+missing_qemu(
     name = "{program}",
-    target_compatible_with = ["@rules_qcow2//qemu:no_qemu_on_this_machine"],
-    visibility = ["//visibility:public"],
+    constraint = "@rules_qcow2//qemu:no_qemu_on_this_machine",
+    reason = "{program} is not on PATH: install QEMU, or name its programs with qemu.local.",
 )
 """
 
 _TOOLCHAIN = """
 qemu_toolchain(
     name = "toolchain",
-{attributes}
-    visibility = ["//visibility:public"],
-)
+{attributes})
 """
 
 _MISSING_TOOLCHAIN = """
@@ -44,7 +42,6 @@ missing_qemu(
     name = "toolchain",
     constraint = "@rules_qcow2//qemu:no_qemu_on_this_machine",
     reason = "Neither qemu-img nor a qemu-system-* is on PATH: install QEMU, or name its programs with qemu.local.",
-    visibility = ["//visibility:public"],
 )
 """
 
