@@ -14,7 +14,7 @@ import (
 
 func TestPanic(t *testing.T) {
 	t.Parallel()
-	fails(t, "panics", "60",
+	fails(t, "panics", "240",
 		`//failures:panics: the console showed what must not be there: "[`,
 		`Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100" (fail_on: "Kernel panic - not syncing")`,
 		`waiting for "never"`,
@@ -46,7 +46,7 @@ func TestHang(t *testing.T) {
 
 func TestReset(t *testing.T) {
 	t.Parallel()
-	fails(t, "resets", "60", "//failures:resets: the guest reset the machine, expected is that the guest powers off")
+	fails(t, "resets", "240", "//failures:resets: the guest reset the machine, expected is that the guest powers off")
 }
 
 // fails runs a boot test as Bazel does, with its timeout in seconds, and returns
