@@ -16,7 +16,9 @@ func (d *Disk) ReadAt(p []byte, off int64) (int, error) {
 		return 0, fmt.Errorf("qcow2: read at offset %d, at least 0 is needed", off)
 	}
 	n := int(max(0, min(int64(len(p)), d.size-off)))
-	if err := d.readLayer(0, p[:n], off); err != nil {
+	// What is behind the end of a disk is p's as well; a decompressor may use
+	// it, and what is not yet read.
+	if err := d.readLayer(0, p[:n:len(p)], off); err != nil {
 		return 0, err
 	}
 	if n < len(p) {

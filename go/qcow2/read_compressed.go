@@ -9,8 +9,9 @@ import (
 )
 
 // A Decompressor decompresses a cluster: it fills all of dst from src, or
-// fails. What follows the end of the compressed data in src belongs to others.
-// It keeps neither slice, and is called by several goroutines at once.
+// fails. It may write to what is behind dst, up to its capacity. What follows
+// the end of the compressed data in src belongs to others. It keeps neither
+// slice, and is called by several goroutines at once.
 type Decompressor func(dst, src []byte) error
 
 var (

@@ -191,6 +191,26 @@ func TestReadAt(t *testing.T) {
 	checkError(t, err, "-1")
 }
 
+// TestReadAtKeepsToItsBuffer has a buffer with more capacity than length: what
+// is behind it is not the reader's.
+func TestReadAtKeepsToItsBuffer(t *testing.T) {
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "content.raw"), bytes.Repeat([]byte("cluster "), 8*cluster/8))
+	for _, method := range []string{"zlib", "zstd"} {
+		qemuimg.Must(t, dir, "convert", "-c", "-O", "qcow2", "-o", "compression_type="+method, "content.raw", method+".qcow2")
+		d := openChain(t, filepath.Join(dir, method+".qcow2"))
+		for _, n := range []int{1, cluster, cluster + 1, 3 * cluster} {
+			b := bytes.Repeat([]byte{0xaa}, n+1000)
+			if _, err := d.ReadAt(b[:n], 0); err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(b[n:], bytes.Repeat([]byte{0xaa}, 1000)) {
+				t.Errorf("%s: ReadAt of %d bytes writes behind them", method, n)
+			}
+		}
+	}
+}
+
 // TestReadParallel reads an image with more tables and compressed clusters
 // than the caches hold, from several goroutines.
 func TestReadParallel(t *testing.T) {

@@ -33,11 +33,14 @@ func init() {
 // we get a fully uncompressed cluster" (block/qcow2-threads.c,
 // qcow2_zstd_decompress). What follows them is not zstd.
 func decompress(decoder *zstd.Decoder, dst, src []byte) error {
-	out := dst[:0:len(dst)]
+	out := dst[:0]
 	for len(out) < len(dst) {
 		length, err := frameLength(src)
 		if err == nil {
 			out, err = decoder.DecodeAll(src[:length], out)
+		}
+		if err == nil && len(out) > len(dst) {
+			err = errors.New("there is more than a cluster holds")
 		}
 		if err != nil {
 			return fmt.Errorf("decompression with zstd failed after %d of %d bytes: %w", len(out), len(dst), err)

@@ -74,7 +74,7 @@ func TestDecompress(t *testing.T) {
 			if err := decompress(decoder, make([]byte, len(test.want)+1), test.src); err == nil {
 				t.Error("a cluster that is larger than the data is accepted")
 			}
-			if err := decompress(decoder, make([]byte, len(test.want)-1), test.src); err == nil {
+			if err := decompress(decoder, make([]byte, len(test.want)-1, len(test.want)+100), test.src); err == nil {
 				t.Error("a cluster that is smaller than the data is accepted")
 			}
 			for _, n := range []int{0, 1, 3, 5, 9, len(test.src) / 2, len(test.src) - 1} {
@@ -92,11 +92,12 @@ func FuzzDecompress(f *testing.F) {
 	f.Add(encode(f, make([]byte, 4096)))
 	decoder := newDecoder(f)
 	f.Fuzz(func(t *testing.T, src []byte) {
-		dst := make([]byte, 4097)
-		dst[4096] = 0xaa
-		decompress(decoder, dst[:4096:4096], src)
-		if dst[4096] != 0xaa {
-			t.Error("more than the cluster is written")
+		for _, capacity := range []int{4096, 4100, 8192} {
+			dst := bytes.Repeat([]byte{0xaa}, 8292)
+			decompress(decoder, dst[:4096:capacity], src)
+			if !bytes.Equal(dst[capacity:], bytes.Repeat([]byte{0xaa}, len(dst)-capacity)) {
+				t.Errorf("more than %d bytes are written", capacity)
+			}
 		}
 	})
 }
