@@ -33,6 +33,8 @@ before all others.
     attrs = {
         "qcow2gen": attr.label(
             doc = "The generator, for the platform that actions run on.",
+            # A program that was downloaded is a file, and not the output of a rule.
+            allow_files = True,
             cfg = "exec",
             executable = True,
             mandatory = True,

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+var faultChecks = []check{
+	{"faults: a base that changes between builds is noticed", changedBase},
+	{"faults: a base that is replaced by one smaller than the overlay is refused", smallerBase},
+	{"faults: a read-only output folder ends the build, and the next one is as any other", readOnlyOutputs},
+	{"faults: SIGKILL in the middle of a build leaves nothing wrong", killedBuilds},
+}
+
+// changedBase grows the base of an overlay that has no size of its own: that
+// overlay follows, and the one on top of it, which has a size, does not change.
+func changedBase(d *driver) error {
+	before, err := d.rebuilt()
+	if err != nil {
+		return err
+	}
+	if err := d.second.write("base.img", bytes.Repeat([]byte("S"), 8192)); err != nil {
+		return err
+	}
+	if _, err := d.second.build("build", disks...); err != nil {
+		return err
+	}
+	after, err := d.second.images()
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{"on_source.qcow2", "on_source.qcow2.json"} {
+		if before[name] == after[name] {
+			return fmt.Errorf("%s is as it was before the base grew", name)
+		}
+	}
+	if name := "upper/on_overlay.qcow2"; before[name] != after[name] {
+		return fmt.Errorf("%s has changed, and its size is given", name)
+	}
+	return errors.Join(opensFromBazelBin(d.second), d.restored(before))
+}
+
+// smallerBase is about on_overlay, of 64 MiB: all is well as long as it is not
+// smaller than what is below it.
+func smallerBase(d *driver) error {
+	before, err := d.rebuilt()
+	if err != nil {
+		return err
+	}
+	// A sparse file of a size that on_overlay just has room for, and one more.
+	path := filepath.Join(d.second.dir, "base.img")
+	if err := os.Truncate(path, 64<<20); err != nil {
+		return err
+	}
+	if _, err := d.second.build("build", disks...); err != nil {
+		return err
+	}
+	if err := os.Truncate(path, 64<<20+512); err != nil {
+		return err
+	}
+	_, err = d.second.build("build", disks...)
+	if err == nil || !strings.Contains(err.Error(), "on_overlay") || !strings.Contains(err.Error(), "67109376") {
+		return fmt.Errorf("an overlay of 64 MiB on a base of 67109376 bytes: %v", err)
+	}
+	return d.restored(before)
+}
+
+// rebuilt builds all images, without a cache, and returns their digests.
+func (d *driver) rebuilt() (map[string]string, error) {
+	if err := d.second.clean(); err != nil {
+		return nil, err
+	}
+	if _, err := d.second.build("build", disks...); err != nil {
+		return nil, err
+	}
+	return d.second.images()
+}
+
+// restored puts the base back as it was and builds once more.
+func (d *driver) restored(want map[string]string) error {
+	if err := d.second.write("base.img", bytes.Repeat([]byte("S"), 4096)); err != nil {
+		return err
+	}
+	if _, err := d.second.build("build", disks...); err != nil {
+		return err
+	}
+	images, err := d.second.images()
+	if err != nil {
+		return err
+	}
+	return errors.Join(same(want, images), opensFromBazelBin(d.second))
+}
+
+// readOnlyOutputs makes the folder of the overlays immutable: permissions do
+// not stop root.
+func readOnlyOutputs(d *driver) error {
+	before, err := d.rebuilt()
+	if err != nil {
+		return err
+	}
+	bin, err := filepath.EvalSymlinks(filepath.Join(d.second.dir, "bazel-bin"))
+	if err != nil {
+		return err
+	}
+	folder := filepath.Join(bin, "upper")
+	if out, err := exec.Command("chattr", "+i", folder).CombinedOutput(); err != nil {
+		return skipped(fmt.Sprintf("chattr +i: %v: %s", err, bytes.TrimSpace(out)))
+	}
+	if err := d.second.write("base.img", bytes.Repeat([]byte("S"), 8192)); err != nil {
+		return err
+	}
+	_, failure := d.second.build("build", disks...)
+	if out, err := exec.Command("chattr", "-i", folder).CombinedOutput(); err != nil {
+		return fmt.Errorf("chattr -i: %w: %s", err, out)
+	}
+	if failure == nil {
+		return errors.New("the build succeeds")
+	}
+	return d.restored(before)
+}
+
+// killedBuilds kills Bazel's server with all it has started, again and again,
+// and checks what is there before the next build repairs it: any image that has
+// its name is whole.
+func killedBuilds(d *driver) error {
+	want, err := d.rebuilt()
+	if err != nil {
+		return err
+	}
+	// The link to it comes with the end of a build.
+	bin, err := filepath.EvalSymlinks(filepath.Join(d.second.dir, "bazel-bin"))
+	if err != nil {
+		return err
+	}
+	whole, kills := 0, 4
+	for n := range kills {
+		if err := d.second.clean(); err != nil {
+			return err
+		}
+		pid, err := d.second.serverPID()
+		if err != nil {
+			return err
+		}
+		cmd := d.second.command(append([]string{"build", "--jobs=2", "--disk_cache=", "--extra_toolchains=//prebuilt:toolchain"}, disks...)...)
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+		// As seen from outside, on a machine of any speed.
+		for deadline := time.Now().Add(time.Minute); len(present(bin)) < 1+2*n && time.Now().Before(deadline); {
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(rand.N(20 * time.Millisecond))
+		syscall.Kill(pid, syscall.SIGKILL)
+		cmd.Wait()
+		for _, name := range present(bin) {
+			content, err := os.ReadFile(filepath.Join(bin, name))
+			if err != nil {
+				return err
+			}
+			if digest(content) != want[name] {
+				return fmt.Errorf("after kill %d %s has %d bytes and the digest %s, want %s", n, name, len(content), digest(content), want[name])
+			}
+			whole++
+		}
+		if _, err := d.second.build("build", disks...); err != nil {
+			return err
+		}
+		images, err := d.second.images()
+		if err := errors.Join(err, same(want, images), opensFromBazelBin(d.second)); err != nil {
+			return fmt.Errorf("after kill %d: %w", n, err)
+		}
+	}
+	if whole == 0 || whole == kills*len(want) {
+		return fmt.Errorf("no kill met the middle of a build: %d images of %d were there", whole, kills*len(want))
+	}
+	return nil
+}
+
+// present returns the images and metadata files that are in a folder.
+func present(bin string) []string {
+	var names []string
+	for image := range overlays {
+		for _, name := range []string{image, image + ".json"} {
+			if _, err := os.Stat(filepath.Join(bin, name)); err == nil {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// serverPID returns the process id of this workspace's own server.
+func (w *workspace) serverPID() (int, error) {
+	out, err := w.command("info", "server_pid").Output()
+	if err != nil {
+		return 0, err
+	}
+	var pid int
+	if _, err := fmt.Sscan(string(out), &pid); err != nil || pid < 2 {
+		return 0, fmt.Errorf("bazel info server_pid says %q", out)
+	}
+	return pid, nil
+}

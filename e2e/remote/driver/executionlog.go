@@ -1,0 +1,84 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+// A spawn is one action in Bazel's execution log (spawn.proto, SpawnExec).
+type spawn struct {
+	Mnemonic    string   `json:"mnemonic"`
+	TargetLabel string   `json:"targetLabel"`
+	Runner      string   `json:"runner"`
+	CacheHit    bool     `json:"cacheHit"`
+	CommandArgs []string `json:"commandArgs"`
+	Inputs      []struct {
+		Path   string `json:"path"`
+		Digest struct {
+			Hash string `json:"hash"`
+		} `json:"digest"`
+	} `json:"inputs"`
+}
+
+func (s spawn) String() string {
+	return fmt.Sprintf("%s of %s (%s)", s.Mnemonic, s.TargetLabel, s.Runner)
+}
+
+func readExecutionLog(path string) ([]spawn, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var spawns []spawn
+	for decoder := json.NewDecoder(f); ; {
+		var s spawn
+		if err := decoder.Decode(&s); errors.Is(err, io.EOF) {
+			return spawns, nil
+		} else if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		spawns = append(spawns, s)
+	}
+}
+
+// withMnemonic returns the actions with the mnemonic.
+func withMnemonic(spawns []spawn, mnemonic string) []spawn {
+	var found []spawn
+	for _, s := range spawns {
+		if s.Mnemonic == mnemonic {
+			found = append(found, s)
+		}
+	}
+	return found
+}
+
+// mustHave checks that there is one action of each overlay to make it and one
+// to check it, and that each action was run as wanted.
+func mustHave(spawns []spawn, runner string, cacheHit bool) error {
+	for _, mnemonic := range []string{"Qcow2Overlay", "Qcow2Check"} {
+		if n := len(withMnemonic(spawns, mnemonic)); n != len(overlays) {
+			return fmt.Errorf("there are %d actions %s, want %d: %v", n, mnemonic, len(overlays), spawns)
+		}
+	}
+	if n := len(withMnemonic(spawns, "Genrule")); n != 1 {
+		return fmt.Errorf("there are %d actions Genrule, want 1: %v", n, spawns)
+	}
+	return ranAs(spawns, runner, cacheHit)
+}
+
+func ranAs(spawns []spawn, runner string, cacheHit bool) error {
+	if len(spawns) == 0 {
+		return errors.New("no action was run")
+	}
+	for _, s := range spawns {
+		if s.CacheHit != cacheHit || !strings.Contains(s.Runner, runner) {
+			return fmt.Errorf("%v: cache hit is %v, want %v and runner %q", s, s.CacheHit, cacheHit, runner)
+		}
+	}
+	return nil
+}
