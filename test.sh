@@ -88,22 +88,6 @@ overlays_open_from_bazel_bin() {
     ./bazelw run //tests/overlay:bazel_bin_check
 }
 
-# The checks of e2e/remote, each of which says how it ended.
-remote_checks() {
-  local line status=0 before=$failed
-  title "remote cache and remote execution"
-  while IFS= read -r line; do
-    case $line in
-      "PASSED: "*) ((passed += 1)) ;;
-      "FAILED: "*) ((failed += 1)) ;;
-      "SKIPPED: "*) ((skipped += 1)) ;;
-      "STATUS: "*) status=${line#STATUS: } && continue ;;
-    esac
-    printf '%s\n' "$line"
-  done < <(e2e/remote/checks.sh </dev/null 2>&1; echo "STATUS: $?")
-  ((status == 0 || failed > before)) || ((failed += 1))
-}
-
 # Where Bazel cannot be had there is nothing to go on with.
 if ./bazelw --version </dev/null; then
   workspace . "$@"
@@ -113,7 +97,6 @@ if ./bazelw --version </dev/null; then
 
   check "overlays open from bazel-bin" overlays_open_from_bazel_bin
   check "gazelle leaves no diff" ./bazelw run //:gazelle -- -mode=diff
-  remote_checks
 else
   ((failed += 1))
 fi
