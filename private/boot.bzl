@@ -33,8 +33,7 @@ def qemu_boot_test(name, disks = {}, expect = [], fail_on = DEFAULT_FAIL_ON, exi
 
     The guest writes to throwaway layers in `$TEST_TMPDIR`, never to an output of
     Bazel's. The test's outputs hold `console.log`, `qemu.log`, `screenshot.png`
-    and `command`, which runs the machine again. What else there is to know is
-    in docs/boot-tests.md.
+    and `command`, which runs the machine again.
 
     A test without QEMU for the platform it runs on is incompatible, and
     skipped by `bazel test //...`.
@@ -63,45 +62,7 @@ def qemu_boot_test(name, disks = {}, expect = [], fail_on = DEFAULT_FAIL_ON, exi
         one that it writes to the isa-debug-exit device, which it then finds at
         port 0xf4. The default is 0 if neither `expect` nor `run_while_up` is
         given, and else that the guest need not end.
-      **kwargs: the machine's attributes, and those that all tests have:
-
-        - `kernel`: a kernel that QEMU loads by itself, in place of a boot from a
-          disk; `initrd` and `append` are its initial RAM disk and command line.
-          None is the default.
-        - `firmware`: `"bios"`, the default, which is what the machine has by
-          itself, or `"uefi"`: OVMF, each run with variables of its own. It
-          takes some seconds longer.
-        - `arch`: `"x86_64"`, the default, or `"aarch64"`; `machine`: one of
-          `qemu-system-<arch> -machine help`, by default `"q35"` or `"virt"`;
-          `cpu`: one of `-cpu help`, by default `"max"`, all that the accelerator
-          can do; `cpus`: how many, by default 1; `memory`: by default
-          `"256M"`, which the host has to have.
-        - `accel`: `"kvm"`, `"tcg"`, or `"auto"`, the default: KVM where
-          /dev/kvm opens, the processor has vmx or svm, and the guest's
-          architecture is the machine's; else TCG, which is several times
-          slower. `--@rules_qcow2//qemu:accel` overrides it.
-        - `display`: whether there is a graphics adapter to take a screenshot of.
-          The default is True.
-        - `network`: `"none"`, the default, or `"user"`: QEMU's own network, from
-          which the guest reaches what the test may reach. `forward` is a list of
-          the guest's ports that the host reaches at a free port of 127.0.0.1,
-          `"tcp:22"`, or at one that is given, `"tcp:2222:22"`.
-        - `files`: files and folders that the guest finds, by their base names,
-          on the first partition of a read-only FAT disk: the last virtio disk,
-          with the serial number `files`. At most some 500 MB.
-        - `run_while_up`: a program that runs on the host once `expect` has been
-          seen; the test passes if it does. `VM_TCP_22` is the address for the
-          guest's port 22, as in `127.0.0.1:34567`.
-        - `run_after`: a program that runs on the host after the machine has
-          ended as it should; the test passes if it does. `VM_DISK0` is what the
-          guest wrote to the first disk: a qcow2 image that overlays it.
-          Either program also finds `VM_QEMU_IMG` and `VM_CONSOLE`, the paths of
-          qemu-img and of console.log.
-        - `extra_args`: further arguments for QEMU, `$(rootpath)` for what is in
-          `data`.
-        - `time_limit`: seconds that the machine may take. The default, and the
-          most, is what Bazel's `timeout` leaves after a tenth (2 to 15 s) for
-          the logs.
+      **kwargs: attributes that all tests have, such as `timeout` and `tags`.
     """
     _qemu_boot_test(
         name = name,

@@ -37,9 +37,28 @@ qemu_boot_test = rule(
         "exit_status": attr.int(default = _NO_EXIT_STATUS),
         "expect": attr.string_list(),
         "fail_on": attr.string_list(),
-        "run_after": attr.label(cfg = "target", executable = True),
-        "run_while_up": attr.label(cfg = "target", executable = True),
-        "time_limit": attr.int(),
+        "run_after": attr.label(
+            doc = """\
+a program that runs on the host after the machine has ended as it should; the
+test passes if it does. `VM_DISK0` is what the guest wrote to the first disk: a
+qcow2 image that overlays it. `VM_QEMU_IMG` and `VM_CONSOLE` are the paths of
+qemu-img and of console.log.""",
+            cfg = "target",
+            executable = True,
+        ),
+        "run_while_up": attr.label(
+            doc = """\
+a program that runs on the host once `expect` has been seen; the test passes if
+it does. `VM_TCP_22` is the address for the guest's port 22, as in
+`127.0.0.1:34567`; `VM_QEMU_IMG` and `VM_CONSOLE` are there as well.""",
+            cfg = "target",
+            executable = True,
+        ),
+        "time_limit": attr.int(
+            doc = """\
+seconds that the machine may take. The default, and the most, is what Bazel's
+`timeout` leaves after a tenth (2 to 15 s) for the logs.""",
+        ),
     },
     exec_groups = EXEC_GROUPS,
     test = True,

@@ -13,23 +13,87 @@ _MACHINES = {"aarch64": "virt", "x86_64": "q35"}
 _MIB = 1024 * 1024
 
 MACHINE_ATTRS = {
-    "accel": attr.string(default = "auto", values = ["auto", "kvm", "tcg"]),
-    "append": attr.string(),
-    "arch": attr.string(default = "x86_64", values = ARCHITECTURES),
-    "cpu": attr.string(default = "max"),
-    "cpus": attr.int(default = 1),
-    "data": attr.label_list(allow_files = True),
+    "accel": attr.string(
+        doc = """\
+what runs the guest's processors: `"kvm"`, `"tcg"` (QEMU's emulation), or
+`"auto"`: KVM where /dev/kvm opens, the processor has vmx or svm, and the
+guest's architecture is the machine's; else TCG, which is several times slower.
+`--@rules_qcow2//qemu:accel` overrides it.""",
+        default = "auto",
+        values = ["auto", "kvm", "tcg"],
+    ),
+    "append": attr.string(
+        doc = "command line of `kernel`.",
+    ),
+    "arch": attr.string(
+        doc = "the guest's architecture, `\"x86_64\"` or `\"aarch64\"`: which `qemu-system-<arch>` runs it.",
+        default = "x86_64",
+        values = ARCHITECTURES,
+    ),
+    "cpu": attr.string(
+        doc = "one of `qemu-system-<arch> -cpu help`. The default is all that the accelerator can do.",
+        default = "max",
+    ),
+    "cpus": attr.int(
+        doc = "how many processors. Bazel counts a test as one: with more, give it the tag `cpu:<n>`.",
+        default = 1,
+    ),
+    "data": attr.label_list(
+        doc = "files that `extra_args` name.",
+        allow_files = True,
+    ),
     "disks": attr.label_keyed_string_dict(allow_files = True),
-    "display": attr.bool(default = True),
-    "extra_args": attr.string_list(),
-    "files": attr.label_list(allow_files = True),
-    "firmware": attr.string(default = "bios", values = ["bios", "uefi"]),
-    "forward": attr.string_list(),
-    "initrd": attr.label(allow_single_file = True),
-    "kernel": attr.label(allow_single_file = True),
-    "machine": attr.string(),
-    "memory": attr.string(default = "256M"),
-    "network": attr.string(default = "none", values = ["none", "user"]),
+    "display": attr.bool(
+        doc = "whether there is a graphics adapter, which is what the screenshot is taken of.",
+        default = True,
+    ),
+    "extra_args": attr.string_list(
+        doc = "further arguments for QEMU, one each, with `$(rootpath)` for what is in `data`.",
+    ),
+    "files": attr.label_list(
+        doc = """\
+files and folders that the guest finds, by their base names, on the first
+partition of a read-only FAT disk: the last virtio disk, with the serial number
+`files`. At most some 500 MB altogether. They are not copied.""",
+        allow_files = True,
+    ),
+    "firmware": attr.string(
+        doc = """\
+`"bios"`, which stands for what the machine has by itself, or `"uefi"`: OVMF,
+each run with variables of its own. It takes some seconds longer.""",
+        default = "bios",
+        values = ["bios", "uefi"],
+    ),
+    "forward": attr.string_list(
+        doc = """\
+ports of the guest that the host reaches on 127.0.0.1: `"tcp:22"` at a free
+port, `"tcp:2222:22"` at port 2222, and the same with `udp`. It needs
+`network = "user"`.""",
+    ),
+    "initrd": attr.label(
+        doc = "initial RAM disk of `kernel`.",
+        allow_single_file = True,
+    ),
+    "kernel": attr.label(
+        doc = "a kernel that QEMU loads by itself, in place of a boot from a disk. The default is none.",
+        allow_single_file = True,
+    ),
+    "machine": attr.string(
+        doc = "one of `qemu-system-<arch> -machine help`. The default is `\"q35\"`, for aarch64 `\"virt\"`.",
+    ),
+    "memory": attr.string(
+        doc = """\
+the guest's memory, a multiple of 1 MiB, as in `"1G"`. The host has to have it
+for every machine that runs at the same time.""",
+        default = "256M",
+    ),
+    "network": attr.string(
+        doc = """\
+`"none"`, or `"user"`: QEMU's own network, from which the guest reaches what
+the test may reach.""",
+        default = "none",
+        values = ["none", "user"],
+    ),
     "_accel_flag": attr.label(default = "//qemu:accel"),
     "_vmboot": runner_attr("//tools/vmboot"),
 }

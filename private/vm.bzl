@@ -27,10 +27,10 @@ def qemu_vm(name, disks = {}, **kwargs):
     Args:
       name: name of the target.
       disks: the machine's disks, as in `qemu_boot_test`.
-      **kwargs: the machine's other attributes, as in `qemu_boot_test`: `accel`,
-        `append`, `arch`, `cpu`, `cpus`, `data`, `display`, `extra_args`,
-        `files`, `firmware`, `forward`, `initrd`, `kernel`, `machine`, `memory`
-        and `network`, and those that all rules have.
+      **kwargs: the machine's other attributes, as in `qemu_boot_test`: all of
+        them but those that say when a test passes (`expect`, `fail_on`,
+        `exit_status`, `run_while_up`, `run_after`, `time_limit`); and
+        attributes that all rules have, such as `visibility`.
     """
     _qemu_vm(
         name = name,

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"fmt"
+	"reflect"
+	"strconv"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// What Bazel's starlark_doc_extract writes: the parts of stardoc_output.proto
+// that a page shows. The tags are the numbers of the fields.
+type (
+	moduleInfo struct {
+		Rules      []ruleInfo      `proto:"1"`
+		Providers  []providerInfo  `proto:"2"`
+		Functions  []functionInfo  `proto:"3"`
+		File       string          `proto:"6"`
+		Extensions []extensionInfo `proto:"7"`
+	}
+	ruleInfo struct {
+		Name       string          `proto:"1"`
+		Doc        string          `proto:"2"`
+		Attributes []attributeInfo `proto:"3"`
+	}
+	attributeInfo struct {
+		Name      string `proto:"1"`
+		Doc       string `proto:"2"`
+		Type      uint64 `proto:"3"`
+		Mandatory bool   `proto:"4"`
+		Default   string `proto:"6"`
+	}
+	functionInfo struct {
+		Name       string          `proto:"1"`
+		Parameters []parameterInfo `proto:"2"`
+		Doc        string          `proto:"3"`
+	}
+	parameterInfo struct {
+		Name      string `proto:"1"`
+		Doc       string `proto:"2"`
+		Default   string `proto:"3"`
+		Mandatory bool   `proto:"4"`
+	}
+	providerInfo struct {
+		Name   string      `proto:"1"`
+		Doc    string      `proto:"2"`
+		Fields []fieldInfo `proto:"3"`
+	}
+	fieldInfo struct {
+		Name string `proto:"1"`
+		Doc  string `proto:"2"`
+	}
+	extensionInfo struct {
+		Name string    `proto:"1"`
+		Doc  string    `proto:"2"`
+		Tags []tagInfo `proto:"3"`
+	}
+	tagInfo struct {
+		Name       string          `proto:"1"`
+		Doc        string          `proto:"2"`
+		Attributes []attributeInfo `proto:"3"`
+	}
+)
+
+// attributeTypes are the values of the enumeration AttributeType, as Bazel's
+// own documentation names them.
+var attributeTypes = []string{
+	"unknown", "name", "int", "label", "string", "list of strings", "list of ints", "list of labels", "bool",
+	"dict of labels to strings", "dict of strings", "dict of strings to lists", "output", "list of outputs",
+	"dict of strings to labels", "dict of strings to lists of labels",
+}
+
+func (a attributeInfo) typeName() string {
+	if a.Type < uint64(len(attributeTypes)) {
+		return attributeTypes[a.Type]
+	}
+	return attributeTypes[0]
+}
+
+// decode reads a message in protobuf's wire format into a struct of strings,
+// bools, numbers, and slices of such structs. Fields that the struct does not
+// have are left out: newer versions of Bazel add some.
+func decode(message []byte, into reflect.Value) error {
+	fields := map[string]reflect.Value{}
+	for i := range into.NumField() {
+		fields[into.Type().Field(i).Tag.Get("proto")] = into.Field(i)
+	}
+	for len(message) > 0 {
+		number, wireType, n := protowire.ConsumeTag(message)
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		message = message[n:]
+		length := protowire.ConsumeFieldValue(number, wireType, message)
+		if length < 0 {
+			return protowire.ParseError(length)
+		}
+		if field, ok := fields[strconv.Itoa(int(number))]; ok {
+			if err := set(field, wireType, message[:length]); err != nil {
+				return fmt.Errorf("field %d: %w", number, err)
+			}
+		}
+		message = message[length:]
+	}
+	return nil
+}
+
+func set(field reflect.Value, wireType protowire.Type, value []byte) error {
+	want := protowire.BytesType
+	if kind := field.Kind(); kind == reflect.Bool || kind == reflect.Uint64 {
+		want = protowire.VarintType
+	}
+	if wireType != want {
+		return fmt.Errorf("wire type %d, want %d", wireType, want)
+	}
+	switch field.Kind() {
+	case reflect.Bool:
+		number, _ := protowire.ConsumeVarint(value)
+		field.SetBool(number != 0)
+	case reflect.Uint64:
+		number, _ := protowire.ConsumeVarint(value)
+		field.SetUint(number)
+	case reflect.String:
+		content, _ := protowire.ConsumeBytes(value)
+		field.SetString(string(content))
+	case reflect.Slice:
+		content, _ := protowire.ConsumeBytes(value)
+		element := reflect.New(field.Type().Elem()).Elem()
+		if err := decode(content, element); err != nil {
+			return err
+		}
+		field.Set(reflect.Append(field, element))
+	}
+	return nil
+}
