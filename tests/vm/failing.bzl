@@ -15,6 +15,7 @@ _TESTS = {
     "hook_fails": dict(expect = [_WRITTEN], run_while_up = ":fails"),
     "never_shown": dict(expect = [_WRITTEN, "never"], time_limit = 10),
     "no_image": dict(disks = [":broken"]),
+    "resets": dict(disks = [":reset"], exit_status = 0),
     "wrong_exit_status": dict(exit_status = 35),
 }
 

@@ -49,6 +49,12 @@ func TestWrongExitStatus(t *testing.T) {
 		"//tests/vm:wrong_exit_status: QEMU ended with exit status 33, expected is exit status 35", console)
 }
 
+// As after a panic with panic=-1: a reset is no power-off.
+func TestReset(t *testing.T) {
+	newInner(t, "resets").fails(t,
+		"//tests/vm:resets: the guest reset the machine, expected is that the guest powers off")
+}
+
 func TestEndsTooEarly(t *testing.T) {
 	newInner(t, "ends_too_early").fails(t,
 		`//tests/vm:ends_too_early: QEMU ended with exit status 33 before the console showed "never"`, console)
