@@ -155,25 +155,46 @@ func showFiles(disk string) error {
 	return nil
 }
 
-// serve says who is here to everybody who asks at port 80. It does without the
-// package net, which may ask for a C library.
+// serve says who is here to everybody who asks at port 80, of TCP and of UDP. It
+// does without the package net, which may ask for a C library.
 func serve() error {
-	listener, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	listener, err := bind(syscall.SOCK_STREAM)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(syscall.Bind(listener, &syscall.SockaddrInet4{Port: 80}), syscall.Listen(listener, 1)); err != nil {
+	if err := syscall.Listen(listener, 1); err != nil {
 		return err
 	}
+	datagrams, err := bind(syscall.SOCK_DGRAM)
+	if err != nil {
+		return err
+	}
+	go func() {
+		for {
+			if _, asker, err := syscall.Recvfrom(datagrams, make([]byte, 1), 0); err == nil {
+				syscall.Sendto(datagrams, []byte(answer), 0, asker)
+			}
+		}
+	}()
 	fmt.Println("guest: serving")
 	for {
 		conn, _, err := syscall.Accept(listener)
 		if err != nil {
 			return err
 		}
-		syscall.Write(conn, []byte("the guest\n"))
+		syscall.Write(conn, []byte(answer))
 		syscall.Close(conn)
 	}
+}
+
+const answer = "the guest\n"
+
+func bind(kind int) (int, error) {
+	socket, err := syscall.Socket(syscall.AF_INET, kind, 0)
+	if err != nil {
+		return -1, err
+	}
+	return socket, syscall.Bind(socket, &syscall.SockaddrInet4{Port: 80})
 }
 
 func fail(err error) {

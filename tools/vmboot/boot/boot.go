@@ -175,11 +175,16 @@ func (r *run) stderrLine(line string) {
 }
 
 func (r *run) event(event qmp.Event) {
-	if event.Name != "SHUTDOWN" || r.quitting {
-		return
+	switch {
+	case r.quitting:
+	case event.Name == "SHUTDOWN":
+		r.shutdown = &event
+		r.quit()
+	case event.Name == "BLOCK_IO_ERROR" && event.Data.Action == "stop":
+		// For want of room QEMU stops the guest until somebody makes some.
+		// Errors of other kinds are the guest's to see.
+		r.end(fmt.Errorf("the host has no room for what the guest writes to %s: %s", event.Data.Node, event.Data.Reason))
 	}
-	r.shutdown = &event
-	r.quit()
 }
 
 // end ends the run; a nil verdict leaves the judgement to what has been seen.

@@ -16,6 +16,9 @@ type Event struct {
 	Data struct {
 		Guest  bool   `json:"guest"`
 		Reason string `json:"reason"`
+		// Of BLOCK_IO_ERROR:
+		Node   string `json:"node-name"`
+		Action string `json:"action"`
 	} `json:"data"`
 }
 
