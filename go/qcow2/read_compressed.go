@@ -38,11 +38,20 @@ func decompressorFor(method CompressionType) (Decompressor, error) {
 	if d, ok := decompressors[method]; ok {
 		return d, nil
 	}
+	return nil, &NoDecompressorError{method}
+}
+
+// A NoDecompressorError says that a compressed cluster cannot be read.
+type NoDecompressorError struct {
+	Type CompressionType // of the image
+}
+
+func (e *NoDecompressorError) Error() string {
 	hint := ""
-	if method == CompressionZstd {
+	if e.Type == CompressionZstd {
 		hint = " (import _ \"github.com/rules-qcow2/rules_qcow2/go/qcow2/zstd\")"
 	}
-	return nil, fmt.Errorf("cluster is compressed with %s, for which no decompressor is registered%s", method, hint)
+	return fmt.Sprintf("cluster is compressed with %s, for which no decompressor is registered%s", e.Type, hint)
 }
 
 // readCompressed fills p with what is at guest offset off, which lies in the

@@ -117,5 +117,10 @@ func compareFailure(err error) error {
 	if errors.As(err, &failure) && failure.Read {
 		code = exitCannotRead
 	}
-	return &exitError{code: code, error: errors.New(layerReason(err))}
+	reason := layerReason(err)
+	var missing *qcow2.NoDecompressorError
+	if errors.As(err, &missing) && missing.Type == qcow2.CompressionZstd {
+		reason += "; cmd/qcow2gen is this program with it"
+	}
+	return &exitError{code: code, error: errors.New(reason)}
 }
