@@ -96,6 +96,7 @@ if ./bazelw --version </dev/null; then
   done < <(find . -name '.?*' -prune -o -path './*/MODULE.bazel' -print | sort)
 
   check "overlays open from bazel-bin" overlays_open_from_bazel_bin
+  check "a corrupt image fails the build" tests/generator/check.sh
   check "gazelle leaves no diff" ./bazelw run //:gazelle -- -mode=diff
 else
   ((failed += 1))

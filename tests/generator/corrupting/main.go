@@ -1,0 +1,44 @@
+// Command corrupting is a generator with a defect: in the images that it makes,
+// the header cluster has a reference count of zero.
+package main
+
+import (
+	"encoding/binary"
+	"log"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/rules-qcow2/rules_qcow2/tools/qcow2gen/cli"
+)
+
+func main() {
+	if code := cli.Main(os.Args, os.Stdout, os.Stderr); code != 0 || os.Args[1] != "create" {
+		os.Exit(code)
+	}
+	image := slices.IndexFunc(os.Args, func(arg string) bool {
+		return strings.HasSuffix(arg, ".qcow2") && !strings.HasPrefix(arg, "-")
+	})
+	if err := corrupt(os.Args[image]); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func corrupt(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	// The header's refcount_table_offset, and the table's first entry.
+	block := int64(48)
+	for range 2 {
+		var offset [8]byte
+		if _, err := f.ReadAt(offset[:], block); err != nil {
+			return err
+		}
+		block = int64(binary.BigEndian.Uint64(offset[:]))
+	}
+	_, err = f.WriteAt([]byte{0, 0}, block)
+	return err
+}
