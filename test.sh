@@ -98,6 +98,9 @@ if ./bazelw --version </dev/null; then
   check "overlays open from bazel-bin" overlays_open_from_bazel_bin
   check "a corrupt image fails the build" tests/generator/check.sh
   check "gazelle leaves no diff" ./bazelw run //:gazelle -- -mode=diff
+  for tool in goimports vet staticcheck buildifier todo; do
+    check "lint: $tool" tools/lint/lint.sh "$tool"
+  done
 else
   ((failed += 1))
 fi

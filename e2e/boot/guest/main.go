@@ -62,9 +62,7 @@ func main() {
 	case "panic":
 		os.Exit(1) // the end of init is one
 	case "serve":
-		if err := serve(); err != nil {
-			fail(err)
-		}
+		fail(serve())
 	case "hang":
 		fmt.Println("guest: hanging")
 		time.Sleep(time.Hour)
@@ -155,8 +153,9 @@ func showFiles(disk string) error {
 	return nil
 }
 
-// serve says who is here to everybody who asks at port 80, of TCP and of UDP. It
-// does without the package net, which may ask for a C library.
+// serve says who is here to everybody who asks at port 80, of TCP and of UDP,
+// until something fails. It does without the package net, which may ask for a C
+// library.
 func serve() error {
 	listener, err := bind(syscall.SOCK_STREAM)
 	if err != nil {
