@@ -97,6 +97,11 @@ if ./bazelw --version </dev/null; then
 
   check "overlays open from bazel-bin" overlays_open_from_bazel_bin
   check "a corrupt image fails the build" tests/generator/check.sh
+  if git rev-parse --verify --quiet HEAD >/dev/null; then
+    check "a release works" e2e/release/checks.sh
+  else
+    skip "a release works" "not a git checkout"
+  fi
   check "gazelle leaves no diff" ./bazelw run //:gazelle -- -mode=diff
   for tool in goimports vet staticcheck buildifier todo; do
     check "lint: $tool" tools/lint/lint.sh "$tool"

@@ -56,6 +56,7 @@ def api_page(name, title, symbols):
             deps = [
                 "//private:bzl",
                 "//qemu:bzl",
+                "//tools/prebuilt:bzl",
             ],
         )
     _api_page(

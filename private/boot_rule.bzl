@@ -1,7 +1,7 @@
 """The rule behind qemu_boot_test."""
 
-load(":machine.bzl", "MACHINE_ATTRS", "run_vm")
-load(":runner.bzl", "EXEC_GROUPS", "rlocationpath")
+load(":machine.bzl", "MACHINE_ATTRS", "MACHINE_EXEC_GROUPS", "run_vm")
+load(":runner.bzl", "rlocationpath")
 
 # Not given.
 _NO_EXIT_STATUS = -1
@@ -60,6 +60,6 @@ seconds that the machine may take. The default, and the most, is what Bazel's
 `timeout` leaves after a tenth (2 to 15 s) for the logs.""",
         ),
     },
-    exec_groups = EXEC_GROUPS,
+    exec_groups = MACHINE_EXEC_GROUPS,
     test = True,
 )

@@ -1,7 +1,8 @@
 """qcow2_check_test: qemu-img check as a test."""
 
 load(":providers.bzl", "Qcow2Info")
-load(":runner.bzl", "EXEC_GROUPS", "qemu_of", "rlocationpath", "run", "runner_attr", "target_name")
+load(":runner.bzl", "exec_groups", "qemu_of", "rlocationpath", "run", "target_name")
+load(":toolchain.bzl", "QCOW2CHECK_TOOLCHAIN_TYPE")
 
 def _qcow2_check_test_impl(ctx):
     qemu_img = qemu_of(ctx).qemu_img
@@ -10,7 +11,7 @@ def _qcow2_check_test_impl(ctx):
     image = ctx.attr.image
     return [run(
         ctx,
-        ctx.attr._qcow2check,
+        QCOW2CHECK_TOOLCHAIN_TYPE,
         {
             "format": image[Qcow2Info].format if Qcow2Info in image else "",
             "image": rlocationpath(ctx, ctx.file.image),
@@ -46,8 +47,7 @@ for the platform it runs on, the test is incompatible, and skipped.
             allow_single_file = True,
             mandatory = True,
         ),
-        "_qcow2check": runner_attr("//tools/qcow2check"),
     },
-    exec_groups = EXEC_GROUPS,
+    exec_groups = exec_groups(QCOW2CHECK_TOOLCHAIN_TYPE),
     test = True,
 )

@@ -3,8 +3,9 @@
 load("//qemu:settings.bzl", "ValueInfo")
 load("//qemu:toolchain.bzl", "ARCHITECTURES")
 load(":providers.bzl", "Qcow2Info")
-load(":runner.bzl", "qemu_of", "rlocationpath", "run", "runner_attr", "target_name")
+load(":runner.bzl", "exec_groups", "qemu_of", "rlocationpath", "run", "target_name")
 load(":size.bzl", "parse_size")
+load(":toolchain.bzl", "VMBOOT_TOOLCHAIN_TYPE")
 
 _INTERFACES = ["ide", "nvme", "scsi", "virtio"]
 
@@ -95,8 +96,9 @@ the test may reach.""",
         values = ["none", "user"],
     ),
     "_accel_flag": attr.label(default = "//qemu:accel"),
-    "_vmboot": runner_attr("//tools/vmboot"),
 }
+
+MACHINE_EXEC_GROUPS = exec_groups(VMBOOT_TOOLCHAIN_TYPE)
 
 def disks_dict(disks):
     """Returns disks as a dict of interfaces, for those who gave a list."""
@@ -117,7 +119,7 @@ def run_vm(ctx, config, programs = []):
     """
     machine, files, runfiles = _machine(ctx, qemu_of(ctx))
     runfiles += [target[DefaultInfo].default_runfiles for target in programs + ctx.attr.data]
-    return run(ctx, ctx.attr._vmboot, machine | config, ".vm.json", files + ctx.files.data, runfiles)
+    return run(ctx, VMBOOT_TOOLCHAIN_TYPE, machine | config, ".vm.json", files + ctx.files.data, runfiles)
 
 def _machine(ctx, qemu):
     """Returns the machine as the runner reads it, its files, and its runfiles."""

@@ -6,15 +6,13 @@ load("//qemu:toolchain.bzl", "QEMU_TOOLCHAIN_TYPE")
 # needed.
 _EXEC_GROUP = "test"
 
-EXEC_GROUPS = {_EXEC_GROUP: exec_group(toolchains = [QEMU_TOOLCHAIN_TYPE])}
+def exec_groups(runner):
+    """Returns the exec_groups of a rule.
 
-def runner_attr(label):
-    """Returns the attribute for a runner, which run() takes."""
-    return attr.label(
-        default = label,
-        cfg = config.exec(_EXEC_GROUP),
-        executable = True,
-    )
+    Args:
+      runner: the toolchain type of its runner.
+    """
+    return {_EXEC_GROUP: exec_group(toolchains = [QEMU_TOOLCHAIN_TYPE, runner])}
 
 def qemu_of(ctx):
     """Returns the QemuInfo for where tests run."""
@@ -35,8 +33,8 @@ def run(ctx, runner, config, suffix, files, runfiles):
     """Makes the target's executable: the runner, and what to do beside it.
 
     Args:
-      ctx: the context of a rule with EXEC_GROUPS.
-      runner: the attribute with the runner.
+      ctx: the context of a rule with exec_groups(runner).
+      runner: the toolchain type of the runner.
       config: what the runner is to read, as JSON.
       suffix: what the runner appends to its own name to find that.
       files: what it needs.
@@ -45,10 +43,11 @@ def run(ctx, runner, config, suffix, files, runfiles):
     Returns:
       The DefaultInfo.
     """
+    program = ctx.exec_groups[_EXEC_GROUP].toolchains[runner].runner
     executable = ctx.actions.declare_file(ctx.label.name)
     ctx.actions.symlink(
         output = executable,
-        target_file = runner[DefaultInfo].files_to_run.executable,
+        target_file = program.files_to_run.executable,
         is_executable = True,
     )
     config_file = ctx.actions.declare_file(ctx.label.name + suffix)
@@ -57,6 +56,6 @@ def run(ctx, runner, config, suffix, files, runfiles):
         executable = executable,
         files = depset([executable]),
         runfiles = ctx.runfiles(files + [config_file]).merge_all(
-            runfiles + [runner[DefaultInfo].default_runfiles],
+            runfiles + [program.default_runfiles],
         ),
     )

@@ -1,6 +1,8 @@
-"""The toolchain type that stands in front of the generator."""
+"""The toolchain types that stand in front of the programs: the generator, and the runners of tests."""
 
+QCOW2CHECK_TOOLCHAIN_TYPE = Label("//tools/qcow2check:toolchain_type")
 QCOW2GEN_TOOLCHAIN_TYPE = Label("//tools/qcow2gen:toolchain_type")
+VMBOOT_TOOLCHAIN_TYPE = Label("//tools/vmboot:toolchain_type")
 
 def _qcow2gen_toolchain_impl(ctx):
     return [platform_common.ToolchainInfo(
@@ -40,6 +42,32 @@ before all others.
             mandatory = True,
         ),
     },
+)
+
+def _runner_attr():
+    return attr.label(
+        allow_files = True,
+        cfg = "exec",
+        executable = True,
+        mandatory = True,
+    )
+
+def _qcow2check_toolchain_impl(ctx):
+    return [platform_common.ToolchainInfo(runner = ctx.attr.qcow2check[DefaultInfo])]
+
+qcow2check_toolchain = rule(
+    implementation = _qcow2check_toolchain_impl,
+    doc = "Declares what runs qemu-img for qcow2_check_test, on the platform that tests run on.",
+    attrs = {"qcow2check": _runner_attr()},
+)
+
+def _vmboot_toolchain_impl(ctx):
+    return [platform_common.ToolchainInfo(runner = ctx.attr.vmboot[DefaultInfo])]
+
+vmboot_toolchain = rule(
+    implementation = _vmboot_toolchain_impl,
+    doc = "Declares what runs QEMU for qemu_boot_test and qemu_vm, on the platform that tests run on.",
+    attrs = {"vmboot": _runner_attr()},
 )
 
 def _resolved_qcow2gen_impl(ctx):

@@ -1,7 +1,6 @@
 """qemu_vm: a virtual machine to look at."""
 
-load(":machine.bzl", "MACHINE_ATTRS", "disks_dict", "run_vm")
-load(":runner.bzl", "EXEC_GROUPS")
+load(":machine.bzl", "MACHINE_ATTRS", "MACHINE_EXEC_GROUPS", "disks_dict", "run_vm")
 
 def _qemu_vm_impl(ctx):
     return [run_vm(ctx, {"interactive": True})]
@@ -10,7 +9,7 @@ _qemu_vm = rule(
     implementation = _qemu_vm_impl,
     doc = "The rule behind the macro qemu_vm, which documents the attributes.",
     attrs = MACHINE_ATTRS,
-    exec_groups = EXEC_GROUPS,
+    exec_groups = MACHINE_EXEC_GROUPS,
     executable = True,
 )
 

@@ -1,0 +1,224 @@
+#!/usr/bin/env bash
+# checks.sh makes a release of the checkout in a scratch folder, for this machine
+# only, and uses it as a consumer does. The public repository is not asked for
+# anything: the release's own folder stands for it, as a mirror.
+
+set -uo pipefail
+
+top=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../..
+top=$(readlink -f "$top")
+version=0.0.1
+failed=0
+
+scratch=$(readlink -f "$(mktemp -d)") || exit
+consumer=$scratch/consumer
+mkdir "$consumer"
+finish() {
+  [[ ! -d $scratch/base ]] || bazel shutdown
+  chmod -R u+w "$scratch" && rm -rf "$scratch"
+}
+trap finish EXIT
+
+# One server for all consumers, which take turns in one folder.
+bazel() { (cd "$consumer" && "$top/bazelw" --output_base="$scratch/base" "$@") </dev/null; }
+
+check() {
+  echo "--- $1"
+  if "$2"; then
+    echo "passed: $1"
+  else
+    echo "FAILED: $1"
+    ((failed += 1))
+  fi
+}
+
+# What is in the working tree, committed or not.
+snapshot() {
+  local commit
+  commit=$(git -C "$top" -c user.name=checks -c user.email=checks stash create) || return
+  echo "${commit:-$(git -C "$top" rev-parse HEAD)}"
+}
+
+# release FOLDER, from a clone of its own.
+release() {
+  git clone --quiet --shared --no-checkout "$top" "$1.clone" &&
+    git -C "$1.clone" checkout --quiet "$commit" &&
+    "$1.clone/tools/release/release.sh" --commit "$commit" --platforms "$platform" \
+      --url "https://nowhere.invalid" "$version" "$1"
+}
+
+releases_are_alike() {
+  release "$scratch/release" &&
+    (umask 077 && TZ=Asia/Tokyo release "$scratch/another place") &&
+    diff -r "$scratch/release" "$scratch/another place"
+}
+
+sums_are_right() {
+  (cd "$scratch/release" && sha256sum --check SHA256SUMS)
+}
+
+unpack() {
+  tar -xzf "$scratch/release/rules_qcow2-v$version.tar.gz" -C "$scratch" || return
+  local path
+  for path in tests bench bootstrap e2e/boot test.sh .bazelrc; do
+    [[ ! -e $scratch/rules_qcow2-$version/$path ]] || {
+      echo "$path is in the archive"
+      return 1
+    }
+  done
+}
+
+# consume FOLDER LINES copies a workspace, whose ruleset becomes that of the
+# release, with further lines for MODULE.bazel.
+consume() {
+  # The folder stays: without it, Bazel's server would end.
+  find "$consumer" -mindepth 1 -delete
+  cp -r "$top/$1/." "$consumer"
+  rm -f "$consumer"/bazel-*
+  sed '/^local_path_override(/,/^)/d; /^prebuilt/,$d' "$top/$1/MODULE.bazel" >"$consumer/MODULE.bazel"
+  # The archive as anybody downloads it; its checksum is in the notes.
+  sed -n '/^archive_override/,/^)/p' "$scratch/release/notes.md" |
+    sed "s|https://[^\"]*/|file://$scratch/release/|" >>"$consumer/MODULE.bazel"
+  printf '%s\n' "$2" >>"$consumer/MODULE.bazel"
+}
+
+# A Go that cannot be had: what needs to compile fails.
+NO_GO='
+bazel_dep(name = "rules_go", version = "0.60.0")
+go_sdk = use_extension("@rules_go//go:extensions.bzl", "go_sdk")
+go_sdk.download(
+    name = "no_go",
+    sdks = {platform: ["no_go.tar.gz", "0" * 64] for platform in ["darwin_amd64", "darwin_arm64", "linux_amd64", "linux_arm64"]},
+    urls = ["file:///nowhere/{}"],
+    version = "1.24.0",
+)
+'
+
+# prebuilt ATTRIBUTES prints the lines for MODULE.bazel.
+prebuilt() {
+  printf 'prebuilt = use_extension("@rules_qcow2//tools/prebuilt:extensions.bzl", "prebuilt")\nprebuilt.lock(%s)\n' "$1"
+}
+
+mirrors() { echo "mirrors = [\"file://$scratch/release\"], "; }
+
+# fails_with TEXT COMMAND...
+fails_with() {
+  local text=$1 output
+  shift
+  if output=$("$@" 2>&1); then
+    echo "it passed, it should fail with: $text"
+    return 1
+  elif [[ $output != *"$text"* ]]; then
+    echo "$output"
+    echo "it failed, but not with: $text"
+    return 1
+  fi
+}
+
+prebuilt_compiles_no_go() {
+  consume examples/prebuilt "$NO_GO$(prebuilt "$(mirrors)")"
+  cat >>"$consumer/BUILD.bazel" <<'END'
+load("@rules_qcow2//:defs.bzl", "qemu_boot_test")
+
+# The BIOS says so, on the serial port where there is no display.
+qemu_boot_test(
+    name = "nothing_to_boot_test",
+    size = "small",
+    disks = [":disk"],
+    expect = ["No bootable device"],
+    machine = "q35,graphics=off",
+    memory = "32M",
+)
+END
+  bazel test --test_output=errors //... && no_go_actions
+}
+
+no_go_actions() {
+  local actions
+  actions=$(bazel aquery --output=text 'mnemonic("^Go", deps(//...))') || return
+  if [[ -n $actions ]]; then
+    echo "$actions"
+    return 1
+  fi
+}
+
+only_this_machines_is_fetched() {
+  local fetched
+  fetched=$(find "$scratch/base/external" -maxdepth 1 -name '*qcow2gen_*' ! -name '@*') || return
+  [[ $fetched == *"qcow2gen_$platform" && $fetched != *$'\n'* ]] || {
+    echo "fetched: $fetched"
+    return 1
+  }
+}
+
+# The names of the files in a lock file do for --distdir.
+distdir_will_do() {
+  consume examples/prebuilt "$NO_GO$(prebuilt '')"
+  bazel build //:disk --distdir="$scratch/release" --repository_cache=
+}
+
+from_source_is_a_choice() {
+  consume examples/prebuilt "$NO_GO$(prebuilt "$(mirrors)")"
+  fails_with /nowhere/no_go.tar.gz bazel build //:disk \
+    --extra_toolchains=@rules_qcow2//tools/qcow2gen:toolchain
+}
+
+smoke_passes() {
+  consume e2e/smoke "$(prebuilt "$(mirrors)")"
+  bazel test --test_output=errors //...
+}
+
+wrong_checksum() {
+  consume examples/prebuilt "$(prebuilt "$(mirrors) file = \"//:lock.json\"")"
+  sed 's/"sha256": "..../&0000/; s/\("sha256": "....0000.\{56\}\).*/\1",/' "$scratch/rules_qcow2-$version/tools/prebuilt/lock.json" >"$consumer/lock.json"
+  fails_with "nothing with the SHA-256" bazel build //:disk
+}
+
+missing_platform() {
+  consume examples/prebuilt "$(prebuilt 'file = "//:lock.json", required = True')"
+  sed "s/\"$platform\"/\"windows_arm64\"/" "$scratch/rules_qcow2-$version/tools/prebuilt/lock.json" >"$consumer/lock.json"
+  fails_with "has no qcow2gen for this platform, and prebuilt.lock(required = True) asks for one: it has windows_arm64" \
+    bazel build //:disk
+}
+
+no_lock() {
+  consume examples/prebuilt "$(prebuilt 'file = "//:lock.json", required = True')"
+  fails_with "//:lock.json lists no prebuilt programs, and prebuilt.lock(required = True) asks for them" bazel build //:disk
+}
+
+unknown_platform() {
+  consume examples/prebuilt "$(prebuilt 'file = "//:lock.json"')"
+  echo '{"qcow2gen": {"linux_x86": {}}}' >"$consumer/lock.json"
+  fails_with '//:lock.json: "linux_x86" is no platform of qcow2gen, allowed are' bazel build //:disk
+}
+
+refused() {
+  fails_with "version 'v1' must be numbers with dots" "$top/tools/release/release.sh" v1 "$scratch/new" &&
+    fails_with "platform 'plan9_386' must be one of" "$top/tools/release/release.sh" --platforms plan9_386 1.0 "$scratch/new" &&
+    fails_with "is not empty" "$top/tools/release/release.sh" 1.0 "$top"
+}
+
+# Any Go will do to see whether the bytes are the same.
+export GOTOOLCHAIN=local GO=go
+if ! type -P go >/dev/null; then
+  GO=$scratch/go
+  printf '#!/bin/sh\nexec "%s/bootstrap/in-root" go "$@"\n' "$top" >"$GO"
+  chmod +x "$GO"
+fi
+platform=$("$GO" env GOHOSTOS)_$("$GO" env GOHOSTARCH) && commit=$(snapshot) || exit
+
+check "two releases are the same, byte for byte" releases_are_alike
+check "SHA256SUMS is right" sums_are_right
+check "the archive has no tests" unpack
+check "a consumer of prebuilt programs compiles no Go" prebuilt_compiles_no_go
+check "it fetches one program for one platform" only_this_machines_is_fetched
+check "--distdir has the programs" distdir_will_do
+check "from source is a choice" from_source_is_a_choice
+check "e2e/smoke passes with the archive" smoke_passes
+check "a wrong checksum is refused" wrong_checksum
+check "a missing platform is an error where programs are required" missing_platform
+check "a lock file without programs is an error where they are required" no_lock
+check "an unknown platform is refused" unknown_platform
+check "bad arguments of release.sh are refused" refused
+
+((failed == 0))

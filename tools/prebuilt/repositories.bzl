@@ -1,0 +1,101 @@
+"""Repositories of prebuilt programs."""
+
+load(":lock.bzl", "PLATFORMS", "PROGRAMS")
+
+_PROGRAM = """\
+load("@rules_qcow2//private:toolchain.bzl", "{program}_toolchain")
+
+package(default_visibility = ["//visibility:public"])
+
+exports_files(["{file}"])
+
+{program}_toolchain(
+    name = "toolchain",
+    {program} = "{file}",
+)
+"""
+
+def _prebuilt_program_impl(rctx):
+    program = rctx.attr.program
+    file = program + (".exe" if rctx.attr.platform.startswith("windows_") else "")
+    result = rctx.download(
+        rctx.attr.urls,
+        file,
+        allow_fail = True,
+        executable = True,
+        sha256 = rctx.attr.sha256,
+    )
+    if not result.success:
+        fail("%s: nothing with the SHA-256 %s of %s for %s could be downloaded from %s" % (
+            rctx.attr.lock,
+            rctx.attr.sha256,
+            program,
+            rctx.attr.platform,
+            " or ".join(rctx.attr.urls),
+        ))
+    rctx.file("BUILD.bazel", _PROGRAM.format(file = file, program = program))
+
+prebuilt_program = repository_rule(
+    implementation = _prebuilt_program_impl,
+    doc = "One program for one platform, downloaded when its toolchain is used.",
+    attrs = {
+        "lock": attr.string(mandatory = True),
+        "platform": attr.string(mandatory = True),
+        "program": attr.string(mandatory = True),
+        "sha256": attr.string(mandatory = True),
+        "urls": attr.string_list(mandatory = True),
+    },
+)
+
+_TOOLCHAIN = """
+toolchain(
+    name = "{name}",
+    exec_compatible_with = {constraints},
+    toolchain = "@{name}//:toolchain",
+    toolchain_type = "@rules_qcow2//tools/{program}:toolchain_type",
+)
+"""
+
+# Bazel registers the toolchains of a package by name: this one comes last.
+_MISSING = """
+missing_program(
+    name = "missing_{program}",
+    reason = "{reason}",
+)
+
+toolchain(
+    name = "zz_missing_{program}",
+    toolchain = ":missing_{program}",
+    toolchain_type = "@rules_qcow2//tools/{program}:toolchain_type",
+)
+"""
+
+def _prebuilt_toolchains_impl(rctx):
+    build = ["load(\"@rules_qcow2//tools/prebuilt:missing.bzl\", \"missing_program\")\n"]
+    for name, platform in rctx.attr.names.items():
+        build.append(_TOOLCHAIN.format(
+            constraints = repr(PLATFORMS[platform]),
+            name = name,
+            program = name.partition("_")[0],
+        ))
+    for program in PROGRAMS if rctx.attr.required else []:
+        platforms = [platform for name, platform in rctx.attr.names.items() if name.startswith(program + "_")]
+        build.append(_MISSING.format(
+            program = program,
+            reason = "%s has no %s for this platform, and prebuilt.lock(required = True) asks for one: it has %s" % (
+                rctx.attr.lock,
+                program,
+                ", ".join(platforms) or "none",
+            ),
+        ))
+    rctx.file("BUILD.bazel", "".join(build))
+
+prebuilt_toolchains = repository_rule(
+    implementation = _prebuilt_toolchains_impl,
+    doc = "The toolchains of prebuilt programs, by name only: they fetch nothing.",
+    attrs = {
+        "lock": attr.string(mandatory = True),
+        "names": attr.string_dict(doc = "Platforms by name of the repository."),
+        "required": attr.bool(),
+    },
+)

@@ -1,0 +1,151 @@
+#!/usr/bin/env bash
+# release.sh [OPTIONS] VERSION FOLDER makes the files of a release in FOLDER:
+#
+#   rules_qcow2-vVERSION.tar.gz  the module, without its tests
+#   PROGRAM-VERSION-PLATFORM     what its lock file has consumers download
+#   SHA256SUMS                   of all of these
+#   notes.md                     what to write into a MODULE.bazel
+#
+#   --commit COMMIT              what to release, by default HEAD
+#   --platforms "OS_ARCH ..."    the platforms to build for, by default all
+#   --url URL                    where the programs will be found, by default the
+#                                releases of the public repository
+#
+# The same commit gives the same bytes on every machine, as long as Go is the
+# same: the version below, which a newer or older go downloads. GOTOOLCHAIN=local
+# takes the one that is there; GO is the command to run.
+
+set -euo pipefail
+
+GO_VERSION=go1.26.8
+PLATFORMS="darwin_amd64 darwin_arm64 linux_amd64 linux_arm64 windows_amd64 windows_arm64"
+PROGRAMS="qcow2check qcow2gen vmboot"
+LOCK=tools/prebuilt/lock.json
+
+die() {
+  echo "release.sh: $*" >&2
+  exit 1
+}
+
+main() {
+  local commit=HEAD platforms=$PLATFORMS url=
+  while [[ ${1:-} == --* ]]; do
+    (($# >= 2)) || die "$1 needs a value"
+    case $1 in
+      --commit) commit=$2 ;;
+      --platforms) platforms=$2 ;;
+      --url) url=${2%/} ;;
+      *) die "there is no option $1, allowed are --commit, --platforms and --url" ;;
+    esac
+    shift 2
+  done
+  (($# == 2)) || die "usage: release.sh [--commit COMMIT] [--platforms \"OS_ARCH ...\"] [--url URL] VERSION FOLDER"
+  local version=$1 folder platform
+  [[ $version =~ ^[0-9]+(\.[0-9]+)*(-[0-9A-Za-z.-]+)?$ ]] || die "version '$version' must be numbers with dots, and may end in '-' and a name, as in 1.2.0-rc1"
+  for platform in $platforms; do
+    [[ " $PLATFORMS " == *" $platform "* ]] || die "platform '$platform' must be one of $PLATFORMS"
+  done
+  mkdir -p "$2"
+  folder=$(readlink -f "$2")
+  [[ -z $(ls -A "$folder") ]] || die "$folder is not empty"
+  : "${url:=https://github.com/rules-qcow2/rules_qcow2/releases/download/v$version}"
+
+  # Of the repository that this script is in, or the top of a checkout of it.
+  cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.."
+  commit=$(git rev-parse --verify "$commit^{commit}")
+
+  # Not in FOLDER's file system by chance: programs are built from what is
+  # committed, in a place of their own.
+  scratch=$(mktemp -d)
+  trap 'rm -rf "$scratch"' EXIT
+  git archive "$commit" | tar -x -C "$scratch"
+
+  build "$version" "$folder" "$platforms"
+  lock "$version" "$folder" "$url" >"$scratch/lock.json"
+  archive "$version" "$folder" "$commit"
+  (cd "$folder" && sha256sum -- * >"$scratch/SHA256SUMS")
+  mv "$scratch/SHA256SUMS" "$folder"
+  notes "$version" "$folder" >"$folder/notes.md"
+}
+
+# The name of a program's file: `qcow2gen-1.2.0-windows_amd64.exe`.
+file_name() {
+  local program=$1 version=$2 platform=$3
+  echo "$program-$version-$platform$([[ $platform != windows_* ]] || echo .exe)"
+}
+
+# There is no boot test on Windows: vmboot does not compile there.
+exists_for() { [[ $1 != vmboot || $2 != windows_* ]]; }
+
+build() {
+  local version=$1 folder=$2 platforms=$3 program platform
+  # What could change the bytes is said, or not there.
+  export CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off GOTOOLCHAIN=${GOTOOLCHAIN:-$GO_VERSION}
+  export GOAMD64=v1 GOARM64=v8.0 GOEXPERIMENT="" GODEBUG="" GOFIPS140=off
+  for platform in $platforms; do
+    for program in $PROGRAMS; do
+      exists_for "$program" "$platform" || continue
+      (cd "$scratch" && GOOS=${platform%_*} GOARCH=${platform#*_} "${GO:-go}" build \
+        -trimpath -buildvcs=false -ldflags='-s -w -buildid=' \
+        -o "$folder/$(file_name "$program" "$version" "$platform")" "./tools/$program")
+    done
+  done
+}
+
+# Prints the lock file of the programs in the folder.
+lock() {
+  local version=$1 folder=$2 url=$3 program platform file comma_program="" comma_platform
+  echo "{"
+  for program in $PROGRAMS; do
+    printf '%s  "%s": {\n' "$comma_program" "$program"
+    comma_platform=""
+    for platform in $PLATFORMS; do
+      file=$(file_name "$program" "$version" "$platform")
+      [[ -e $folder/$file ]] || continue
+      printf '%s    "%s": {\n      "sha256": "%s",\n      "urls": ["%s"]\n    }' \
+        "$comma_platform" "$platform" "$(sha256 "$folder/$file")" "$url/$file"
+      comma_platform=$',\n'
+    done
+    printf '\n  }'
+    comma_program=$',\n'
+  done
+  printf '\n}\n'
+}
+
+sha256() { sha256sum <"$1" | cut -d ' ' -f 1; }
+
+# What is left out of the archive says .gitattributes.
+archive() {
+  local version=$1 folder=$2 commit=$3 prefix=rules_qcow2-$1 module
+  module=$(sed "s/^    name = \"rules_qcow2\",\$/&\n    version = \"$version\",/" "$scratch/MODULE.bazel")
+  [[ $module == *"version = \"$version\","* ]] || die "MODULE.bazel has no line 'name = \"rules_qcow2\",' to put the version after"
+  git -c tar.umask=0022 archive --format=tar --prefix="$prefix/" \
+    --add-virtual-file="$prefix/MODULE.bazel:$module"$'\n' \
+    --add-virtual-file="$prefix/$LOCK:$(cat "$scratch/lock.json")"$'\n' \
+    "$commit" -- . ":(exclude)MODULE.bazel" ":(exclude)$LOCK" |
+    gzip -n -9 >"$folder/rules_qcow2-v$version.tar.gz"
+}
+
+notes() {
+  local version=$1 archive=$2/rules_qcow2-v$1.tar.gz
+  cat <<END
+\`\`\`starlark
+bazel_dep(name = "rules_qcow2", version = "$version")
+\`\`\`
+
+Without the Bazel Central Registry, add
+
+\`\`\`starlark
+archive_override(
+    module_name = "rules_qcow2",
+    integrity = "sha256-$(openssl dgst -sha256 -binary "$archive" | base64)",
+    strip_prefix = "rules_qcow2-$version",
+    urls = ["https://github.com/rules-qcow2/rules_qcow2/releases/download/v$version/rules_qcow2-v$version.tar.gz"],
+)
+\`\`\`
+
+Programs are built with $(cd "$scratch" && "${GO:-go}" env GOVERSION).
+END
+}
+
+main "$@"
