@@ -88,6 +88,22 @@ overlays_open_from_bazel_bin() {
     ./bazelw run //tests/overlay:bazel_bin_check
 }
 
+# The checks of e2e/remote, each of which says how it ended.
+remote_checks() {
+  local line status=0 before=$failed
+  title "remote cache and remote execution"
+  while IFS= read -r line; do
+    case $line in
+      "PASSED: "*) ((passed += 1)) ;;
+      "FAILED: "*) ((failed += 1)) ;;
+      "SKIPPED: "*) ((skipped += 1)) ;;
+      "STATUS: "*) status=${line#STATUS: } && continue ;;
+    esac
+    printf '%s\n' "$line"
+  done < <(e2e/remote/checks.sh </dev/null 2>&1; echo "STATUS: $?")
+  ((status == 0 || failed > before)) || ((failed += 1))
+}
+
 # Where Bazel cannot be had there is nothing to go on with.
 if ./bazelw --version </dev/null; then
   workspace . "$@"
@@ -106,6 +122,7 @@ if ./bazelw --version </dev/null; then
   for tool in goimports vet staticcheck buildifier todo; do
     check "lint: $tool" tools/lint/lint.sh "$tool"
   done
+  remote_checks
 else
   ((failed += 1))
 fi
