@@ -1,0 +1,72 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// checkLinks finds links within the checkout that lead nowhere.
+func checkLinks(checkout string, pages []*page) (problems []string) {
+	byPath := map[string]*page{}
+	for _, p := range pages {
+		byPath[p.path] = p
+	}
+	for _, p := range pages {
+		for _, l := range p.links {
+			if strings.Contains(l.destination, "://") || strings.HasPrefix(l.destination, "mailto:") {
+				continue
+			}
+			destination, anchor, _ := strings.Cut(l.destination, "#")
+			target := p.path
+			if destination != "" {
+				target = path.Join(path.Dir(p.path), destination)
+			}
+			if strings.HasPrefix(target, "../") {
+				problems = append(problems, fmt.Sprintf("%s:%d: %s is outside of the repository", p.path, l.line, l.destination))
+			} else if _, err := os.Stat(filepath.Join(checkout, target)); err != nil {
+				problems = append(problems, fmt.Sprintf("%s:%d: %s is not there", p.path, l.line, l.destination))
+			} else if page := byPath[target]; anchor != "" && (page == nil || !page.anchors[anchor]) {
+				problems = append(problems, fmt.Sprintf("%s:%d: %s has no anchor #%s", p.path, l.line, target, anchor))
+			}
+		}
+	}
+	return problems
+}
+
+var exported = regexp.MustCompile(`(?m)^([A-Za-z]\w*) = _`)
+
+// exports returns the public names of defs.bzl.
+func exports(checkout string) ([]string, error) {
+	content, err := os.ReadFile(filepath.Join(checkout, "defs.bzl"))
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, found := range exported.FindAllSubmatch(content, -1) {
+		names = append(names, string(found[1]))
+	}
+	return names, nil
+}
+
+// checkSymbols finds what defs.bzl exports and no page in docs/api describes.
+// Constants are described where they are a default.
+func checkSymbols(checkout string, pages []*page) (problems []string, err error) {
+	names, err := exports(checkout)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		documented := name == strings.ToUpper(name)
+		for _, p := range pages {
+			documented = documented || path.Dir(p.path) == "docs/api" && p.anchors[strings.ToLower(name)]
+		}
+		if !documented {
+			problems = append(problems, fmt.Sprintf("defs.bzl: %s is on no page of docs/api: add it in docs/BUILD.bazel", name))
+		}
+	}
+	return problems, nil
+}

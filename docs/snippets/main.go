@@ -1,0 +1,135 @@
+// Command snippets runs what the documentation shows: it puts every BUILD file,
+// every program and every MODULE.bazel of the Markdown pages into a workspace
+// that depends on the ruleset, builds and tests that, runs the commands, and
+// checks that links lead somewhere. ../check.sh runs it.
+//
+// A block of code that has a language is run, unless the line before says why
+// not:
+//
+//	<!-- not run: it needs a release -->
+//	<!-- built, not run: there is no kernel here -->
+//	<!-- not run: `./test.sh`: it runs this check -->
+//
+// The last is about one command of the block. A paragraph that ends in a file
+// name and a colon, such as "`disk_test.go`:", names the block below it: such
+// blocks are files of one package, up to its BUILD.bazel. A block of Starlark without a name is a BUILD
+// file or a MODULE.bazel of its own; what it uses and does not declare is taken
+// from fixtures/, and rules that it does not load are loaded.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io/fs"
+	"log"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+func main() {
+	log.SetFlags(0)
+	checkout := flag.String("checkout", ".", "folder of the ruleset")
+	lint := flag.Bool("lint", false, "only check links and marks, run nothing")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	if err := run(ctx, *checkout, *lint); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context, checkout string, lintOnly bool) error {
+	pages, err := readPages(checkout)
+	if err != nil {
+		return err
+	}
+	problems := checkLinks(checkout, pages)
+	undocumented, err := checkSymbols(checkout, pages)
+	if err != nil {
+		return err
+	}
+	problems = append(problems, undocumented...)
+	for _, p := range pages {
+		problems = append(problems, p.problems...)
+	}
+	if !lintOnly {
+		failures, err := runAll(ctx, checkout, pages)
+		if err != nil {
+			return err
+		}
+		problems = append(problems, failures...)
+	}
+	for _, problem := range problems {
+		fmt.Println(problem)
+	}
+	notRun, blocks := 0, 0
+	for _, p := range pages {
+		for _, b := range p.blocks {
+			blocks++
+			if b.notRun != "" {
+				notRun++
+				fmt.Printf("%s: not run: %s\n", b.place(), b.notRun)
+			}
+		}
+	}
+	fmt.Printf("%d pages, %d blocks of code, %d of them not run\n", len(pages), blocks, notRun)
+	if len(problems) > 0 {
+		return fmt.Errorf("%d problems", len(problems))
+	}
+	return nil
+}
+
+func runAll(ctx context.Context, checkout string, pages []*page) (problems []string, err error) {
+	scratch, err := os.MkdirTemp("", "rules_qcow2_snippets")
+	if err != nil {
+		return nil, err
+	}
+	s := &sandbox{ctx: ctx, scratch: scratch}
+	defer s.cleanUp()
+	if err := s.prepare(checkout, pages); err != nil {
+		return nil, err
+	}
+	problems = append(s.checkModules(pages), s.buildAndTest(pages)...)
+	return append(problems, s.runCommands(pages)...), nil
+}
+
+// readPages reads all Markdown files of the checkout.
+func readPages(checkout string) ([]*page, error) {
+	var pages []*page
+	err := walkSources(checkout, func(path string, entry fs.DirEntry) error {
+		if !strings.HasSuffix(path, ".md") {
+			return nil
+		}
+		content, err := os.ReadFile(filepath.Join(checkout, path))
+		if err != nil {
+			return err
+		}
+		pages = append(pages, parsePage(path, content))
+		return nil
+	})
+	return pages, err
+}
+
+// walkSources visits the regular files that are not Bazel's or git's.
+func walkSources(top string, visit func(path string, entry fs.DirEntry) error) error {
+	return filepath.WalkDir(top, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && entry.Name() == ".git" {
+			return filepath.SkipDir
+		}
+		if !entry.Type().IsRegular() || entry.Name() == ".git" {
+			return nil // a folder, or a link such as bazel-bin
+		}
+		relative, err := filepath.Rel(top, path)
+		if err != nil {
+			return err
+		}
+		return visit(relative, entry)
+	})
+}
