@@ -191,7 +191,7 @@ func (s *sandbox) prepare(checkout string, pages []*page) error {
 		s.write("workspace/BUILD.bazel", ""),
 		s.write("workspace/fixtures/BUILD.bazel", string(build)),
 		s.write("workspace/fixtures/repositories.bzl", string(repositories)),
-		s.write("workspace/.bazelrc", s.startup("workspace")),
+		s.write("workspace/.bazelrc", s.startup("workspace")+"common --check_direct_dependencies=off\n"),
 		s.write("rules_qcow2/user.bazelrc", string(rc)+s.startup("rules_qcow2")),
 		// bazelw takes the bazel on PATH, which must not be this one again.
 		s.write("bin/bazel", fmt.Sprintf("#!/bin/sh\nPATH='%s' exec %s/rules_qcow2/bazelw \"$@\"\n", os.Getenv("PATH"), s.scratch)),
