@@ -146,7 +146,7 @@ func readmeModule(pages []*page) (string, error) {
 			}
 		}
 	}
-	return "", errors.New("README.md has no block of the name `MODULE.bazel`:")
+	return "", errors.New("README.md has no block that is named MODULE.bazel")
 }
 
 // prepare makes the workspace beside a clean copy of the checkout, where the
