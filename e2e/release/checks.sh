@@ -2,6 +2,9 @@
 # checks.sh makes a release of the checkout in a scratch folder, for this machine
 # only, and uses it as a consumer does. The public repository is not asked for
 # anything: the release's own folder stands for it, as a mirror.
+#
+# checks.sh --measure says how long a consumer's first build takes, from nothing
+# and in turn, with prebuilt programs and from source.
 
 set -uo pipefail
 
@@ -66,6 +69,16 @@ unpack() {
       return 1
     }
   done
+}
+
+# The entry in the Bazel Central Registry is made of a template.
+registry_finds_the_archive() {
+  local template url prefix
+  template=$(sed "s/{OWNER}/rules-qcow2/g; s/{REPO}/rules_qcow2/g; s/{TAG}/v$version/g; s/{VERSION}/$version/g" "$top/.bcr/source.template.json")
+  url=$(sed -n 's/.*"url": "\(.*\)".*/\1/p' <<<"$template")
+  prefix=$(sed -n 's/.*"strip_prefix": "\(.*\)".*/\1/p' <<<"$template")
+  grep --fixed-strings "\"$url\"" "$scratch/release/notes.md" &&
+    tar -tzf "$scratch/release/$(basename "$url")" "$prefix/MODULE.bazel" "$prefix/e2e/smoke/MODULE.bazel"
 }
 
 # consume FOLDER LINES copies a workspace, whose ruleset becomes that of the
@@ -192,6 +205,32 @@ unknown_platform() {
   fails_with '//:lock.json: "linux_x86" is no platform of qcow2gen, allowed are' bazel build //:disk
 }
 
+# first_build LINES prints the seconds that a build takes which finds nothing:
+# no server, no output base, no disk cache.
+first_build() {
+  local start
+  consume examples/prebuilt "$1"
+  [[ ! -d $scratch/base ]] || bazel shutdown
+  chmod -R u+w "$scratch/base" 2>/dev/null
+  rm -rf "$scratch/base"
+  start=$EPOCHREALTIME
+  bazel build --disk_cache= --repository_cache= //:disk >"$scratch/build.log" 2>&1 || {
+    cat "$scratch/build.log" >&2
+    return 1
+  }
+  awk -v start="$start" -v end="$EPOCHREALTIME" 'BEGIN { printf "%.1f", end - start }'
+}
+
+measure() {
+  local fast slow
+  release "$scratch/release" || return
+  for _ in 1 2 3 4 5; do
+    fast=$(first_build "$(prebuilt "$(mirrors)")") &&
+      slow=$(first_build "$(prebuilt 'file = "//:lock.json"')") || return
+    awk -v fast="$fast" -v slow="$slow" 'BEGIN { printf "prebuilt %s s, from source %s s, ratio %.2f\n", fast, slow, fast / slow }'
+  done
+}
+
 refused() {
   fails_with "version 'v1' must be numbers with dots" "$top/tools/release/release.sh" v1 "$scratch/new" &&
     fails_with "platform 'plan9_386' must be one of" "$top/tools/release/release.sh" --platforms plan9_386 1.0 "$scratch/new" &&
@@ -207,9 +246,15 @@ if ! type -P go >/dev/null; then
 fi
 platform=$("$GO" env GOHOSTOS)_$("$GO" env GOHOSTARCH) && commit=$(snapshot) || exit
 
+if [[ ${1:-} == --measure ]]; then
+  measure
+  exit
+fi
+
 check "two releases are the same, byte for byte" releases_are_alike
 check "SHA256SUMS is right" sums_are_right
 check "the archive has no tests" unpack
+check "the registry finds the archive, and its test" registry_finds_the_archive
 check "a consumer of prebuilt programs compiles no Go" prebuilt_compiles_no_go
 check "it fetches one program for one platform" only_this_machines_is_fetched
 check "--distdir has the programs" distdir_will_do

@@ -5,7 +5,10 @@ set -euo pipefail
 source "${RUNFILES_DIR:-$0.runfiles}/bazel_tools/tools/bash/runfiles/runfiles.bash"
 
 want=$1
-read -r got _ < <(sha256sum "$(rlocation "$2")")
+# macOS has shasum, most others have both.
+sum=(sha256sum)
+type -P sha256sum >/dev/null || sum=(shasum -a 256)
+read -r got _ < <("${sum[@]}" "$(rlocation "$2")")
 if [[ $got != "$want" ]]; then
   echo "$2 has the digest $got, want $want" >&2
   exit 1
