@@ -34,9 +34,9 @@ count_tests() {
 workspace() {
   local folder=$1 events=$scratch/events.json status=0 p=0 f=0 s=0 unbuilt=0
   shift
-  title "bazel test //... in $folder"
+  title "bazel test $* //... in $folder"
   : >"$events"
-  (cd "$folder" && "$top/bazelw" test --keep_going "$@" --build_event_json_file="$events" //...) </dev/null || status=$?
+  (cd "$folder" && "$top/bazelw" --bazelrc="$top/tests/later.bazelrc" test --keep_going "$@" --build_event_json_file="$events" //...) </dev/null || status=$?
   read -r p f s unbuilt < <(count_tests "$events")
   case $status in
     0 | 3 | 4) ;; # passed, tests failed, no tests here
@@ -107,6 +107,9 @@ remote_checks() {
 # Where Bazel cannot be had there is nothing to go on with.
 if ./bazelw --version </dev/null; then
   workspace . "$@"
+  # As later versions of Bazel have it.
+  workspace . --config=later "$@"
+  workspace e2e/smoke --config=later "$@"
   while read -r module; do
     workspace "$(dirname "$module")" "$@"
   done < <(find . -name '.?*' -prune -o -path ./examples/rules_qemu -prune -o -path './*/MODULE.bazel' -print | sort)
