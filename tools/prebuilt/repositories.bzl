@@ -47,6 +47,12 @@ prebuilt_program = repository_rule(
     },
 )
 
+_HEADER = """\
+load("@rules_qcow2//tools/prebuilt:missing.bzl", "missing_program")
+
+package(default_visibility = ["//visibility:public"])
+"""
+
 _TOOLCHAIN = """
 toolchain(
     name = "{name}",
@@ -71,7 +77,7 @@ toolchain(
 """
 
 def _prebuilt_toolchains_impl(rctx):
-    build = ["load(\"@rules_qcow2//tools/prebuilt:missing.bzl\", \"missing_program\")\n"]
+    build = [_HEADER]
     for name, platform in rctx.attr.names.items():
         build.append(_TOOLCHAIN.format(
             constraints = repr(PLATFORMS[platform]),
