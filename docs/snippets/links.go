@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -35,6 +36,41 @@ func checkLinks(checkout string, pages []*page) (problems []string) {
 		}
 	}
 	return problems
+}
+
+// checkMessages finds messages in docs/troubleshooting.md that nothing says. A
+// message is a strong code span; what follows "(QEMU)" or another name in
+// parentheses is somebody else's.
+func checkMessages(checkout string, pages []*page) (problems []string, err error) {
+	var sources strings.Builder
+	err = walkSources(checkout, func(path string, _ fs.DirEntry) error {
+		if !strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, ".bzl") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		content, err := os.ReadFile(filepath.Join(checkout, path))
+		sources.Write(content)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	said := strings.ReplaceAll(sources.String(), `\`, "")
+	for _, p := range pages {
+		if p.path != "docs/troubleshooting.md" {
+			continue
+		}
+		for _, m := range p.messages {
+			for _, part := range strings.Split(m.text, "…") {
+				if part = strings.Trim(part, ` "`); !strings.Contains(said, part) {
+					problems = append(problems, fmt.Sprintf("%s:%d: nothing says %q", p.path, m.line, part))
+				}
+			}
+		}
+		if len(p.messages) == 0 {
+			problems = append(problems, p.path+": no messages found")
+		}
+	}
+	return problems, nil
 }
 
 var exported = regexp.MustCompile(`(?m)^([A-Za-z]\w*) = _`)

@@ -52,7 +52,11 @@ func run(ctx context.Context, checkout string, lintOnly bool) error {
 	if err != nil {
 		return err
 	}
-	problems = append(problems, undocumented...)
+	unsaid, err := checkMessages(checkout, pages)
+	if err != nil {
+		return err
+	}
+	problems = append(append(problems, undocumented...), unsaid...)
 	for _, p := range pages {
 		problems = append(problems, p.problems...)
 	}

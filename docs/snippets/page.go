@@ -17,7 +17,14 @@ type page struct {
 	anchors  map[string]bool
 	links    []link
 	blocks   []*block
+	messages []message
 	problems []string
+}
+
+// A message is what a page says that the ruleset says.
+type message struct {
+	line int
+	text string
 }
 
 type link struct {
@@ -75,6 +82,8 @@ func parsePage(path string, source []byte) *page {
 			p.links = append(p.links, link{here, string(node.Destination)})
 		case *ast.Image:
 			p.links = append(p.links, link{here, string(node.Destination)})
+		case *ast.Emphasis:
+			p.addMessage(node, here, source)
 		case *ast.HTMLBlock:
 			html(string(node.Lines().Value(source)))
 		case *ast.RawHTML:
@@ -106,6 +115,25 @@ func (p *page) addAnchor(heading string) {
 			return
 		}
 		unique = fmt.Sprintf("%s-%d", anchor, n)
+	}
+}
+
+// ofOthers is what follows a message that is not the ruleset's.
+var ofOthers = regexp.MustCompile(`^[^(—]*\((QEMU|Bazel|cloud-hypervisor)\b`)
+
+func (p *page) addMessage(node *ast.Emphasis, line int, source []byte) {
+	code, ok := node.FirstChild().(*ast.CodeSpan)
+	if !ok || node.Level != 2 {
+		return
+	}
+	var after strings.Builder
+	for next := node.NextSibling(); next != nil; next = next.NextSibling() {
+		if leaf, ok := next.(*ast.Text); ok {
+			after.Write(leaf.Value(source))
+		}
+	}
+	if !ofOthers.MatchString(after.String()) {
+		p.messages = append(p.messages, message{line, strings.ReplaceAll(plainText(code, source), "\n", " ")})
 	}
 }
 

@@ -72,7 +72,7 @@ func (s *sandbox) buildAndTest(pages []*page) (problems []string) {
 	if err != nil {
 		problems = append(problems, fmt.Sprintf("bazel build of the snippets: %v", err))
 	}
-	out, err = s.bazel(append([]string{"test", "//tested/..."}, quiet...)...)
+	out, err = s.bazel(append([]string{"test", "//:all", "//tested/..."}, quiet...)...)
 	fmt.Print(out)
 	if err != nil {
 		problems = append(problems, fmt.Sprintf("bazel test of the snippets: %v", err))
@@ -165,9 +165,9 @@ func (s *sandbox) environment() ([]string, error) {
 	}
 	return []string{
 		"TEST_TMPDIR=" + tmp,
-		"DISK=bazel-bin/fixtures/disk.qcow2",
+		"DISK=bazel-bin/disk.qcow2",
 		"QCOW2GEN=bazel-bin/fixtures/qcow2gen",
-		"VM_DISK0=bazel-bin/fixtures/disk.qcow2",
+		"VM_DISK0=bazel-bin/disk.qcow2",
 		"VM_QEMU_IMG=qemu-img",
 	}, nil
 }
