@@ -1,0 +1,127 @@
+package qcow2_test
+
+import (
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
+)
+
+func ExampleProbeFormat() {
+	_, file := generated(qcow2.GenerateWithFileSize(1 << 30))
+	for _, r := range []interface {
+		ReadAt(p []byte, off int64) (int, error)
+	}{file, strings.NewReader("any bytes at all")} {
+		format, err := qcow2.ProbeFormat(r)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(format)
+	}
+	// Output:
+	// qcow2
+	// raw
+}
+
+// QEMU goes by the name through which it opened the image, not by where a
+// symbolic link leads.
+func ExampleResolveBackingFile() {
+	fmt.Println(qcow2.ResolveBackingFile("bazel-bin/disk.qcow2", "disk.qcow2.backing/base.img"))
+	fmt.Println(qcow2.ResolveBackingFile("bazel-bin/disk.qcow2", "/images/base.img"))
+	// Output:
+	// bazel-bin/disk.qcow2.backing/base.img
+	// /images/base.img
+}
+
+func ExampleInspectChain() {
+	dir := exampleChain()
+	defer os.RemoveAll(dir)
+
+	layers, err := qcow2.InspectChain(filepath.Join(dir, "overlay.qcow2"), qcow2.FormatQCOW2)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, layer := range layers {
+		fmt.Println(filepath.Base(layer.Path), layer.Format, layer.VirtualSize)
+	}
+	// Output:
+	// overlay.qcow2 qcow2 2097152
+	// base.raw raw 1048576
+}
+
+// Open reads an image that is no file, here one in memory. It has to stand
+// alone: there is no directory to look for a backing file in.
+func ExampleOpen() {
+	_, file := generated(qcow2.GenerateWithFileSize(1 << 30))
+	disk, err := qcow2.Open(file, file.Size())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer disk.Close()
+	sector := []byte("what a guest reads from an empty disk is zeros")
+	if _, err := disk.ReadAt(sector, 512); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(disk.Size(), sector[:4])
+	// Output: 1073741824 [0 0 0 0]
+}
+
+// Where the format of the top layer is known, it is better given: a guest that
+// writes to a raw disk decides what its first bytes say.
+func ExampleOpenWithFormat() {
+	dir := exampleChain()
+	defer os.RemoveAll(dir)
+
+	disk, err := qcow2.OpenChain(filepath.Join(dir, "overlay.qcow2"), qcow2.OpenWithFormat(qcow2.FormatRaw))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer disk.Close()
+	fmt.Println("the image as the contents of a disk:", len(disk.Layers()), "layer of", disk.Size(), "bytes")
+	// Output: the image as the contents of a disk: 1 layer of 197120 bytes
+}
+
+// A layer that is out of the directory is refused, whoever names it.
+func ExampleOpenWithRoot() {
+	dir := exampleChain()
+	defer os.RemoveAll(dir)
+	images := filepath.Join(dir, "images")
+	if err := os.Mkdir(images, 0o777); err != nil {
+		log.Fatal(err)
+	}
+	f, err := os.Create(filepath.Join(images, "top.qcow2"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer f.Close()
+	if err := qcow2.Generate(f, qcow2.GenerateWithBackingFile("../overlay.qcow2")); err != nil {
+		log.Fatal(err)
+	}
+
+	_, err = qcow2.OpenChain(f.Name(), qcow2.OpenWithRoot(images))
+	fmt.Println(err != nil)
+	// Output: true
+}
+
+// A snapshot is what the disk was when it was taken.
+func ExampleOpenWithSnapshot() {
+	path := "testdata/fuzz/images/snapshots.qcow2"
+	for _, opts := range [][]*qcow2.OpenOption{{qcow2.OpenWithSnapshot("first")}, {}} {
+		disk, err := qcow2.OpenChain(path, opts...)
+		if err != nil {
+			log.Fatal(err)
+		}
+		var b [1]byte
+		if _, err := disk.ReadAt(b[:], 1024); err != nil {
+			log.Fatal(err)
+		}
+		disk.Close()
+		fmt.Println(b[0])
+	}
+	// Output:
+	// 1
+	// 2
+}

@@ -1,0 +1,78 @@
+package qcow2_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Calls that no example makes, and why.
+var withoutExample = map[string]string{
+	"Error":                "an error's",
+	"Unwrap":               "an error's",
+	"RegisterDecompressor": "its one use is the package zstd",
+}
+
+// TestExamples checks that there is an example of each exported function and
+// method, and that it is commented.
+func TestExamples(t *testing.T) {
+	positions := token.NewFileSet()
+	sources, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string][]*ast.File{} // by package
+	for _, source := range sources {
+		file, err := parser.ParseFile(positions, source, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[file.Name.Name] = append(files[file.Name.Name], file)
+	}
+	called := map[string]bool{}
+	for _, file := range files["qcow2_test"] {
+		for _, decl := range file.Decls {
+			f, ok := decl.(*ast.FuncDecl)
+			if !ok || !strings.HasPrefix(f.Name.Name, "Example") {
+				continue
+			}
+			ast.Inspect(f, func(node ast.Node) bool {
+				if selector, ok := node.(*ast.SelectorExpr); ok {
+					called[selector.Sel.Name] = true
+				}
+				return true
+			})
+		}
+	}
+	exported := 0
+	for _, file := range files["qcow2"] {
+		for _, decl := range file.Decls {
+			f, ok := decl.(*ast.FuncDecl)
+			if !ok || !f.Name.IsExported() || f.Recv != nil && !exportedReceiver(f) {
+				continue
+			}
+			exported++
+			if f.Doc == nil && withoutExample[f.Name.Name] == "" {
+				t.Errorf("%s: %s has no comment", positions.Position(f.Pos()), f.Name.Name)
+			}
+			if !called[f.Name.Name] && withoutExample[f.Name.Name] == "" {
+				t.Errorf("%s: no example calls %s", positions.Position(f.Pos()), f.Name.Name)
+			}
+		}
+	}
+	if exported == 0 {
+		t.Fatal("there are no sources in the folder of the test")
+	}
+}
+
+func exportedReceiver(f *ast.FuncDecl) bool {
+	receiver := f.Recv.List[0].Type
+	if star, ok := receiver.(*ast.StarExpr); ok {
+		receiver = star.X
+	}
+	name, ok := receiver.(*ast.Ident)
+	return ok && name.IsExported()
+}
