@@ -101,11 +101,12 @@ func runAll(ctx context.Context, checkout string, pages []*page) (problems []str
 	return append(problems, s.runCommands(pages)...), nil
 }
 
-// readPages reads all Markdown files of the checkout.
+// readPages reads all Markdown files of the checkout, but for the forms in
+// .github.
 func readPages(checkout string) ([]*page, error) {
 	var pages []*page
 	err := walkSources(checkout, func(path string, entry fs.DirEntry) error {
-		if !strings.HasSuffix(path, ".md") {
+		if !strings.HasSuffix(path, ".md") || strings.HasPrefix(path, ".") {
 			return nil
 		}
 		content, err := os.ReadFile(filepath.Join(checkout, path))
