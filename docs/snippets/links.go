@@ -38,6 +38,36 @@ func checkLinks(checkout string, pages []*page) (problems []string) {
 	return problems
 }
 
+// A command or a path that text names: it begins with ./, or has a folder.
+var inCheckout = regexp.MustCompile(`^(?:\./)?[\w-][\w.-]*(?:/[\w.-]+)*/?(?: |$)`)
+
+// checkPaths finds what HACKING.md and the README name and the checkout does not
+// have.
+func checkPaths(checkout string, pages []*page) (problems []string) {
+	for _, p := range pages {
+		if p.path != "README.md" && p.path != "HACKING.md" {
+			continue
+		}
+		var folder words // of which the rest of the line speaks
+		for _, c := range p.code {
+			name := strings.TrimSpace(inCheckout.FindString(c.text))
+			if !strings.Contains(name, "/") || strings.HasPrefix(name, "bazel-") {
+				continue
+			}
+			_, err := os.Stat(filepath.Join(checkout, name))
+			if err == nil {
+				folder = words{c.line, name}
+			} else if folder.line == c.line {
+				_, err = os.Stat(filepath.Join(checkout, folder.text, name))
+			}
+			if err != nil {
+				problems = append(problems, fmt.Sprintf("%s:%d: %s is not there", p.path, c.line, name))
+			}
+		}
+	}
+	return problems
+}
+
 // checkMessages finds messages in docs/troubleshooting.md that nothing says. A
 // message is a strong code span; what follows "(QEMU)" or another name in
 // parentheses is somebody else's.

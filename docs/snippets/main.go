@@ -47,7 +47,7 @@ func run(ctx context.Context, checkout string, lintOnly bool) error {
 	if err != nil {
 		return err
 	}
-	problems := checkLinks(checkout, pages)
+	problems := append(checkLinks(checkout, pages), checkPaths(checkout, pages)...)
 	undocumented, err := checkSymbols(checkout, pages)
 	if err != nil {
 		return err
@@ -98,7 +98,8 @@ func runAll(ctx context.Context, checkout string, pages []*page) (problems []str
 		return nil, err
 	}
 	problems = append(s.checkModules(pages), s.buildAndTest(pages)...)
-	return append(problems, s.runCommands(pages)...), nil
+	problems = append(problems, s.runCommands(pages)...)
+	return append(problems, s.checkTargets(pages)...), nil
 }
 
 // readPages reads all Markdown files of the checkout, but for the forms in

@@ -17,12 +17,12 @@ type page struct {
 	anchors  map[string]bool
 	links    []link
 	blocks   []*block
-	messages []message
+	messages []words // what it says that the ruleset says
+	code     []words // code in the middle of text
 	problems []string
 }
 
-// A message is what a page says that the ruleset says.
-type message struct {
+type words struct {
 	line int
 	text string
 }
@@ -82,6 +82,8 @@ func parsePage(path string, source []byte) *page {
 			p.links = append(p.links, link{here, string(node.Destination)})
 		case *ast.Image:
 			p.links = append(p.links, link{here, string(node.Destination)})
+		case *ast.CodeSpan:
+			p.code = append(p.code, words{here, plainText(node, source)})
 		case *ast.Emphasis:
 			p.addMessage(node, here, source)
 		case *ast.HTMLBlock:
@@ -133,7 +135,7 @@ func (p *page) addMessage(node *ast.Emphasis, line int, source []byte) {
 		}
 	}
 	if !ofOthers.MatchString(after.String()) {
-		p.messages = append(p.messages, message{line, strings.ReplaceAll(plainText(code, source), "\n", " ")})
+		p.messages = append(p.messages, words{line, strings.ReplaceAll(plainText(code, source), "\n", " ")})
 	}
 }
 

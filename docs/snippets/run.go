@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 )
@@ -137,6 +138,22 @@ func (s *sandbox) runCommands(pages []*page) (problems []string) {
 				problems = append(problems, fmt.Sprintf("%s: %v\n%s%s", b.place(), err, b.code, out))
 			} else {
 				fmt.Printf("%s: ran\n", b.place())
+			}
+		}
+	}
+	return problems
+}
+
+var target = regexp.MustCompile(`(?:^|\s)(//[\w/.:-]*)`)
+
+// checkTargets lets Bazel find the targets of the commands that text names.
+func (s *sandbox) checkTargets(pages []*page) (problems []string) {
+	for _, p := range pages {
+		for _, c := range p.code {
+			if found := target.FindStringSubmatch(c.text); found != nil && strings.HasPrefix(c.text, "./bazelw ") {
+				if out, err := s.command("rules_qcow2", "./bazelw", "query", found[1]).CombinedOutput(); err != nil {
+					problems = append(problems, fmt.Sprintf("%s:%d: %s: %v\n%s", p.path, c.line, c.text, err, out))
+				}
 			}
 		}
 	}
