@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# check.sh [-lint] runs what the documentation shows: snippets/main.go says how.
-# With -lint it only checks links, and that each block says why it is not run.
+# check.sh [-lint] [PAGE...] runs what the documentation shows, or just the README
+# and the named pages: snippets/main.go says how. With -lint it only checks links
+# and names, and that each block that is not run says why.
 
 set -euo pipefail
 

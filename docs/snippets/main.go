@@ -26,6 +26,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -37,12 +38,14 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	if err := run(ctx, *checkout, *lint); err != nil {
+	if err := run(ctx, *checkout, *lint, flag.Args()); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(ctx context.Context, checkout string, lintOnly bool) error {
+// run checks all links and marks, and runs what is on the pages that are named,
+// or on all. The README always is among them: the workspace begins with it.
+func run(ctx context.Context, checkout string, lintOnly bool, only []string) error {
 	pages, err := readPages(checkout)
 	if err != nil {
 		return err
@@ -59,6 +62,11 @@ func run(ctx context.Context, checkout string, lintOnly bool) error {
 	problems = append(append(problems, undocumented...), unsaid...)
 	for _, p := range pages {
 		problems = append(problems, p.problems...)
+	}
+	if len(only) > 0 {
+		pages = slices.DeleteFunc(pages, func(p *page) bool {
+			return p.path != "README.md" && !slices.Contains(only, p.path)
+		})
 	}
 	if !lintOnly {
 		failures, err := runAll(ctx, checkout, pages)
