@@ -19,6 +19,7 @@ type page struct {
 	blocks   []*block
 	messages []words // what it says that the ruleset says
 	code     []words // code in the middle of text
+	outputs  []words // lines that show what is in bazel-bin
 	problems []string
 }
 
@@ -93,6 +94,12 @@ func parsePage(path string, source []byte) *page {
 		case *ast.FencedCodeBlock:
 			if language := string(node.Language(source)); language != "" {
 				p.addBlock(node, language, here, source)
+				break
+			}
+			for i, output := range strings.Split(string(node.Lines().Value(source)), "\n") {
+				if strings.HasPrefix(output, "bazel-bin/") {
+					p.outputs = append(p.outputs, words{here + i, output})
+				}
 			}
 		}
 		return ast.WalkContinue, nil

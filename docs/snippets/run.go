@@ -83,6 +83,12 @@ func (s *sandbox) buildAndTest(pages []*page) (problems []string) {
 		problems = append(problems, fmt.Sprintf("bazel test of the snippets: %v", err))
 	}
 	for _, p := range pages {
+		for _, output := range p.outputs {
+			name := strings.Fields(output.text)[0]
+			if _, err := os.Stat(filepath.Join(s.scratch, "workspace", name)); err != nil {
+				problems = append(problems, fmt.Sprintf("%s:%d: %s was not made", p.path, output.line, name))
+			}
+		}
 		for _, b := range p.blocks {
 			if b.notRun != "" || b.kind() != kindFlags {
 				continue
