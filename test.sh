@@ -125,7 +125,7 @@ if ./bazelw --version </dev/null; then
   fi
   check "gazelle leaves no diff" ./bazelw run //:gazelle -- -mode=diff
   check "what the documentation shows runs, and its links lead somewhere" docs/check.sh
-  for tool in goimports vet staticcheck buildifier todo; do
+  for tool in goimports vet staticcheck buildifier actionlint todo; do
     check "lint: $tool" tools/lint/lint.sh "$tool"
   done
   remote_checks

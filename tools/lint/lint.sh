@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# lint.sh goimports|vet|staticcheck|buildifier|todo looks at every file of the
+# lint.sh goimports|vet|staticcheck|buildifier|actionlint|todo looks at every file of the
 # repository, as the named tool does, and fails if the tool has something to say.
 # The tools are those of Bazel's Go toolchain, and what go.mod beside this
 # script pins.
@@ -42,10 +42,11 @@ case ${1-} in
     mapfile -t files < <(git ls-files '*.bzl' '*.bazel' '*.bzl.*' | sed "s:^:$top/:")
     go . tool buildifier -mode=check -lint=warn "${files[@]}"
     ;;
+  actionlint) go . tool actionlint -shellcheck= -pyflakes= ;;
   # A reason is the name or the address of what has to come first.
   todo) nothing < <(git grep -nIwE 'TODO|FIXME|XXX' -- . ':!tools/lint' | grep -vE '(TODO|FIXME|XXX)\([^)]+\): .+') ;;
   *)
-    echo "lint.sh: \"${1-}\" is no check, allowed are goimports, vet, staticcheck, buildifier and todo" >&2
+    echo "lint.sh: \"${1-}\" is no check, allowed are goimports, vet, staticcheck, buildifier, actionlint and todo" >&2
     exit 2
     ;;
 esac
