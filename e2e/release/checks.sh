@@ -129,7 +129,7 @@ fails_with() {
 }
 
 prebuilt_compiles_no_go() {
-  consume examples/prebuilt "$NO_GO$(prebuilt "$(mirrors)")"
+  consume examples/prebuilt "$NO_GO$(prebuilt "$(mirrors) required = True")"
   cat >>"$consumer/BUILD.bazel" <<'END'
 load("@rules_qcow2//:defs.bzl", "qemu_boot_test")
 
