@@ -69,7 +69,7 @@ def _create(ctx, image, metadata, backing_link, backing, size, options):
         args.add(str(size))
 
     ctx.actions.run(
-        executable = ctx.toolchains[QCOW2GEN_TOOLCHAIN_TYPE].qcow2gen,
+        executable = ctx.toolchains[QCOW2GEN_TOOLCHAIN_TYPE].executable,
         arguments = [args],
         inputs = inputs,
         outputs = [image, metadata],
@@ -87,7 +87,7 @@ def _check(ctx, image):
     args.add(report, format = "--report-output=%s")
     args.add(image)
     ctx.actions.run(
-        executable = ctx.toolchains[QCOW2GEN_TOOLCHAIN_TYPE].qcow2gen,
+        executable = ctx.toolchains[QCOW2GEN_TOOLCHAIN_TYPE].executable,
         arguments = [args],
         inputs = [image],
         outputs = [report],

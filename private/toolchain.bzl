@@ -5,9 +5,25 @@ QCOW2GEN_TOOLCHAIN_TYPE = Label("//tools/qcow2gen:toolchain_type")
 VMBOOT_TOOLCHAIN_TYPE = Label("//tools/vmboot:toolchain_type")
 
 def _qcow2gen_toolchain_impl(ctx):
+    info = ctx.attr.qcow2gen[DefaultInfo]
+    program = info.files_to_run
     return [platform_common.ToolchainInfo(
-        qcow2gen = ctx.attr.qcow2gen[DefaultInfo].files_to_run,
+        # Each sandbox lays out what the program brings: for the runfiles of
+        # one that is alone in them, a dozen folders that nobody reads.
+        executable = program.executable if _is_alone(info) else program,
+        qcow2gen = program,
     )]
+
+def _is_alone(info):
+    """Returns whether a program has no runfiles but itself."""
+    runfiles = info.default_runfiles
+    if not runfiles:
+        return True
+    if runfiles.symlinks or runfiles.root_symlinks:
+        return False
+
+    # Evaluated once for each toolchain, not for each overlay.
+    return all([file == info.files_to_run.executable for file in runfiles.files.to_list()])
 
 qcow2gen_toolchain = rule(
     implementation = _qcow2gen_toolchain_impl,

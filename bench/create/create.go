@@ -1,0 +1,56 @@
+// Package create compares one process of `qcow2gen create` with one process of
+// `qemu-img create`.
+package create
+
+import (
+	"os"
+
+	"github.com/rules-qcow2/rules_qcow2/bench/measure"
+	"github.com/rules-qcow2/rules_qcow2/bench/report"
+)
+
+// Run measures an image of everyday size and the largest that QEMU makes with
+// its default clusters, to within a factor of two.
+func Run(env *measure.Env) ([]report.Table, error) {
+	table := report.Table{
+		Name:  "create",
+		Title: "An empty image",
+		Note: `One process makes one image of that virtual size, with the same bytes: ` +
+			"`create -q -f qcow2 FILE SIZE`" + `. Memory is the largest resident set of the process.`,
+		References: []string{"qemu-img"},
+	}
+	// A process takes milliseconds: as many rounds as it takes for steady medians.
+	rounds := env.Rounds
+	if !env.Quick {
+		rounds *= 40
+	}
+	for _, size := range []string{"20G", "1P"} {
+		contestant := func(name, program string) measure.Contestant {
+			image := env.Path("create.qcow2")
+			return measure.Contestant{
+				Name: name,
+				Prepare: func() error {
+					if err := os.Remove(image); err != nil && !os.IsNotExist(err) {
+						return err
+					}
+					return nil
+				},
+				Run: func() (measure.Sample, error) {
+					sample, err := measure.Process(env.Dir, program, "create", "-q", "-f", "qcow2", image, size)
+					if err != nil {
+						return sample, err
+					}
+					sample.Disk, err = measure.DiskUsage(image)
+					return sample, err
+				},
+			}
+		}
+		comparison, err := measure.Compare(size+"iB", rounds,
+			contestant("qcow2gen", env.Qcow2gen), contestant("qemu-img", env.QemuImg))
+		if err != nil {
+			return nil, err
+		}
+		table.Comparisons = append(table.Comparisons, comparison)
+	}
+	return []report.Table{table}, nil
+}

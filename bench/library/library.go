@@ -1,0 +1,158 @@
+// Package library compares go/qcow2 with qemu-img on images that are in use:
+// checking them, mapping them and reading them from first byte to last.
+package library
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+
+	"github.com/rules-qcow2/rules_qcow2/bench/measure"
+	"github.com/rules-qcow2/rules_qcow2/bench/report"
+	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
+	_ "github.com/rules-qcow2/rules_qcow2/go/qcow2/zstd" // which Read is to know
+)
+
+// Run measures all of it.
+func Run(env *measure.Env) ([]report.Table, error) {
+	metadata, err := runMetadata(env)
+	if err != nil {
+		return nil, err
+	}
+	reads, err := runReads(env)
+	if err != nil {
+		return nil, err
+	}
+	return []report.Table{metadata, reads}, nil
+}
+
+func runMetadata(env *measure.Env) (report.Table, error) {
+	table := report.Table{
+		Name:  "metadata",
+		Title: "check and map",
+		Note: "`check FILE` and `map --output=json FILE` on an image whose data clusters are spread " +
+			"evenly over all L2 tables. Its metadata is real, its data are holes.",
+		References: []string{"qemu-img"},
+	}
+	virtualSize, allocated := uint64(env.Size(1<<40, 4<<30)), uint64(env.Size(16<<30, 64<<20))
+	image := env.Path("scattered.qcow2")
+	if err := makeScattered(image, virtualSize, allocated/clusterSize); err != nil {
+		return table, err
+	}
+	defer os.Remove(image)
+	for _, arguments := range [][]string{
+		{"check", "-q", "-f", "qcow2", image},
+		{"map", "--output=json", "-f", "qcow2", image},
+	} {
+		contestant := func(name, program string) measure.Contestant {
+			return measure.Contestant{Name: name, Run: func() (measure.Sample, error) {
+				return measure.Process(env.Dir, program, arguments...)
+			}}
+		}
+		name := fmt.Sprintf("%s, %d GiB with %d MiB allocated", arguments[0], virtualSize>>30, allocated>>20)
+		comparison, err := measure.Compare(name, env.Rounds,
+			contestant("qcow2gen", env.Qcow2gen), contestant("qemu-img", env.QemuImg))
+		if err != nil {
+			return table, err
+		}
+		table.Comparisons = append(table.Comparisons, comparison)
+	}
+	return table, nil
+}
+
+func runReads(env *measure.Env) (report.Table, error) {
+	table := report.Table{
+		Name:  "read",
+		Title: "Reading a whole disk",
+		Note: "A process opens the image and reads all that a guest sees, to nowhere: `Disk.WriteTo` of " +
+			"go/qcow2 to `io.Discard`, `qemu-img convert` to its `null-co`. The files are in the page cache.",
+		References: []string{"qemu-img"},
+	}
+	size := env.Size(512<<20, 4<<20)
+	if err := makeChain(env, size); err != nil {
+		return table, err
+	}
+	for _, c := range []struct{ name, image string }{
+		{"chain of three, not compressed", "chain.qcow2"},
+		{"zlib", "zlib.qcow2"},
+		{"zstd", "zstd.qcow2"},
+	} {
+		image := env.Path(c.image)
+		comparison, err := measure.Compare(fmt.Sprintf("%s, %d MiB", c.name, size>>20), env.Rounds,
+			measure.Contestant{Name: "go/qcow2", Run: func() (measure.Sample, error) {
+				return measure.Process(env.Dir, env.Self, ReadCommand, image)
+			}},
+			measure.Contestant{Name: "qemu-img", Run: func() (measure.Sample, error) {
+				return measure.Process(env.Dir, env.QemuImg, "convert", "-n", "--target-image-opts", image,
+					fmt.Sprintf("driver=null-co,size=%d,read-zeroes=on", size))
+			}})
+		if err != nil {
+			return table, err
+		}
+		table.Comparisons = append(table.Comparisons, comparison)
+	}
+	return table, nil
+}
+
+// ReadCommand is the first argument that makes the program run Read on the
+// second, in a process whose memory can be measured.
+const ReadCommand = "read-disk"
+
+// Read reads the disk at path from first byte to last.
+func Read(path string) error {
+	disk, err := qcow2.OpenChain(path, qcow2.OpenWithFormat(qcow2.FormatQCOW2))
+	if err != nil {
+		return err
+	}
+	defer disk.Close()
+	_, err = disk.WriteTo(io.Discard)
+	return err
+}
+
+// makeChain makes chain.qcow2 with two layers below, each of which has a part
+// of the data, and compressed images of what a guest sees of it.
+func makeChain(env *measure.Env, size int64) error {
+	if err := writeText(env.Path("base.raw"), size); err != nil {
+		return err
+	}
+	random := rand.New(rand.NewPCG(1, 0))
+	const unit = 65536
+	for _, layer := range []struct{ name, backing, format string }{
+		{"middle.qcow2", "base.raw", "raw"},
+		{"chain.qcow2", "middle.qcow2", "qcow2"},
+	} {
+		if _, err := measure.Process(env.Dir, env.QemuImg, "create", "-q", "-f", "qcow2", "-b", layer.backing, "-F", layer.format, layer.name); err != nil {
+			return err
+		}
+		arguments := []string{"-f", "qcow2"}
+		for range 200 {
+			// Parts of the base, at other places.
+			length := 1 + random.Int64N(16)
+			arguments = append(arguments, "-c", fmt.Sprintf("write -q -s base.raw %d %d", random.Int64N(size/unit-16)*unit, unit*length))
+		}
+		if _, err := measure.Process(env.Dir, env.QemuIO, append(arguments, layer.name)...); err != nil {
+			return err
+		}
+	}
+	for _, method := range []string{"zlib", "zstd"} {
+		if _, err := measure.Process(env.Dir, env.QemuImg, "convert", "-c", "-O", "qcow2", "-o", "compression_type="+method, "chain.qcow2", method+".qcow2"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeText writes what compresses as text does.
+func writeText(path string, size int64) error {
+	random := rand.New(rand.NewPCG(1, 0))
+	words := make([][]byte, 4096)
+	for i := range words {
+		words[i] = fmt.Appendf(nil, "%x ", random.Uint64()>>random.IntN(60))
+	}
+	var text []byte
+	for int64(len(text)) < size {
+		text = append(text, words[int(random.ExpFloat64()*300)%len(words)]...)
+	}
+	return os.WriteFile(path, text[:size], 0o666)
+}

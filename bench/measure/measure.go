@@ -1,0 +1,99 @@
+// Package measure runs contestants in turn and keeps what each run took.
+package measure
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+)
+
+// A Sample is what one run took.
+type Sample struct {
+	Seconds float64 `json:"seconds"`
+	CPU     float64 `json:"cpu,omitempty"`    // seconds of processor time, in user and system mode
+	Memory  int64   `json:"memory,omitempty"` // largest resident set, or heap, in bytes
+	Disk    int64   `json:"disk,omitempty"`   // bytes that files occupy
+}
+
+// A Contestant is one way to do what is compared.
+type Contestant struct {
+	Name    string
+	Prepare func() error // not measured; nil for nothing
+	Run     func() (Sample, error)
+}
+
+// A Comparison is what several contestants took for the same task. Samples has
+// for each of Names a sample of every round.
+type Comparison struct {
+	Case    string     `json:"case"`
+	Names   []string   `json:"contestants"`
+	Samples [][]Sample `json:"samples"`
+}
+
+// Compare runs the contestants in turn, A B C A B C and so on, so that what
+// else the machine does falls on all alike. A round before the first warms
+// caches and is not kept.
+func Compare(name string, rounds int, contestants ...Contestant) (Comparison, error) {
+	c := Comparison{Case: name, Samples: make([][]Sample, len(contestants))}
+	for _, contestant := range contestants {
+		c.Names = append(c.Names, contestant.Name)
+	}
+	for round := -1; round < rounds; round++ {
+		for i, contestant := range contestants {
+			sample, err := contestant.run()
+			if err != nil {
+				return c, fmt.Errorf("%s, %s: %w", name, contestant.Name, err)
+			}
+			if round >= 0 {
+				c.Samples[i] = append(c.Samples[i], sample)
+			}
+		}
+	}
+	return c, nil
+}
+
+func (c Contestant) run() (Sample, error) {
+	if c.Prepare != nil {
+		if err := c.Prepare(); err != nil {
+			return Sample{}, err
+		}
+	}
+	return c.Run()
+}
+
+// Process runs a program to its end and measures it. Its output is of interest
+// only where it fails.
+func Process(dir, program string, args ...string) (Sample, error) {
+	cmd := exec.Command(program, args...)
+	cmd.Dir = dir
+	var output bytes.Buffer
+	cmd.Stderr = &output
+	start := time.Now()
+	if err := cmd.Run(); err != nil {
+		return Sample{}, fmt.Errorf("%s: %w: %s", cmd, err, bytes.TrimSpace(output.Bytes()))
+	}
+	elapsed := time.Since(start)
+	state := cmd.ProcessState
+	return Sample{
+		Seconds: elapsed.Seconds(),
+		CPU:     (state.UserTime() + state.SystemTime()).Seconds(),
+		Memory:  state.SysUsage().(*syscall.Rusage).Maxrss * 1024,
+	}, nil
+}
+
+// DiskUsage returns the bytes that the files occupy, which is less than their
+// length where they have holes.
+func DiskUsage(paths ...string) (int64, error) {
+	var sum int64
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err != nil {
+			return 0, err
+		}
+		sum += info.Sys().(*syscall.Stat_t).Blocks * 512
+	}
+	return sum, nil
+}

@@ -1,0 +1,128 @@
+package scale
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rules-qcow2/rules_qcow2/bench/measure"
+)
+
+// A workspace is a generated one, with a Bazel server of its own.
+type workspace struct {
+	*measure.Env
+	ruleset            string // checkout
+	dir                string
+	bin                string // its bazel-bin
+	overlays, analysed int
+	qemuImg, touch     string // absolute paths, as a sandbox sees them
+}
+
+func newWorkspace(env *measure.Env, ruleset string, overlays, analysed int) (*workspace, error) {
+	if overlays < 10 || overlays%10 != 0 || analysed < 10 || analysed%10 != 0 {
+		return nil, fmt.Errorf("%d overlays to build and %d to analyse are given, allowed are multiples of 10", overlays, analysed)
+	}
+	w := &workspace{Env: env, ruleset: ruleset, dir: env.Path("workspace"), overlays: overlays, analysed: analysed}
+	w.bin = filepath.Join(w.dir, "bazel-bin")
+	var err error
+	if w.qemuImg, err = filepath.EvalSymlinks(env.QemuImg); err != nil {
+		return nil, err
+	}
+	w.touch, err = exec.LookPath("touch")
+	return w, err
+}
+
+// bazel runs Bazel in the workspace and returns what it wrote to standard
+// output.
+func (w *workspace) bazel(arguments ...string) (string, error) {
+	startup := []string{
+		"--output_base=" + w.Path("output_base"),
+		"--max_idle_secs=120", // should nobody be left to shut it down
+	}
+	switch arguments[0] {
+	case "build":
+		arguments = append([]string{
+			"build", "--disk_cache=", "--remote_cache=", "--spawn_strategy=sandboxed",
+			"--color=no", "--curses=no", "--noshow_progress", "--lockfile_mode=off",
+		}, arguments[1:]...)
+	}
+	cmd := exec.Command(filepath.Join(w.ruleset, "bazelw"), append(startup, arguments...)...)
+	cmd.Dir = w.dir
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	// Bazel, which runs this program, says by these where it did so.
+	for _, variable := range os.Environ() {
+		if !strings.HasPrefix(variable, "BUILD_") && !strings.HasPrefix(variable, "RUNFILES_") {
+			cmd.Env = append(cmd.Env, variable)
+		}
+	}
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("bazel %s: %w: %s", strings.Join(arguments, " "), err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	return strings.TrimSpace(stdout.String()), nil
+}
+
+// measured is bazel with what it took: the time until the client is back, and
+// the processor time of the server and its children.
+func (w *workspace) measured(arguments ...string) (measure.Sample, error) {
+	pid, err := w.bazel("info", "server_pid")
+	if err != nil {
+		return measure.Sample{}, err
+	}
+	before, err := processorTime(pid)
+	if err != nil {
+		return measure.Sample{}, err
+	}
+	start := time.Now()
+	if _, err := w.bazel(arguments...); err != nil {
+		return measure.Sample{}, err
+	}
+	elapsed := time.Since(start)
+	after, err := processorTime(pid)
+	w.Log("  %s: %.1f s", arguments[len(arguments)-1], elapsed.Seconds())
+	return measure.Sample{Seconds: elapsed.Seconds(), CPU: after - before}, err
+}
+
+// processorTime returns what a process and the children that it waited for
+// have taken, in seconds: utime, stime, cutime and cstime of proc(5).
+func processorTime(pid string) (float64, error) {
+	text, err := os.ReadFile("/proc/" + pid + "/stat")
+	if err != nil {
+		return 0, err
+	}
+	// The second field is a name in parentheses, with anything in it.
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	const ticksPerSecond = 100 // USER_HZ of every Linux that Bazel runs on
+	var ticks int
+	for _, field := range fields[11:15] {
+		n, err := strconv.Atoi(field)
+		if err != nil {
+			return 0, fmt.Errorf("/proc/%s/stat: %w", pid, err)
+		}
+		ticks += n
+	}
+	return float64(ticks) / ticksPerSecond, nil
+}
+
+// heap returns the bytes in use on the server's heap after garbage collection.
+func (w *workspace) heap() (int64, error) {
+	text, err := w.bazel("info", "used-heap-size-after-gc")
+	if err != nil {
+		return 0, err
+	}
+	mebibytes, err := strconv.ParseInt(strings.TrimSuffix(text, "MB"), 10, 64)
+	return mebibytes << 20, err
+}
+
+// close ends the server and removes its outputs, whose folders may be
+// read-only.
+func (w *workspace) close() {
+	if _, err := w.bazel("clean", "--expunge"); err != nil {
+		w.Log("%v", err)
+	}
+}

@@ -1,0 +1,186 @@
+// Package scale measures Bazel with very many overlays, against Bazel's own
+// floor and against what people do without this ruleset.
+package scale
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/rules-qcow2/rules_qcow2/bench/measure"
+	"github.com/rules-qcow2/rules_qcow2/bench/report"
+)
+
+// copies is how many copies of the base are made; the time is extrapolated.
+const copies = 4
+
+// Names of contestants, in tables.
+const (
+	touch      = "touch"
+	twoTouches = "touch, and touch for validation"
+	overlay    = "qcow2_overlay"
+	unchecked  = "qcow2_overlay, --norun_validations"
+	genrules   = "genrule, qemu-img create"
+	empty      = "empty rule"
+)
+
+// Run builds overlays, and analyses analysed of them. It starts a Bazel server
+// of its own, and needs the ruleset's checkout.
+func Run(env *measure.Env, overlays, analysed int) ([]report.Table, error) {
+	if env.Quick {
+		overlays, analysed = 20, 20
+	}
+	ruleset := os.Getenv("BUILD_WORKSPACE_DIRECTORY")
+	if ruleset == "" {
+		return nil, fmt.Errorf("scale starts Bazel, which needs the checkout: allowed is `bazel run`")
+	}
+	w, err := newWorkspace(env, ruleset, overlays, analysed)
+	if err != nil {
+		return nil, err
+	}
+	defer w.close()
+	if err := w.generate(); err != nil {
+		return nil, err
+	}
+	var tables []report.Table
+	for _, run := range []func() (report.Table, error){w.runBuild, w.runNoOp, w.runAnalysis, w.runMemory} {
+		table, err := run()
+		if err != nil {
+			return nil, err
+		}
+		tables = append(tables, table)
+	}
+	return tables, nil
+}
+
+// contestant builds a package from nothing.
+func (w *workspace) contestant(name, pkg string, flags ...string) measure.Contestant {
+	return measure.Contestant{
+		Name: name,
+		Prepare: func() error {
+			// What is not there is made again, whatever Bazel remembers.
+			return os.RemoveAll(filepath.Join(w.bin, pkg))
+		},
+		Run: func() (measure.Sample, error) {
+			return w.measured(append(append([]string{"build"}, flags...), "//"+pkg+":all")...)
+		},
+	}
+}
+
+func (w *workspace) runBuild() (report.Table, error) {
+	table := report.Table{
+		Name:  "build",
+		Title: fmt.Sprintf("Building %d overlays", w.overlays),
+		Note: "Of ten overlays seven lie on a shared raw base of 1 GiB and three are a chain on top of one of them. " +
+			"Everything is analysed, nothing is built or cached, each action has a sandbox. " +
+			"`touch` is Bazel's floor: as many actions that make an empty file. By default Bazel runs a second action " +
+			"for each overlay, its validation, which is why there is a floor of two actions as well. " +
+			fmt.Sprintf("Of the copies only %d are made: their time is multiplied by %d. ", copies, w.overlays/copies) +
+			"Processor time is that of Bazel's server and all that it starts.",
+		References: []string{touch, genrules},
+	}
+	copying := w.contestant(fmt.Sprintf("cp of 1 GiB, extrapolated from %d", copies), "copy")
+	run := copying.Run
+	copying.Run = func() (measure.Sample, error) {
+		sample, err := run()
+		factor := float64(w.overlays) / copies
+		sample.Seconds *= factor
+		sample.CPU *= factor
+		return sample, err
+	}
+	comparison, err := measure.Compare("", w.Rounds,
+		w.contestant(touch, "touch"),
+		w.contestant(unchecked, "overlay", "--norun_validations"),
+		w.contestant(twoTouches, "touch_twice"),
+		w.contestant(overlay, "overlay"),
+		w.contestant(genrules, "genrule"),
+		copying,
+	)
+	table.Comparisons = []measure.Comparison{comparison}
+	return table, err
+}
+
+func (w *workspace) runNoOp() (report.Table, error) {
+	table := report.Table{
+		Name:       "no_op",
+		Title:      fmt.Sprintf("Building %d overlays again", w.overlays),
+		Note:       "The build before, with nothing to do. Bazel looks whether every output is as it left it: an overlay has its metadata, its check report and its links besides.",
+		References: []string{touch, genrules},
+	}
+	var contestants []measure.Contestant
+	for _, c := range []struct{ name, pkg string }{{touch, "touch"}, {overlay, "overlay"}, {genrules, "genrule"}} {
+		contestant := w.contestant(c.name, c.pkg)
+		contestant.Prepare = nil
+		contestants = append(contestants, contestant)
+	}
+	comparison, err := measure.Compare("", w.Rounds, contestants...)
+	table.Comparisons = []measure.Comparison{comparison}
+	return table, err
+}
+
+// analysisContestants are packages of the rules that are only analysed.
+var analysisContestants = []struct{ name, pkg string }{
+	{empty, "many_empty"},
+	{touch, "many_touch"},
+	{overlay, "many_overlay"},
+}
+
+func (w *workspace) runAnalysis() (report.Table, error) {
+	table := report.Table{
+		Name:  "analysis",
+		Title: fmt.Sprintf("Analysing %d targets", w.analysed),
+		Note: "`bazel build --nobuild` after a change of a flag: packages stay loaded, every target is analysed anew. " +
+			"The empty rule has a label for its base and does nothing with it; the rule `touch` declares one file and one action.",
+		References: []string{empty, touch},
+	}
+	round := 0
+	var contestants []measure.Contestant
+	for _, c := range analysisContestants {
+		contestants = append(contestants, measure.Contestant{Name: c.name, Run: func() (measure.Sample, error) {
+			round++
+			return w.measured("build", "--nobuild", fmt.Sprintf("--define=round=%d", round), "//"+c.pkg+":all")
+		}})
+	}
+	comparison, err := measure.Compare("", w.Rounds, contestants...)
+	table.Comparisons = []measure.Comparison{comparison}
+	return table, err
+}
+
+func (w *workspace) runMemory() (report.Table, error) {
+	table := report.Table{
+		Name:  "memory",
+		Title: fmt.Sprintf("Loading and analysing %d targets in a new server", w.analysed),
+		Note: "Time from the server's start to the end of `bazel build --nobuild`. Memory is what the targets add to the " +
+			"heap that is in use after garbage collection, loaded packages included.",
+		References: []string{empty, touch},
+	}
+	var contestants []measure.Contestant
+	for _, c := range analysisContestants {
+		contestants = append(contestants, measure.Contestant{
+			Name: c.name,
+			Run: func() (measure.Sample, error) {
+				if _, err := w.bazel("shutdown"); err != nil {
+					return measure.Sample{}, err
+				}
+				// Toolchains and all else that any target needs.
+				if _, err := w.bazel("build", "--nobuild", "//one:all"); err != nil {
+					return measure.Sample{}, err
+				}
+				before, err := w.heap()
+				if err != nil {
+					return measure.Sample{}, err
+				}
+				sample, err := w.measured("build", "--nobuild", "//"+c.pkg+":all")
+				if err != nil {
+					return sample, err
+				}
+				after, err := w.heap()
+				sample.Memory = max(after-before, 0)
+				return sample, err
+			},
+		})
+	}
+	comparison, err := measure.Compare("", w.Rounds, contestants...)
+	table.Comparisons = []measure.Comparison{comparison}
+	return table, err
+}
