@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -45,7 +46,7 @@ func Compare(name string, rounds int, contestants ...Contestant) (Comparison, er
 		for i, contestant := range contestants {
 			sample, err := contestant.run()
 			if err != nil {
-				return c, fmt.Errorf("%s, %s: %w", name, contestant.Name, err)
+				return c, fmt.Errorf("%s: %w", strings.TrimPrefix(name+": "+contestant.Name, ": "), err)
 			}
 			if round >= 0 {
 				c.Samples[i] = append(c.Samples[i], sample)

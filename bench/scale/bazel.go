@@ -44,12 +44,8 @@ func (w *workspace) bazel(arguments ...string) (string, error) {
 		"--output_base=" + w.Path("output_base"),
 		"--max_idle_secs=120", // should nobody be left to shut it down
 	}
-	switch arguments[0] {
-	case "build":
-		arguments = append([]string{
-			"build", "--disk_cache=", "--remote_cache=", "--spawn_strategy=sandboxed",
-			"--color=no", "--curses=no", "--noshow_progress", "--lockfile_mode=off",
-		}, arguments[1:]...)
+	if arguments[0] == "build" {
+		arguments = append([]string{"build", "--color=no", "--curses=no", "--noshow_progress"}, arguments[1:]...)
 	}
 	cmd := exec.Command(filepath.Join(w.ruleset, "bazelw"), append(startup, arguments...)...)
 	cmd.Dir = w.dir
@@ -66,6 +62,19 @@ func (w *workspace) bazel(arguments ...string) (string, error) {
 	}
 	return strings.TrimSpace(stdout.String()), nil
 }
+
+// makeTools builds what actions need, with the caches that the user has: the
+// generator is compiled once and never again.
+func (w *workspace) makeTools() error {
+	w.Log("  building the generator")
+	// A checkout below /tmp is not visible in sandboxes that have a /tmp of
+	// their own.
+	_, err := w.bazel("build", "--noincompatible_sandbox_hermetic_tmp", "//one:all")
+	return err
+}
+
+// uncached are flags for builds in which each action runs, in a sandbox.
+var uncached = []string{"--disk_cache=", "--remote_cache=", "--spawn_strategy=sandboxed"}
 
 // measured is bazel with what it took: the time until the client is back, and
 // the processor time of the server and its children.

@@ -124,7 +124,7 @@ func (w *workspace) targets(n int, rule string) string {
 			if layer >= 0 {
 				backing, format = fmt.Sprintf("t%d.qcow2", layer), "qcow2"
 			}
-			fmt.Fprintf(&b, "genrule(name = \"t%d\", srcs = [%q], outs = [\"t%[1]d.qcow2\"], cmd = \"%s create -q -u -f qcow2 -F %s -b $$(basename $<) $@ 20G\")\n", i, backing, w.qemuImg, format)
+			fmt.Fprintf(&b, "genrule(name = \"t%d\", srcs = [%q], outs = [\"t%d.qcow2\"], cmd = \"%s create -q -u -f qcow2 -F %s -b $$(basename $<) $@ 20G\")\n", i, backing, i, w.qemuImg, format)
 		case layer >= 0 && rule != "empty":
 			fmt.Fprintf(&b, "%s(name = \"t%d\", backing = \":t%d\")\n", rule, i, layer)
 		case rule == "qcow2_overlay":
@@ -148,7 +148,7 @@ func below(i int) int {
 func copyTargets() string {
 	var b strings.Builder
 	for i := range copies {
-		fmt.Fprintf(&b, "genrule(name = \"t%d\", srcs = [\"//:base0.img\"], outs = [\"t%[1]d.img\"], cmd = \"cp --reflink=auto $< $@\")\n", i)
+		fmt.Fprintf(&b, "genrule(name = \"t%d\", srcs = [\"//:base0.img\"], outs = [\"t%d.img\"], cmd = \"cp --reflink=auto $< $@\")\n", i, i)
 	}
 	return b.String()
 }

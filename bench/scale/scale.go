@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/rules-qcow2/rules_qcow2/bench/measure"
 	"github.com/rules-qcow2/rules_qcow2/bench/report"
@@ -42,6 +43,9 @@ func Run(env *measure.Env, overlays, analysed int) ([]report.Table, error) {
 	if err := w.generate(); err != nil {
 		return nil, err
 	}
+	if err := w.makeTools(); err != nil {
+		return nil, err
+	}
 	var tables []report.Table
 	for _, run := range []func() (report.Table, error){w.runBuild, w.runNoOp, w.runAnalysis, w.runMemory} {
 		table, err := run()
@@ -62,7 +66,7 @@ func (w *workspace) contestant(name, pkg string, flags ...string) measure.Contes
 			return os.RemoveAll(filepath.Join(w.bin, pkg))
 		},
 		Run: func() (measure.Sample, error) {
-			return w.measured(append(append([]string{"build"}, flags...), "//"+pkg+":all")...)
+			return w.measured(slices.Concat([]string{"build"}, uncached, flags, []string{"//" + pkg + ":all"})...)
 		},
 	}
 }
