@@ -132,7 +132,6 @@ func runPart(p part, page string) error {
 	result := report.Part{
 		Name:    p.name,
 		Date:    time.Now().UTC().Format(time.DateOnly),
-		Rounds:  *rounds,
 		Machine: measure.Describe(env),
 	}
 	start := time.Now()

@@ -47,7 +47,7 @@ func TestParts(t *testing.T) {
 				checkTable(t, table)
 			}
 			checkImages(t, env)
-			result := report.Part{Name: p.name, Rounds: 1, Machine: measure.Describe(env), Tables: tables}
+			result := report.Part{Name: p.name, Machine: measure.Describe(env), Tables: tables}
 			if err := result.Write(filepath.Join(t.TempDir(), "performance.md")); err != nil {
 				t.Fatal(err)
 			}

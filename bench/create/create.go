@@ -24,7 +24,7 @@ func Run(env *measure.Env) ([]report.Table, error) {
 	if !env.Quick {
 		rounds *= 40
 	}
-	for _, size := range []string{"20G", "1P"} {
+	for _, size := range []struct{ name, argument string }{{"20 GiB", "20G"}, {"1 PiB", "1P"}} {
 		contestant := func(name, program string) measure.Contestant {
 			image := env.Path("create.qcow2")
 			return measure.Contestant{
@@ -36,7 +36,7 @@ func Run(env *measure.Env) ([]report.Table, error) {
 					return nil
 				},
 				Run: func() (measure.Sample, error) {
-					sample, err := measure.Process(env.Dir, program, "create", "-q", "-f", "qcow2", image, size)
+					sample, err := measure.Process(env.Dir, program, "create", "-q", "-f", "qcow2", image, size.argument)
 					if err != nil {
 						return sample, err
 					}
@@ -45,7 +45,7 @@ func Run(env *measure.Env) ([]report.Table, error) {
 				},
 			}
 		}
-		comparison, err := measure.Compare(size+"iB", rounds,
+		comparison, err := measure.Compare(size.name, rounds,
 			contestant("qcow2gen", env.Qcow2gen), contestant("qemu-img", env.QemuImg))
 		if err != nil {
 			return nil, err

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/rules-qcow2/rules_qcow2/bench/measure"
@@ -18,8 +19,21 @@ func (p *Part) Markdown(dir string) string {
 		t.markdown(&b)
 		fmt.Fprintf(&b, "\n![%s](%s/%s.svg)\n\n", t.Title, dir, t.Name)
 	}
-	fmt.Fprintf(&b, "%s: %d rounds. %s.\n", p.Date, p.Rounds, p.Machine)
+	fmt.Fprintf(&b, "%s: %d rounds. %s.\n", p.Date, p.rounds(), p.Machine)
 	return b.String()
+}
+
+// rounds returns how many rounds every comparison had at least.
+func (p *Part) rounds() int {
+	least := math.MaxInt
+	for _, t := range p.Tables {
+		for _, c := range t.Comparisons {
+			for _, samples := range c.Samples {
+				least = min(least, len(samples))
+			}
+		}
+	}
+	return least
 }
 
 // columns that a table has only where a sample has such a value.
@@ -29,8 +43,8 @@ var columns = []struct {
 	format func(measure.Spread) string
 }{
 	{"processor time", measure.CPU, func(s measure.Spread) string { return seconds(s.Median) }},
-	{"memory", measure.Memory, func(s measure.Spread) string { return bytes(s.Median) }},
-	{"disk", measure.Disk, func(s measure.Spread) string { return bytes(s.Median) }},
+	{"memory", measure.Memory, func(s measure.Spread) string { return byteCount(s.Median) }},
+	{"disk", measure.Disk, func(s measure.Spread) string { return byteCount(s.Median) }},
 }
 
 func (t *Table) markdown(b *strings.Builder) {
@@ -111,7 +125,7 @@ func seconds(v float64) string {
 	return number(v) + " s"
 }
 
-func bytes(v float64) string {
+func byteCount(v float64) string {
 	units := []string{"B", "KiB", "MiB", "GiB"}
 	unit := 0
 	for v >= 1024 && unit < len(units)-1 {

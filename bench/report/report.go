@@ -3,6 +3,7 @@
 package report
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -16,7 +17,6 @@ import (
 type Part struct {
 	Name    string          `json:"name"` // of its files and of its place in the page
 	Date    string          `json:"date"`
-	Rounds  int             `json:"rounds"`
 	Machine measure.Machine `json:"machine"`
 	Tables  []Table         `json:"tables"`
 }
@@ -39,10 +39,12 @@ func (p *Part) Write(page string) error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
-	text, err := json.MarshalIndent(p, "", " ")
+	text, err := json.Marshal(p)
 	if err != nil {
 		return err
 	}
+	// A line for the samples of each contestant.
+	text = bytes.ReplaceAll(text, []byte("}],"), []byte("}],\n"))
 	if err := os.WriteFile(filepath.Join(dir, p.Name+".json"), append(text, '\n'), 0o666); err != nil {
 		return err
 	}
