@@ -38,20 +38,11 @@ type Comparison struct {
 // else the machine does falls on all alike. A round before the first warms
 // caches and is not kept.
 func Compare(name string, rounds int, contestants ...Contestant) (Comparison, error) {
-	return compare(name, -1, rounds, contestants)
-}
-
-// CompareCold is Compare without a round before the first.
-func CompareCold(name string, rounds int, contestants ...Contestant) (Comparison, error) {
-	return compare(name, 0, rounds, contestants)
-}
-
-func compare(name string, first, rounds int, contestants []Contestant) (Comparison, error) {
 	c := Comparison{Case: name, Samples: make([][]Sample, len(contestants))}
 	for _, contestant := range contestants {
 		c.Names = append(c.Names, contestant.Name)
 	}
-	for round := first; round < rounds; round++ {
+	for round := -1; round < rounds; round++ {
 		for i, contestant := range contestants {
 			sample, err := contestant.run()
 			if err != nil {

@@ -24,9 +24,7 @@ const (
 	unchecked  = "qcow2_overlay, --norun_validations"
 	genrules   = "genrule, qemu-img create"
 	empty      = "empty rule"
-
-	oneAction   = "rule with one touch"
-	tenOverlays = "ten of qcow2_overlay"
+	oneAction  = "rule with one touch"
 )
 
 // Run builds overlays, and analyses analysed of them. It starts a Bazel server
@@ -51,7 +49,7 @@ func Run(env *measure.Env, overlays, analysed int) ([]report.Table, error) {
 		return nil, err
 	}
 	var tables []report.Table
-	for _, run := range []func() (report.Table, error){w.runBuild, w.runNoOp, w.runAnalysis, w.runMemory} {
+	for _, run := range []func() (report.Table, error){w.runBuild, w.runNoOp, w.runAnalysis} {
 		table, err := run()
 		if err != nil {
 			return nil, err
@@ -130,64 +128,36 @@ func (w *workspace) runNoOp() (report.Table, error) {
 	return table, err
 }
 
-// analysisContestants are packages of the rules that are only analysed.
-var analysisContestants = []struct{ name, pkg string }{
-	{empty, "many_empty"},
-	{oneAction, "many_touch"},
-	{overlay, "many_overlay"},
-	{tenOverlays, "one"},
-}
-
 func (w *workspace) runAnalysis() (report.Table, error) {
 	table := report.Table{
 		Name:  "analysis",
 		Title: fmt.Sprintf("Analysing %d targets", w.analysed),
-		Note: "`bazel build --nobuild` after a change of a flag: packages stay loaded, every target is analysed anew. " +
-			"The empty rule has a label for its base and does nothing with it; the other declares one file and one action. " +
-			"Ten overlays show what the generator, a Go program, takes once.",
+		Note: "`bazel build --nobuild`. Before it a flag has changed, so that nothing is analysed, and then ten overlays have been, and with " +
+			"them the generator; packages are loaded. Memory is what the targets add to the heap in use after garbage collection. " +
+			"The empty rule has a label for its base and does nothing with it; the rule with one touch declares one file and one action.",
 		References: []string{empty, oneAction},
 	}
 	round := 0
 	var contestants []measure.Contestant
-	for _, c := range analysisContestants {
-		contestants = append(contestants, measure.Contestant{Name: c.name, Run: func() (measure.Sample, error) {
-			round++
-			return w.measured("build", "--nobuild", fmt.Sprintf("--define=round=%d", round), "//"+c.pkg+":all")
-		}})
-	}
-	comparison, err := measure.Compare("", w.Rounds, contestants...)
-	table.Comparisons = []measure.Comparison{comparison}
-	return table, err
-}
-
-func (w *workspace) runMemory() (report.Table, error) {
-	table := report.Table{
-		Name:  "memory",
-		Title: fmt.Sprintf("Loading and analysing %d targets in a new server", w.analysed),
-		Note: "`bazel build --nobuild` in a server that has analysed ten overlays, and with them the generator, before. " +
-			"Memory is what the targets add to the heap that is in use after garbage collection, their packages included.",
-		References: []string{empty, oneAction},
-	}
-	var contestants []measure.Contestant
-	for _, c := range analysisContestants {
-		if c.name == tenOverlays {
-			continue
-		}
+	for _, c := range []struct{ name, pkg string }{
+		{empty, "many_empty"},
+		{oneAction, "many_touch"},
+		{overlay, "many_overlay"},
+	} {
+		var flag string
+		var before int64
 		contestants = append(contestants, measure.Contestant{
 			Name: c.name,
+			Prepare: func() (err error) {
+				round++
+				flag = fmt.Sprintf("--define=round=%d", round)
+				if _, err = w.bazel("build", "--nobuild", flag, "//one:all"); err == nil {
+					before, err = w.heap()
+				}
+				return err
+			},
 			Run: func() (measure.Sample, error) {
-				if _, err := w.bazel("shutdown"); err != nil {
-					return measure.Sample{}, err
-				}
-				// Toolchains and all else that any target needs.
-				if _, err := w.bazel("build", "--nobuild", "//one:all"); err != nil {
-					return measure.Sample{}, err
-				}
-				before, err := w.heap()
-				if err != nil {
-					return measure.Sample{}, err
-				}
-				sample, err := w.measured("build", "--nobuild", "//"+c.pkg+":all")
+				sample, err := w.measured("build", "--nobuild", flag, "//"+c.pkg+":all")
 				if err != nil {
 					return sample, err
 				}
@@ -197,7 +167,7 @@ func (w *workspace) runMemory() (report.Table, error) {
 			},
 		})
 	}
-	comparison, err := measure.CompareCold("", w.Rounds, contestants...)
+	comparison, err := measure.Compare("", w.Rounds, contestants...)
 	table.Comparisons = []measure.Comparison{comparison}
 	return table, err
 }
