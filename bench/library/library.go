@@ -3,6 +3,7 @@
 package library
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -150,9 +151,22 @@ func writeText(path string, size int64) error {
 	for i := range words {
 		words[i] = fmt.Appendf(nil, "%x ", random.Uint64()>>random.IntN(60))
 	}
-	var text []byte
-	for int64(len(text)) < size {
-		text = append(text, words[int(random.ExpFloat64()*300)%len(words)]...)
+	f, err := os.Create(path)
+	if err != nil {
+		return err
 	}
-	return os.WriteFile(path, text[:size], 0o666)
+	defer f.Close()
+	w := bufio.NewWriter(f)
+	for written := int64(0); written < size; {
+		word := words[int(random.ExpFloat64()*300)%len(words)]
+		word = word[:min(int64(len(word)), size-written)]
+		if _, err := w.Write(word); err != nil {
+			return err
+		}
+		written += int64(len(word))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return f.Close()
 }

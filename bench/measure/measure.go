@@ -67,6 +67,10 @@ func (c Contestant) run() (Sample, error) {
 
 // Process runs a program to its end and measures it. Its output is of interest
 // only where it fails.
+//
+// Linux counts as a process's memory also what the one had that started it
+// (exec_mmap in fs/exec.c keeps the larger): this program must stay small for
+// the number to mean something.
 func Process(dir, program string, args ...string) (Sample, error) {
 	cmd := exec.Command(program, args...)
 	cmd.Dir = dir

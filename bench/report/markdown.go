@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/rules-qcow2/rules_qcow2/bench/measure"
@@ -48,7 +49,11 @@ var columns = []struct {
 }
 
 func (t *Table) markdown(b *strings.Builder) {
-	row := []string{"", "", "time"}
+	cases := slices.ContainsFunc(t.Comparisons, func(c measure.Comparison) bool { return c.Case != "" })
+	row := []string{"", "time"}
+	if cases {
+		row = slices.Insert(row, 0, "")
+	}
 	for _, reference := range t.References {
 		row = append(row, "time ÷ "+reference)
 	}
@@ -63,7 +68,10 @@ func (t *Table) markdown(b *strings.Builder) {
 	writeRow(b, strings.Split(strings.Repeat("---,", len(row)-1)+"---", ","))
 	for _, c := range t.Comparisons {
 		for i, name := range c.Names {
-			row := []string{c.Case, name, seconds(c.Of(i, measure.Seconds).Median)}
+			row := []string{name, seconds(c.Of(i, measure.Seconds).Median)}
+			if cases {
+				row = slices.Insert(row, 0, c.Case)
+			}
 			for _, reference := range t.References {
 				row = append(row, ratio(c, i, reference))
 			}

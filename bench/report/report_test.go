@@ -47,8 +47,8 @@ func TestWrite(t *testing.T) {
 		t.Errorf("what was written by hand is gone:\n%s", got)
 	}
 	for row, want := range map[string]int{
-		"|  | ours | 8.00 s | **4.00** (4.00–4.00; 4.00–4.00) | 4 KiB |": 1,
-		"|  | ours | 3.00 s | **1.50** (1.50–1.50; 1.50–1.50) | 4 KiB |": 1,
+		"| ours | 8.00 s | **4.00** (4.00–4.00; 4.00–4.00) | 4 KiB |": 1,
+		"| ours | 3.00 s | **1.50** (1.50–1.50; 1.50–1.50) | 4 KiB |": 1,
 		"| ours | 1.00 s": 0, // replaced
 	} {
 		if n := strings.Count(got, row); n != want {
