@@ -14,9 +14,11 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/rules-qcow2/rules_qcow2/bench/create"
@@ -128,6 +130,7 @@ func runPart(p part, page string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	defer removeWhenStopped(dir)()
 	env.Dir = dir
 	result := report.Part{
 		Name:    p.name,
@@ -145,4 +148,21 @@ func runPart(p part, page string) error {
 		return nil
 	}
 	return result.Write(page)
+}
+
+// removeWhenStopped removes dir, which holds gigabytes, when a signal ends the
+// program. The function that it returns ends that.
+func removeWhenStopped(dir string) (stop func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		if s, ok := <-signals; ok {
+			os.RemoveAll(dir)
+			log.Fatalf("stopped: %v", s)
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(signals)
+	}
 }
