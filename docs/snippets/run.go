@@ -63,7 +63,7 @@ func (s *sandbox) checkModules(pages []*page) (problems []string) {
 	return problems
 }
 
-var quiet = []string{"--color=no", "--curses=no", "--noshow_progress", "--keep_going", "--test_output=errors", "--nozip_undeclared_test_outputs"}
+var quiet = []string{"--color=no", "--curses=no", "--noshow_progress", "--keep_going", "--test_output=errors", "--nozip_undeclared_test_outputs", "--test_timeout=120"}
 
 // buildAndTest names packages after their pages, so that what Bazel says is
 // message enough.
