@@ -135,7 +135,7 @@ func (s *sandbox) runCommands(pages []*page) (problems []string) {
 				continue
 			}
 			cmd := s.command(folder, "bash", "-euo", "pipefail", "-c", b.commands())
-			env, err := s.environment()
+			env, err := s.environment(b)
 			if err != nil {
 				problems = append(problems, fmt.Sprintf("%s: %v", b.place(), err))
 				continue
@@ -185,18 +185,23 @@ func (b *block) commands() string {
 }
 
 // environment is what tests and the programs of a boot test find.
-func (s *sandbox) environment() ([]string, error) {
+func (s *sandbox) environment(b *block) ([]string, error) {
 	tmp, err := os.MkdirTemp(s.scratch, "tmp")
 	if err != nil {
 		return nil, err
 	}
-	return []string{
-		"TEST_TMPDIR=" + tmp,
+	env := []string{
+		"TMPDIR=" + tmp,
 		"DISK=bazel-bin/disk.qcow2",
 		"QCOW2GEN=bazel-bin/fixtures/qcow2gen",
 		"VM_DISK0=bazel-bin/disk.qcow2",
 		"VM_QEMU_IMG=qemu-img",
-	}, nil
+	}
+	// It would be taken by Bazel for a place for its outputs, too.
+	if strings.Contains(b.code, "$TEST_TMPDIR") {
+		env = append(env, "TEST_TMPDIR="+tmp)
+	}
+	return env, nil
 }
 
 // cleanUp ends the servers and removes all files.
