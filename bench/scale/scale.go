@@ -5,6 +5,7 @@ package scale
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -74,14 +75,14 @@ func (w *workspace) contestant(name, pkg string, flags ...string) measure.Contes
 }
 
 func (w *workspace) runBuild() (report.Table, error) {
-	release, err := w.bazel("info", "release")
+	version, err := exec.Command(filepath.Join(w.ruleset, "bazelw"), "--version").Output() // "bazel 7.7.1\n"
 	if err != nil {
 		return report.Table{}, err
 	}
 	table := report.Table{
 		Name:  "build",
 		Title: fmt.Sprintf("Building %d overlays", w.overlays),
-		Note: "Bazel " + strings.TrimPrefix(release, "release ") + ". Of ten overlays seven lie on a shared raw base of 1 GiB and three are a chain on top of one of them. " +
+		Note: "Bazel " + strings.TrimSpace(strings.TrimPrefix(string(version), "bazel ")) + ". Of ten overlays seven lie on a shared raw base of 1 GiB and three are a chain on top of one of them. " +
 			"Everything is analysed, nothing is built or cached, each action has a sandbox. " +
 			"`touch` is Bazel's floor: as many actions that make an empty file. By default Bazel runs a second action " +
 			"for each overlay, its validation, which is why there is a floor of two actions as well. " +
