@@ -70,13 +70,15 @@ func TestManyOnOneBase(t *testing.T) {
 			t.Fatal(err)
 		}
 		cmd := create(t, dir, out)
-		processes.Go(func() {
+		processes.Add(1)
+		go func() {
+			defer processes.Done()
 			if log, err := cmd.CombinedOutput(); err != nil {
 				t.Errorf("process %s: %v: %s", out, err, log)
 				return
 			}
 			images[n], infos[n] = read(t, dir, out, image), read(t, dir, out, metadata)
-		})
+		}()
 	}
 	processes.Wait()
 	if t.Failed() {
