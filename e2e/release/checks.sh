@@ -249,7 +249,7 @@ fi
 
 check "two releases are the same, byte for byte" releases_are_alike
 check "SHA256SUMS is right" sums_are_right
-check "the archive has no tests" unpack
+check "the archive has neither the tests of the ruleset nor what runs them" unpack
 check "the registry finds the archive, and its test" registry_finds_the_archive
 check "a consumer of prebuilt programs compiles no Go" prebuilt_compiles_no_go
 check "it fetches one program for one platform" only_this_machines_is_fetched

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # release.sh [OPTIONS] VERSION FOLDER makes the files of a release in FOLDER:
 #
-#   rules_qcow2-vVERSION.tar.gz  the module, without its tests
+#   rules_qcow2-vVERSION.tar.gz  the module, without tests of the ruleset; those of Go packages stay
 #   PROGRAM-VERSION-PLATFORM     what its lock file has consumers download
 #   SHA256SUMS                   of all of these
 #   notes.md                     what to write into a MODULE.bazel
