@@ -40,9 +40,9 @@ def qcow2_overlay(
     Args:
       name: name of the target.
       backing: label of the image to overlay: a file, a target with one output,
-        or another `qcow2_overlay`. Only of a `qcow2_overlay` does Bazel know
-        the images below it; a qcow2 file from elsewhere that names a backing
-        file is refused where that cannot be opened.
+        or another `qcow2_overlay`. Only of what provides `Qcow2Info` does Bazel
+        know the files below it; a qcow2 file from elsewhere that names a
+        backing file or an external data file is refused.
       size: the virtual size, as qemu-img takes it: a number with a suffix of
         powers of 1024, as in `"20G"`, `"20GiB"`, `"3.5G"` or
         `"21474836480"`. It is rounded up to a multiple of 512 bytes. The

@@ -40,7 +40,7 @@ def _qcow2_overlay_impl(ctx):
 
 def _create(ctx, image, metadata, backing_link, backing, size, options):
     """Declares the action that writes the image and its metadata."""
-    args = ctx.actions.args()
+    args = _args(ctx)
     args.add_all(["create", "-q", "-f", "qcow2"])
     args.add_joined("-o", options, join_with = ",")
     args.add("-b", backing_link.path)
@@ -58,6 +58,7 @@ def _create(ctx, image, metadata, backing_link, backing, size, options):
     else:
         # The link, not its target: it is found by the name that is stored.
         inputs.append(backing_link.file)
+        args.add("--standalone-backing")
         if backing.format == "auto":
             args.add("--detect-backing-format")
         else:
@@ -68,35 +69,55 @@ def _create(ctx, image, metadata, backing_link, backing, size, options):
     if size:
         args.add(str(size))
 
-    ctx.actions.run(
-        executable = ctx.toolchains[QCOW2GEN_TOOLCHAIN_TYPE].executable,
-        arguments = [args],
+    _run(
+        ctx,
+        args,
         inputs = inputs,
         outputs = [image, metadata],
         mnemonic = "Qcow2Overlay",
         progress_message = "Creating qcow2 overlay %{output}",
-        execution_requirements = {"supports-path-mapping": "1"},
-        toolchain = QCOW2GEN_TOOLCHAIN_TYPE,
     )
 
 def _check(ctx, image):
     """Declares the action that checks the image, without what is below it, and returns its report."""
     report = ctx.actions.declare_file(image.basename + ".check.txt", sibling = image)
-    args = ctx.actions.args()
+    args = _args(ctx)
     args.add("check")
     args.add(report, format = "--report-output=%s")
     args.add(image)
-    ctx.actions.run(
-        executable = ctx.toolchains[QCOW2GEN_TOOLCHAIN_TYPE].executable,
-        arguments = [args],
+    _run(
+        ctx,
+        args,
         inputs = [image],
         outputs = [report],
         mnemonic = "Qcow2Check",
         progress_message = "Checking qcow2 overlay %{input}",
-        execution_requirements = {"supports-path-mapping": "1"},
-        toolchain = QCOW2GEN_TOOLCHAIN_TYPE,
     )
     return report
+
+def _args(ctx):
+    """Returns a command line for the generator, in a file: what a worker is sent."""
+    args = ctx.actions.args()
+    args.set_param_file_format("multiline")
+    args.use_param_file("@%s", use_always = True)
+    return args
+
+def _run(ctx, args, **kwargs):
+    """Declares an action that runs the generator, in a process that actions share where Bazel has those.
+
+    Such a process has no sandbox unless it is asked for, so the generator must
+    not open what its command line does not name.
+    """
+    toolchain = ctx.toolchains[QCOW2GEN_TOOLCHAIN_TYPE]
+    ctx.actions.run(
+        executable = toolchain.executable,
+        # A worker is known by its tools.
+        tools = [toolchain.executable],
+        arguments = [args],
+        execution_requirements = toolchain.execution_requirements,
+        toolchain = QCOW2GEN_TOOLCHAIN_TYPE,
+        **kwargs
+    )
 
 def _backing(ctx):
     """Returns the file to overlay, its format or "auto", and its Qcow2Info or None."""

@@ -4,6 +4,20 @@ QCOW2CHECK_TOOLCHAIN_TYPE = Label("//tools/qcow2check:toolchain_type")
 QCOW2GEN_TOOLCHAIN_TYPE = Label("//tools/qcow2gen:toolchain_type")
 VMBOOT_TOOLCHAIN_TYPE = Label("//tools/vmboot:toolchain_type")
 
+_ExecutionInfo = provider(
+    doc = "How Bazel may run the generator.",
+    fields = {"requirements": "execution_requirements of its actions: a dict of strings."},
+)
+
+def _generator_execution_impl(ctx):
+    return [_ExecutionInfo(requirements = ctx.attr.requirements)]
+
+generator_execution = rule(
+    implementation = _generator_execution_impl,
+    doc = "Holds what depends on a flag of Bazel: a toolchain's own attributes cannot default to a select().",
+    attrs = {"requirements": attr.string_dict(mandatory = True)},
+)
+
 def _qcow2gen_toolchain_impl(ctx):
     info = ctx.attr.qcow2gen[DefaultInfo]
     program = info.files_to_run
@@ -11,6 +25,7 @@ def _qcow2gen_toolchain_impl(ctx):
         # Each sandbox lays out what the program brings: for the runfiles of
         # one that is alone in them, a dozen folders that nobody reads.
         executable = program.executable if _is_alone(info) else program,
+        execution_requirements = ctx.attr._execution[_ExecutionInfo].requirements,
         qcow2gen = program,
     )]
 
@@ -50,12 +65,19 @@ before all others.
 """,
     attrs = {
         "qcow2gen": attr.label(
-            doc = "The generator, for the platform that actions run on.",
+            doc = """\
+The generator, for the platform that actions run on: this repository's, or a
+program that runs it with the arguments and the standard input that it has.
+Bazel gives it a file of arguments, or keeps it as a persistent worker.""",
             # A program that was downloaded is a file, and not the output of a rule.
             allow_files = True,
             cfg = "exec",
             executable = True,
             mandatory = True,
+        ),
+        "_execution": attr.label(
+            default = ":generator_execution",
+            providers = [_ExecutionInfo],
         ),
     },
 )

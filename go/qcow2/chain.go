@@ -36,6 +36,17 @@ func InspectChain(path, format string) ([]Layer, error) {
 	return layers, nil
 }
 
+// InspectLayer reads the header of the image at path, which has the format
+// [FormatRaw] or [FormatQCOW2], or with "" what its first bytes say. Nothing
+// else is opened: no backing file, and no external data file.
+func InspectLayer(path, format string) (*Layer, error) {
+	layer, f, err := inspectLayer(path, format, openLayer)
+	if err != nil {
+		return nil, fmt.Errorf("qcow2: %s: %w", path, err)
+	}
+	return layer, f.Close()
+}
+
 // A layerOpener opens a member of a backing chain for reading, and returns its
 // length in bytes.
 type layerOpener func(path string) (*os.File, int64, error)

@@ -52,6 +52,21 @@ func ExampleInspectChain() {
 	// base.raw raw 1048576
 }
 
+// What an image says of itself needs no other file: here the backing file could
+// as well be missing.
+func ExampleInspectLayer() {
+	dir := exampleChain()
+	defer os.RemoveAll(dir)
+
+	layer, err := qcow2.InspectLayer(filepath.Join(dir, "overlay.qcow2"), "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(layer.Format, layer.VirtualSize, layer.Image.BackingFile)
+	// Output:
+	// qcow2 2097152 base.raw
+}
+
 // Open reads an image that is no file, here one in memory. It has to stand
 // alone: there is no directory to look for a backing file in.
 func ExampleOpen() {

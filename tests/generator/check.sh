@@ -1,30 +1,68 @@
 #!/usr/bin/env bash
-# check.sh builds an overlay with a generator that makes corrupt images: the
-# validation has to fail the build, with the reason, and nothing else does.
+# check.sh builds overlays in each way in which Bazel runs a generator on this
+# machine, in worker processes and in sandboxes:
+#   - this repository's makes the same bytes in all of them;
+#   - one that makes corrupt images fails the build in all of them, by the
+#     validation, with the reason, and by nothing else;
+#   - a request that fails leaves the worker as it was for the next one.
 
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
+# What comes from a cache has run no generator.
 build() {
-  ./bazelw build //tests/generator:disk --extra_toolchains=//tests/generator:corrupting_toolchain "$@" 2>&1
+  ./bazelw build --modify_execution_info='Qcow2.*=+no-cache' "$@" 2>&1
 }
 
-if log=$(build); then
-  echo "a corrupt image passes: $log"
+fail() {
+  printf '%s\n' "$@"
   exit 1
-fi
-for words in \
-  "Checking qcow2 overlay bazel-out/.*/bin/tests/generator/disk.qcow2 failed" \
-  "ERROR cluster 0 refcount=0 reference=1" \
-  "1 errors were found on the image"; do
-  if ! grep -q "$words" <<<"$log"; then
-    echo "the build does not say \"$words\": $log"
-    exit 1
+}
+
+# made_by builds the overlays anew and checks what ran the actions.
+made_by() {
+  local runner=$1 log
+  shift
+  rm -rf bazel-bin/tests/generator/{disk,layer}.qcow2*
+  log=$(build //tests/generator:{disk,layer} "$@") || fail "a build with $* fails: $log"
+  grep -q "[0-9] $runner\b" <<<"$log" || fail "no action of a build with $* ran as $runner: $log"
+  (cd bazel-bin/tests/generator && sha256sum {disk,layer}.qcow2{,.json,.check.txt})
+}
+
+digests=$(made_by worker)
+for strategy in \
+  "worker --strategy=Qcow2Overlay=worker --strategy=Qcow2Check=worker" \
+  "worker --worker_sandboxing" \
+  "worker --noworker_multiplex" \
+  "linux-sandbox --spawn_strategy=sandboxed" \
+  "local --spawn_strategy=local"; do
+  # shellcheck disable=SC2086 # a runner and a flag or two
+  other=$(made_by $strategy) || fail "$other"
+  if [[ $other != "$digests" ]]; then
+    fail "$strategy makes other files:" "$digests" "$other"
   fi
 done
 
-if ! log=$(build --norun_validations); then
-  echo "something else than the validation fails: $log"
-  exit 1
-fi
+for strategy in worker sandboxed; do
+  flags=("--strategy=Qcow2Overlay=$strategy" "--strategy=Qcow2Check=$strategy")
+  corrupt=(//tests/generator:disk --extra_toolchains=//tests/generator:corrupting_toolchain "${flags[@]}")
+  if log=$(build "${corrupt[@]}"); then
+    fail "a corrupt image passes: $log"
+  fi
+  for words in \
+    "Checking qcow2 overlay bazel-out/.*/bin/tests/generator/disk.qcow2 failed" \
+    "ERROR cluster 0 refcount=0 reference=1" \
+    "1 errors were found on the image"; do
+    grep -q "$words" <<<"$log" || fail "the build does not say \"$words\": $log"
+  done
+  log=$(build "${corrupt[@]}" --norun_validations) || fail "something else than the validation fails: $log"
+
+  # The base is no qcow2 image, which only the generator can see.
+  if log=$(build //tests/generator:refused "${flags[@]}"); then
+    fail "an overlay on what is no qcow2 image is made: $log"
+  fi
+  words='^qcow2gen: .*/refused.qcow2: backing file cannot be used: .*/refused.qcow2.backing/BUILD.bazel: '
+  grep -q "$words" <<<"$log" || fail "the build does not say \"$words\": $log"
+done
+[[ $(made_by worker) == "$digests" ]] || fail "the workers make other files after the errors"

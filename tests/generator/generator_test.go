@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -40,61 +41,182 @@ func newDir(t *testing.T) string {
 	return dir
 }
 
-// create returns a process that is yet to be started. It writes to out, a folder
-// in dir.
-func create(t *testing.T, dir, out string) *exec.Cmd {
+// arguments is a command line. It writes to out, a folder in the working
+// directory.
+func arguments(out string) []string {
+	return []string{
+		"create", "-q", "-o", "extended_l2=on,cluster_size=131072",
+		"-b", base, "--standalone-backing", "--detect-backing-format", "--no-shrink",
+		"--info-output=" + filepath.Join(out, metadata), filepath.Join(out, image), "20G",
+	}
+}
+
+// qcow2gen returns a process in dir that is yet to be started.
+func qcow2gen(t *testing.T, dir string, args ...string) *exec.Cmd {
 	t.Helper()
-	qcow2gen, err := runfiles.Rlocation(os.Getenv("QCOW2GEN"))
+	program, err := runfiles.Rlocation(os.Getenv("QCOW2GEN"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(qcow2gen, "create", "-q", "-o", "extended_l2=on,cluster_size=131072",
-		"-b", base, "--detect-backing-format", "--no-shrink",
-		"--info-output="+filepath.Join(out, metadata), filepath.Join(out, image), "20G")
+	cmd := exec.Command(program, args...)
 	cmd.Dir = dir
 	return cmd
 }
 
-func TestManyOnOneBase(t *testing.T) {
-	dir := newDir(t)
-	before := read(t, dir, base)
-	var images, infos [200][]byte
-	var processes sync.WaitGroup
-	for n := range images {
-		out := fmt.Sprint(n)
-		if err := os.MkdirAll(filepath.Join(dir, out, filepath.Dir(base)), 0o755); err != nil {
+// create returns a process that is yet to be started. It writes to out, a folder
+// in dir.
+func create(t *testing.T, dir, out string) *exec.Cmd {
+	t.Helper()
+	return qcow2gen(t, dir, arguments(out)...)
+}
+
+// newOuts makes folders in dir for as many images as many are, and returns their
+// names.
+func newOuts(t *testing.T, dir string) []string {
+	t.Helper()
+	names := make([]string, many)
+	for n := range names {
+		names[n] = fmt.Sprint(n)
+		if err := os.MkdirAll(filepath.Join(dir, names[n], filepath.Dir(base)), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		// What the overlay names is beside it.
-		if err := os.Link(filepath.Join(dir, base), filepath.Join(dir, out, base)); err != nil {
+		if err := os.Link(filepath.Join(dir, base), filepath.Join(dir, names[n], base)); err != nil {
 			t.Fatal(err)
 		}
+	}
+	return names
+}
+
+const many = 200
+
+// TestManyOnOneBase runs many processes at a time.
+func TestManyOnOneBase(t *testing.T) {
+	dir := newDir(t)
+	before := read(t, dir, base)
+	outs := newOuts(t, dir)
+	var processes sync.WaitGroup
+	for _, out := range outs {
 		cmd := create(t, dir, out)
 		processes.Add(1)
 		go func() {
 			defer processes.Done()
 			if log, err := cmd.CombinedOutput(); err != nil {
 				t.Errorf("process %s: %v: %s", out, err, log)
-				return
 			}
-			images[n], infos[n] = read(t, dir, out, image), read(t, dir, out, metadata)
 		}()
 	}
 	processes.Wait()
+	checkMany(t, dir, outs, before)
+}
+
+// checkMany checks the image in each of outs, and that the base is as it was
+// before.
+func checkMany(t *testing.T, dir string, outs []string, before []byte) {
+	t.Helper()
 	if t.Failed() {
 		return
 	}
-	for n := range images {
-		if !bytes.Equal(images[n], images[0]) || !bytes.Equal(infos[n], infos[0]) {
-			t.Errorf("process %d made other bytes than process 0", n)
+	// What one process makes when it is alone.
+	if log, err := create(t, dir, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, log)
+	}
+	for _, out := range outs {
+		for _, name := range []string{image, metadata} {
+			if !bytes.Equal(read(t, dir, out, name), read(t, dir, name)) {
+				t.Errorf("%s/%s has other bytes than one that is made alone", out, name)
+			}
+		}
+		entries, err := os.ReadDir(filepath.Join(dir, out))
+		if err != nil || len(entries) != 3 {
+			t.Errorf("there is %v in %s, want the image, its metadata and its links: %v", entries, out, err)
 		}
 	}
 	if !bytes.Equal(before, read(t, dir, base)) {
 		t.Error("the base has changed")
 	}
-	last := filepath.Join(dir, fmt.Sprint(len(images)-1))
+	last := filepath.Join(dir, outs[len(outs)-1])
 	qemuimg.Must(t, last, "check", image)
 	checkChain(t, last)
+}
+
+// TestWorker sends as many requests to one persistent worker, all at once, with
+// some between them that fail.
+func TestWorker(t *testing.T) {
+	dir := newDir(t)
+	before := read(t, dir, base)
+	outs := newOuts(t, dir)
+	var requests bytes.Buffer
+	add := func(id int, arguments []string) {
+		// Bazel says more than a worker reads.
+		if err := json.NewEncoder(&requests).Encode(map[string]any{
+			"arguments": arguments,
+			"inputs":    []map[string]string{{"path": base, "digest": "0000"}},
+			"requestId": id,
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const failing = 10
+	for n, out := range outs {
+		add(n+1, arguments(out))
+		if n%(many/failing) == 0 {
+			add(many+n+1, []string{"create", "-q", "nowhere/" + image, "1G"})
+		}
+	}
+	cmd := qcow2gen(t, dir, "--persistent_worker")
+	var stderr bytes.Buffer
+	cmd.Stdin, cmd.Stderr = &requests, &stderr
+	stdout, err := cmd.Output()
+	if err != nil || stderr.Len() > 0 {
+		t.Fatalf("the worker ended with %v: %s", err, stderr.Bytes())
+	}
+	answered := map[int]bool{}
+	for decoder := json.NewDecoder(bytes.NewReader(stdout)); decoder.More(); {
+		var response struct {
+			ExitCode, RequestID int
+			Output              string
+		}
+		if err := decoder.Decode(&response); err != nil {
+			t.Fatal(err)
+		}
+		if answered[response.RequestID] {
+			t.Errorf("request %d is answered twice", response.RequestID)
+		}
+		answered[response.RequestID] = true
+		want, output := 0, ""
+		if response.RequestID > many {
+			want, output = 1, "qcow2gen: nowhere/disk.qcow2: no such file or directory\n"
+		}
+		if response.ExitCode != want || response.Output != output {
+			t.Errorf("response %+v, want the exit code %d and %q", response, want, output)
+		}
+	}
+	if len(answered) != many+failing {
+		t.Errorf("%d requests are answered, want %d", len(answered), many+failing)
+	}
+	checkMany(t, dir, outs, before)
+}
+
+// TestWorkerErrors ends a worker that is sent nonsense, and refuses a file of
+// arguments that is not there.
+func TestWorkerErrors(t *testing.T) {
+	dir := t.TempDir()
+	worker := qcow2gen(t, dir, "--persistent_worker")
+	worker.Stdin = strings.NewReader("create disk.qcow2 1G\n")
+	for _, c := range []struct {
+		cmd  *exec.Cmd
+		want string
+	}{
+		{worker, "qcow2gen: persistent worker: invalid character 'c' looking for beginning of value\n"},
+		{qcow2gen(t, dir, "@nowhere"), "qcow2gen: file of arguments cannot be read: open nowhere: no such file or directory\n"},
+	} {
+		c.cmd.Args[0] = "qcow2gen"
+		log, err := c.cmd.CombinedOutput()
+		if string(log) != c.want || c.cmd.ProcessState.ExitCode() != 1 {
+			t.Errorf("%q: %v: %q, want %q", c.cmd.Args, err, log, c.want)
+		}
+	}
 }
 
 // checkChain checks that QEMU sees a disk of 20 GiB on the base.

@@ -4,24 +4,32 @@ package main
 
 import (
 	"encoding/binary"
-	"log"
+	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
 
 	"github.com/rules-qcow2/rules_qcow2/tools/qcow2gen/cli"
+	"github.com/rules-qcow2/rules_qcow2/tools/qcow2gen/worker"
 )
 
 func main() {
-	if code := cli.Main(os.Args, os.Stdout, os.Stderr); code != 0 || os.Args[1] != "create" {
-		os.Exit(code)
+	os.Exit(worker.Main(os.Args, os.Stdin, os.Stdout, os.Stderr, run))
+}
+
+func run(args []string, stdout, stderr io.Writer) int {
+	if code := cli.Main(args, stdout, stderr); code != 0 || args[1] != "create" {
+		return code
 	}
-	image := slices.IndexFunc(os.Args, func(arg string) bool {
+	image := slices.IndexFunc(args, func(arg string) bool {
 		return strings.HasSuffix(arg, ".qcow2") && !strings.HasPrefix(arg, "-")
 	})
-	if err := corrupt(os.Args[image]); err != nil {
-		log.Fatal(err)
+	if err := corrupt(args[image]); err != nil {
+		fmt.Fprintln(stderr, err)
+		return 1
 	}
+	return 0
 }
 
 func corrupt(path string) error {

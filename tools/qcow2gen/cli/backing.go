@@ -69,7 +69,7 @@ func (c *createArgs) openBackingChain(path string) (inputs []string, err error) 
 	if format != "" && format != qcow2.FormatRaw && format != qcow2.FormatQCOW2 {
 		return nil, fmt.Errorf("backing file %s has the format %s, which cannot be opened here, only raw and qcow2 can; with -u and a size it is not opened", path, format)
 	}
-	layers, err := qcow2.InspectChain(path, format)
+	layers, err := c.inspectBacking(path, format)
 	if err != nil {
 		return nil, fmt.Errorf("backing file cannot be used: %s", layerReason(err))
 	}
@@ -80,6 +80,27 @@ func (c *createArgs) openBackingChain(path string) (inputs []string, err error) 
 		inputs = append(inputs, layer.Path)
 	}
 	return inputs, c.useBackingSize(layers[0].VirtualSize)
+}
+
+// inspectBacking returns the layers of the backing file, all of which open, or
+// with --standalone-backing the one that it has to consist of.
+func (c *createArgs) inspectBacking(path, format string) ([]qcow2.Layer, error) {
+	if !c.standaloneBacking {
+		return qcow2.InspectChain(path, format)
+	}
+	layer, err := qcow2.InspectLayer(path, format)
+	if err != nil {
+		return nil, err
+	}
+	if image := layer.Image; image != nil {
+		switch {
+		case image.BackingFile != "":
+			return nil, fmt.Errorf("%s: its own backing file is %q, with --standalone-backing only an image without one is allowed", path, image.BackingFile)
+		case image.HasDataFile():
+			return nil, fmt.Errorf("%s: its data is in another file, %q, with --standalone-backing only an image in one file is allowed", path, image.DataFile)
+		}
+	}
+	return []qcow2.Layer{*layer}, nil
 }
 
 // layerReason is reason with the name of the layer, which may be any below the

@@ -24,6 +24,7 @@ type createArgs struct {
 	detectBackingFormat bool
 	backingInfo         string
 	noShrink            bool
+	standaloneBacking   bool
 	infoOutput          string
 }
 
@@ -69,6 +70,7 @@ func parseCreate(args []string) (*createArgs, error) {
 		{"", "detect-backing-format", false, set(&c.detectBackingFormat)},
 		{"", "backing-info", true, store(&c.backingInfo)},
 		{"", "no-shrink", false, set(&c.noShrink)},
+		{"", "standalone-backing", false, set(&c.standaloneBacking)},
 		{"", "info-output", true, store(&c.infoOutput)},
 	}
 	rest, err := parseOptions(args, options)
@@ -154,6 +156,7 @@ func (c *createArgs) checkExtraOptions() error {
 		{c.detectBackingFormat, "--detect-backing-format"},
 		{c.backingInfo != "", "--backing-info"},
 		{c.noShrink, "--no-shrink"},
+		{c.standaloneBacking, "--standalone-backing"},
 	} {
 		if o.given && !hasBacking {
 			return fmt.Errorf("%s is given without a backing file, which it is about", o.name)

@@ -54,6 +54,9 @@ Arguments that qemu-img does not have:
   --no-shrink
      a SIZE smaller than that of BACKING_FILE is an error, where it is known:
      with -u, only by --backing-info
+  --standalone-backing
+     a BACKING_FILE that names a file itself, as its backing file or for its
+     data, is an error, and no other file than BACKING_FILE is opened
   --info-output JSON_FILE
      write size, format and cluster size of the new image to JSON_FILE, which
      appears together with FILE

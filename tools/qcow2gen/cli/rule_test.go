@@ -107,6 +107,33 @@ func TestNoShrink(t *testing.T) {
 	mustRefuse(t, dir, []string{"--no-shrink", "without a backing file"}, "create", "--no-shrink", "x", "1M")
 }
 
+// TestStandaloneBacking refuses what consists of several files, whether the
+// others are there or not.
+func TestStandaloneBacking(t *testing.T) {
+	dir := t.TempDir()
+	writeFile(t, strings.Repeat("raw", 1000), dir, "base.raw")
+	for _, args := range []string{
+		"-f qcow2 alone.qcow2 5M",
+		"-f qcow2 -b base.raw -F raw layer.qcow2",
+		"-f qcow2 -u -b nowhere.raw -F raw orphan.qcow2 5M",
+		"-f qcow2 -o data_file=data.raw external.qcow2 5M",
+	} {
+		qemuimg.Must(t, dir, append([]string{"create", "-q"}, strings.Fields(args)...)...)
+	}
+	for _, args := range []string{"-b base.raw -F raw", "-b alone.qcow2 -F qcow2", "-b alone.qcow2 --detect-backing-format"} {
+		mustRun(t, dir, append([]string{"create", "-q", "--standalone-backing", "t.qcow2"}, strings.Fields(args)...)...)
+	}
+	for base, parts := range map[string][]string{
+		"layer.qcow2":    {"layer.qcow2", `its own backing file is "base.raw"`, "only an image without one is allowed"},
+		"orphan.qcow2":   {"orphan.qcow2", `its own backing file is "nowhere.raw"`},
+		"external.qcow2": {"external.qcow2", `its data is in another file, "data.raw"`, "only an image in one file is allowed"},
+		"nowhere.qcow2":  {"nowhere.qcow2", "no such file"},
+	} {
+		mustRefuse(t, dir, parts, "create", "--standalone-backing", "-b", base, "-F", "qcow2", "x")
+	}
+	mustRefuse(t, dir, []string{"--standalone-backing", "without a backing file"}, "create", "--standalone-backing", "x", "1M")
+}
+
 func TestInfoOutput(t *testing.T) {
 	dir := t.TempDir()
 	for args, want := range map[string]string{

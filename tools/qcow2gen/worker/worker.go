@@ -1,0 +1,106 @@
+// Package worker runs a command line as Bazel's actions ask for it: with its
+// arguments in a file, and as a persistent worker, one process that many
+// actions share.
+//
+// The protocol is https://bazel.build/remote/creating, in JSON and multiplexed:
+// requests are answered in any order.
+package worker
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+)
+
+// A Command runs a command line, which begins with the program's name, and
+// returns its exit code. It is called from several goroutines at a time.
+type Command func(args []string, stdout, stderr io.Writer) int
+
+// Main runs the command line args, which begins with the program's name:
+//
+//   - With --persistent_worker alone, it runs command for each request that
+//     stdin has until it ends, and writes responses to stdout.
+//   - With @FILE alone, the arguments are the lines of FILE.
+//   - With anything else, they are what is given.
+//
+// It returns the exit code.
+func Main(args []string, stdin io.Reader, stdout, stderr io.Writer, command Command) int {
+	if len(args) != 2 {
+		return command(args, stdout, stderr)
+	}
+	program, argument := args[0], args[1]
+	if argument == "--persistent_worker" {
+		if err := serve(program, stdin, stdout, command); err != nil {
+			fmt.Fprintf(stderr, "%s: persistent worker: %s\n", program, err)
+			return 1
+		}
+		return 0
+	}
+	if file, ok := strings.CutPrefix(argument, "@"); ok {
+		lines, err := readLines(file)
+		if err != nil {
+			fmt.Fprintf(stderr, "%s: file of arguments cannot be read: %s\n", program, err)
+			return 1
+		}
+		args = append([]string{program}, lines...)
+	}
+	return command(args, stdout, stderr)
+}
+
+// readLines reads what Bazel calls a param file in the format "multiline".
+func readLines(file string) ([]string, error) {
+	text, err := os.ReadFile(file)
+	if err != nil || len(text) == 0 {
+		return nil, err
+	}
+	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n"), nil
+}
+
+// A workRequest is what a worker needs of Bazel's message of that name: paths
+// are relative to its own working directory.
+type workRequest struct {
+	Arguments []string `json:"arguments"` // without the program's name
+	RequestID int      `json:"requestId"`
+}
+
+type workResponse struct {
+	ExitCode  int    `json:"exitCode"`
+	Output    string `json:"output"`
+	RequestID int    `json:"requestId"`
+}
+
+// serve returns when requests has ended and all of them are answered.
+func serve(program string, requests io.Reader, responses io.Writer, command Command) error {
+	var (
+		running sync.WaitGroup
+		mu      sync.Mutex // for encoder and failed
+		encoder = json.NewEncoder(responses)
+		failed  error
+	)
+	for decoder := json.NewDecoder(requests); ; {
+		var request workRequest
+		err := decoder.Decode(&request)
+		if err != nil {
+			running.Wait()
+			if errors.Is(err, io.EOF) {
+				return failed
+			}
+			return err
+		}
+		running.Add(1)
+		go func() {
+			defer running.Done()
+			var output strings.Builder
+			code := command(append([]string{program}, request.Arguments...), &output, &output)
+			mu.Lock()
+			defer mu.Unlock()
+			if err := encoder.Encode(workResponse{code, output.String(), request.RequestID}); err != nil {
+				failed = err // nobody is there to read it, and no more requests come
+			}
+		}()
+	}
+}
