@@ -42,7 +42,7 @@ def _create(ctx, image, metadata, backing_link, backing, size, options):
     """Declares the action that writes the image and its metadata."""
     args = _args(ctx)
     args.add_all(["create", "-q", "-f", "qcow2"])
-    args.add_joined("-o", options, join_with = ",")
+    args.add("-o", options)
     args.add("-b", backing_link.path)
     inputs = []
     if backing.info:
@@ -147,7 +147,7 @@ def _size(ctx):
     return size
 
 def _options(ctx):
-    """Returns the format's options as qemu-img create takes them behind -o."""
+    """Returns the format's options, a string as qemu-img create takes it behind -o."""
     version_3 = ctx.attr.compat == "1.1"
     cluster_size = _cluster_size(ctx)
     extended_l2 = ctx.attr.extended_l2
@@ -162,12 +162,12 @@ def _options(ctx):
         _fail(ctx, "extended_l2", True, "needs cluster_size = \"16K\" or more, given is \"%s\"" % ctx.attr.cluster_size)
     if ctx.attr.lazy_refcounts and not version_3:
         _fail(ctx, "lazy_refcounts", True, "needs compat = \"1.1\", given is \"%s\"" % ctx.attr.compat)
-    return [
-        "compat=" + ctx.attr.compat,
-        "cluster_size=%d" % cluster_size,
-        "extended_l2=" + extended_l2,
-        "lazy_refcounts=" + _on_off(ctx.attr.lazy_refcounts),
-    ]
+    return "compat=%s,cluster_size=%d,extended_l2=%s,lazy_refcounts=%s" % (
+        ctx.attr.compat,
+        cluster_size,
+        extended_l2,
+        _on_off(ctx.attr.lazy_refcounts),
+    )
 
 def _cluster_size(ctx):
     """Returns the cluster size in bytes, None where it is not given."""
