@@ -21,6 +21,7 @@ type workspace struct {
 	bin                string // its bazel-bin
 	overlays, analysed int
 	qemuImg, touch     string // absolute paths, as a sandbox sees them
+	moved              int    // folders of outputs that are out of the way
 }
 
 func newWorkspace(env *measure.Env, ruleset string, overlays, analysed int) (*workspace, error) {
@@ -73,8 +74,9 @@ func (w *workspace) makeTools() error {
 	return err
 }
 
-// uncached are flags for builds in which each action runs, in a sandbox.
-var uncached = []string{"--disk_cache=", "--remote_cache=", "--spawn_strategy=sandboxed"}
+// uncached are flags for builds in which each action runs, in the way that is
+// Bazel's default: in a worker where an action supports that, else in a sandbox.
+var uncached = []string{"--disk_cache=", "--remote_cache="}
 
 // measured is bazel with what it took: the time until the client is back, and
 // the processor time of the server and its children.
@@ -97,12 +99,33 @@ func (w *workspace) measured(arguments ...string) (measure.Sample, error) {
 	return measure.Sample{Seconds: elapsed.Seconds(), CPU: after - before}, err
 }
 
-// processorTime returns what a process and the children that it waited for
-// have taken, in seconds: utime, stime, cutime and cstime of proc(5).
+// processorTime returns what a process, the children that it waited for and
+// those that run, as workers do, have taken, in seconds.
 func processorTime(pid string) (float64, error) {
-	text, err := os.ReadFile("/proc/" + pid + "/stat")
+	sum, _, err := readStat(pid)
 	if err != nil {
 		return 0, err
+	}
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return 0, err
+	}
+	for _, stat := range stats {
+		// One that has ended in between counts as waited for, next time.
+		if seconds, parent, err := readStat(filepath.Base(filepath.Dir(stat))); err == nil && parent == pid {
+			sum += seconds
+		}
+	}
+	return sum, nil
+}
+
+// readStat returns the processor time of a process and the children that it
+// waited for, in seconds, and its parent: utime, stime, cutime, cstime and ppid
+// of proc(5).
+func readStat(pid string) (seconds float64, parent string, err error) {
+	text, err := os.ReadFile("/proc/" + pid + "/stat")
+	if err != nil {
+		return 0, "", err
 	}
 	// The second field is a name in parentheses, with anything in it.
 	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
@@ -111,11 +134,11 @@ func processorTime(pid string) (float64, error) {
 	for _, field := range fields[11:15] {
 		n, err := strconv.Atoi(field)
 		if err != nil {
-			return 0, fmt.Errorf("/proc/%s/stat: %w", pid, err)
+			return 0, "", fmt.Errorf("/proc/%s/stat: %w", pid, err)
 		}
 		ticks += n
 	}
-	return float64(ticks) / ticksPerSecond, nil
+	return float64(ticks) / ticksPerSecond, fields[1], nil
 }
 
 // heap returns the bytes in use on the server's heap after garbage collection.

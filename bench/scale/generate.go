@@ -37,12 +37,41 @@ def _touch_twice_impl(ctx):
         OutputGroupInfo(_validation = depset([_touch_action(ctx, ctx.label.name + ".check", [out])])),
     ]
 
+ShapeInfo = provider("What is below.", fields = ["files"])
+
+def _shape_impl(ctx):
+    name = ctx.label.name
+    image = ctx.actions.declare_file(name + ".qcow2")
+    metadata = ctx.actions.declare_file(name + ".qcow2.json")
+    below = [ctx.file.backing]
+    if ShapeInfo in ctx.attr.backing:
+        below += ctx.attr.backing[ShapeInfo].files
+    links = []
+    for i, file in enumerate(below):
+        link = ctx.actions.declare_file("%%s.qcow2.backing/%%d/%%s" %% (name, i, file.basename))
+        ctx.actions.symlink(output = link, target_file = file)
+        links.append(link)
+    ctx.actions.run(
+        executable = %[1]q,
+        arguments = [image.path, metadata.path],
+        outputs = [image, metadata],
+        mnemonic = "Touch",
+        progress_message = "Touching %%{output}",
+    )
+    report = _touch_action(ctx, name + ".qcow2.check.txt", [image])
+    return [
+        DefaultInfo(files = depset([image]), runfiles = ctx.runfiles([image] + links)),
+        OutputGroupInfo(_validation = depset([report] + links)),
+        ShapeInfo(files = below),
+    ]
+
 def _empty_impl(_ctx):
     return []
 
 _ATTRS = {"backing": attr.label(allow_single_file = True)}
 
 touch = rule(implementation = _touch_impl, attrs = _ATTRS)
+shape = rule(implementation = _shape_impl, attrs = _ATTRS)
 touch_twice = rule(implementation = _touch_twice_impl, attrs = _ATTRS)
 empty = rule(implementation = _empty_impl, attrs = _ATTRS)
 `
@@ -68,6 +97,7 @@ local_path_override(
 		"one/BUILD.bazel":          w.targets(10, "qcow2_overlay"),
 		"many_empty/BUILD.bazel":   w.targets(w.analysed, "empty"),
 		"many_touch/BUILD.bazel":   w.targets(w.analysed, "touch"),
+		"many_shape/BUILD.bazel":   w.targets(w.analysed, "shape"),
 		"many_overlay/BUILD.bazel": w.targets(w.analysed, "qcow2_overlay"),
 	}
 	for name, text := range files {
