@@ -58,11 +58,11 @@ for strategy in worker sandboxed; do
   done
   log=$(build "${corrupt[@]}" --norun_validations) || fail "something else than the validation fails: $log"
 
-  # The base is no qcow2 image, which only the generator can see.
+  # What only the generator can see.
   if log=$(build //tests/generator:refused "${flags[@]}"); then
-    fail "an overlay on what is no qcow2 image is made: $log"
+    fail "an overlay is made on an image whose backing file is unknown: $log"
   fi
-  words='^qcow2gen: .*/refused.qcow2: backing file cannot be used: .*/refused.qcow2.backing/BUILD.bazel: '
+  words='^qcow2gen: .*/refused.qcow2: backing file cannot be used: .*/refused.qcow2.backing/from_elsewhere.qcow2: it names a backing file itself, "nowhere.raw"; allowed is an image that stands alone$'
   grep -q "$words" <<<"$log" || fail "the build does not say \"$words\": $log"
 done
 [[ $(made_by worker) == "$digests" ]] || fail "the workers make other files after the errors"

@@ -41,7 +41,7 @@ var cacheChecks = []check{
 	}},
 	{"HTTP cache: hits only with --remote_download_minimal", cacheMinimal},
 	{"HTTP cache: tests open what --remote_download_minimal left in the cache", func(d *driver) error {
-		return d.testsPass(d.second, "sandbox", "--remote_cache="+d.httpCache, "--remote_download_minimal")
+		return d.testsPass(d.second, locally, "--remote_cache="+d.httpCache, "--remote_download_minimal")
 	}},
 }
 
@@ -61,7 +61,7 @@ func fillHTTPCache(d *driver) error {
 	if n := len(d.local); n != 2*len(overlays) {
 		return fmt.Errorf("there are %d images and metadata files in bazel-bin, want %d: %v", n, 2*len(overlays), d.local)
 	}
-	return errors.Join(mustHave(spawns, "sandbox", false), opensFromBazelBin(d.first))
+	return errors.Join(mustHave(spawns, locally, false), opensFromBazelBin(d.first))
 }
 
 // hitsOnly builds in the other workspace and opens what is in bazel-bin.

@@ -21,18 +21,22 @@ var digestChecks = []check{
 	{"same digests: -c opt", func(d *driver) error {
 		return d.sameDigests(d.second, "--compilation_mode=opt")
 	}},
+	{"same digests: --spawn_strategy=sandboxed", func(d *driver) error {
+		_, err := d.buildAgain(d.second, "sandbox", "--spawn_strategy=sandboxed")
+		return err
+	}},
 	{"same digests: --experimental_output_paths=strip", stripped},
 	{"same digests: another user", anotherUser},
 	{"same digests: the ruleset as an external module", externalModule},
 }
 
 func (d *driver) sameDigests(w *workspace, args ...string) error {
-	_, err := d.buildAgain(w, args...)
+	_, err := d.buildAgain(w, locally, args...)
 	return err
 }
 
-// buildAgain builds locally, and returns all actions.
-func (d *driver) buildAgain(w *workspace, args ...string) ([]spawn, error) {
+// buildAgain builds without a cache, and returns all actions.
+func (d *driver) buildAgain(w *workspace, runner string, args ...string) ([]spawn, error) {
 	if err := w.clean(); err != nil {
 		return nil, err
 	}
@@ -49,11 +53,12 @@ func (d *driver) buildAgain(w *workspace, args ...string) ([]spawn, error) {
 			return nil, err
 		}
 	}
-	return spawns, errors.Join(mustHave(spawns, "sandbox", false), same(d.local, images))
+	return spawns, errors.Join(mustHave(spawns, runner, false), same(d.local, images))
 }
 
 func stripped(d *driver) error {
-	spawns, err := d.buildAgain(d.second, "--experimental_output_paths=strip")
+	// A worker has no paths but the real ones.
+	spawns, err := d.buildAgain(d.second, "sandbox", "--experimental_output_paths=strip")
 	if err != nil {
 		return err
 	}

@@ -95,9 +95,9 @@ func (c *createArgs) inspectBacking(path, format string) ([]qcow2.Layer, error) 
 	if image := layer.Image; image != nil {
 		switch {
 		case image.BackingFile != "":
-			return nil, fmt.Errorf("%s: its own backing file is %q, with --standalone-backing only an image without one is allowed", path, image.BackingFile)
+			return nil, fmt.Errorf("%s: it names a backing file itself, %q; allowed is an image that stands alone", path, image.BackingFile)
 		case image.HasDataFile():
-			return nil, fmt.Errorf("%s: its data is in another file, %q, with --standalone-backing only an image in one file is allowed", path, image.DataFile)
+			return nil, fmt.Errorf("%s: its data is in another file, %q; allowed is an image that stands alone", path, image.DataFile)
 		}
 	}
 	return []qcow2.Layer{*layer}, nil

@@ -124,9 +124,9 @@ func TestStandaloneBacking(t *testing.T) {
 		mustRun(t, dir, append([]string{"create", "-q", "--standalone-backing", "t.qcow2"}, strings.Fields(args)...)...)
 	}
 	for base, parts := range map[string][]string{
-		"layer.qcow2":    {"layer.qcow2", `its own backing file is "base.raw"`, "only an image without one is allowed"},
-		"orphan.qcow2":   {"orphan.qcow2", `its own backing file is "nowhere.raw"`},
-		"external.qcow2": {"external.qcow2", `its data is in another file, "data.raw"`, "only an image in one file is allowed"},
+		"layer.qcow2":    {"layer.qcow2", `it names a backing file itself, "base.raw"`, "allowed is an image that stands alone"},
+		"orphan.qcow2":   {"orphan.qcow2", `it names a backing file itself, "nowhere.raw"`},
+		"external.qcow2": {"external.qcow2", `its data is in another file, "data.raw"`, "allowed is an image that stands alone"},
 		"nowhere.qcow2":  {"nowhere.qcow2", "no such file"},
 	} {
 		mustRefuse(t, dir, parts, "create", "--standalone-backing", "-b", base, "-F", "qcow2", "x")
