@@ -184,6 +184,14 @@ all_targets_build() {
     bazel build --incompatible_disallow_empty_glob @rules_qcow2//...
 }
 
+metadata_has_the_version() {
+  local file
+  consume e2e/smoke
+  bazel build @rules_qcow2//:package_metadata &&
+    file=$(bazel cquery --output=files @rules_qcow2//:package_metadata) &&
+    grep --fixed-strings "\"pkg:bazel/rules_qcow2@$version\"" "$consumer/$file"
+}
+
 wrong_checksum() {
   consume examples/prebuilt "$(prebuilt "$(mirrors) file = \"//:lock.json\"")"
   sed 's/"sha256": "..../&0000/; s/\("sha256": "....0000.\{56\}\).*/\1",/' "$scratch/rules_qcow2-$version/tools/prebuilt/lock.json" >"$consumer/lock.json"
@@ -260,6 +268,7 @@ check "--distdir has the programs" distdir_will_do
 check "from source is a choice" from_source_is_a_choice
 check "e2e/smoke passes with the archive" smoke_passes
 check "all targets of the archive build" all_targets_build
+check "package metadata has the version" metadata_has_the_version
 check "a wrong checksum is refused" wrong_checksum
 check "a missing platform is an error where programs are required" missing_platform
 check "a lock file without programs is an error where they are required" no_lock
