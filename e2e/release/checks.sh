@@ -241,7 +241,7 @@ measure() {
 refused() {
   fails_with "version 'v1' must be numbers with dots" "$top/tools/release/release.sh" v1 "$scratch/new" &&
     fails_with "platform 'plan9_386' must be one of" "$top/tools/release/release.sh" --platforms plan9_386 1.0 "$scratch/new" &&
-    fails_with "is not empty" "$top/tools/release/release.sh" 1.0 "$top"
+    fails_with "is not empty" "$top/tools/release/release.sh" 1.0 "$scratch/release"
 }
 
 # Any Go will do to see whether the bytes are the same.
