@@ -23,10 +23,10 @@ ROOT=$CACHE/root
 
 BOOTSTRAP=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 
-# Names what the given files hold, so that a step whose inputs changed is done
+# Names what the given files and folders hold, so that a step whose inputs changed is done
 # again, and two checkouts that differ can share one cache.
-fingerprint() { (cd "$BOOTSTRAP" && cat "$@" | cksum | tr -d ' '); }
+fingerprint() { (cd "$BOOTSTRAP" && find "$@" -type f | LC_ALL=C sort | xargs cat | cksum | tr -d ' '); }
 PACKAGES=packages-$(fingerprint packages.txt)
-REGISTRY=registry-$(fingerprint modules.txt registry.sh)
+REGISTRY=registry-$(fingerprint modules.txt registry.sh standins)
 
 ready() { [[ -e $ROOT/$PACKAGES && -e $CACHE/$REGISTRY ]]; }

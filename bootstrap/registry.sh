@@ -49,7 +49,8 @@ add_module() {
 }
 
 # A module of our own: its files under standins/, if it has any. They lie there
-# without BUILD and MODULE.bazel files, or they would be packages of this project.
+# without MODULE.bazel, or they would be a workspace of this project, and without
+# BUILD files that would be empty.
 make_standin() {
   local name=$1 folder=$REGISTRY_STAGE/source/$1
   mkdir -p "$folder"

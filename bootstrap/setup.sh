@@ -88,6 +88,6 @@ main() {
 }
 
 main
-# The lock is not for the program to hold.
-exec 9>&-
+# Neither the lock nor the output is for a server that stays to hold.
+exec 8>&- 9>&-
 (($# == 0)) || exec "$@"

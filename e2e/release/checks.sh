@@ -60,15 +60,11 @@ sums_are_right() {
   (cd "$scratch/release" && sha256sum --check SHA256SUMS)
 }
 
-unpack() {
-  tar -xzf "$scratch/release/rules_qcow2-v$version.tar.gz" -C "$scratch" || return
-  local path
-  for path in tests bench bootstrap e2e/boot test.sh .bazelrc; do
-    [[ ! -e $scratch/rules_qcow2-$version/$path ]] || {
-      echo "$path is in the archive"
-      return 1
-    }
-  done
+no_tests_in_the_archive() {
+  local archive=$scratch/release/rules_qcow2-v$version.tar.gz
+  tar -xzf "$archive" -C "$scratch" || return
+  ! tar -tzf "$archive" | sed "s:^rules_qcow2-$version/::" |
+    grep -P '_test\.go$|(^|/)testdata/|^(\.bazelrc|bench/|bootstrap/|e2e/(?!smoke/|$)|internal/|test\.sh|tests/)'
 }
 
 # The entry in the Bazel Central Registry is made of a template.
@@ -82,7 +78,7 @@ registry_finds_the_archive() {
 }
 
 # consume FOLDER LINES copies a workspace, whose ruleset becomes that of the
-# release, with further lines for MODULE.bazel.
+# release, with further lines for MODULE.bazel if need be.
 consume() {
   # The folder stays: without it, Bazel's server would end.
   find "$consumer" -mindepth 1 -delete
@@ -92,7 +88,7 @@ consume() {
   # The archive as anybody downloads it; its checksum is in the notes.
   sed -n '/^archive_override/,/^)/p' "$scratch/release/notes.md" |
     sed "s|https://[^\"]*/|file://$scratch/release/|" >>"$consumer/MODULE.bazel"
-  printf '%s\n' "$2" >>"$consumer/MODULE.bazel"
+  printf '%s\n' "${2-}" >>"$consumer/MODULE.bazel"
 }
 
 # A Go that cannot be had: what needs to compile fails.
@@ -181,6 +177,21 @@ smoke_passes() {
   bazel test --test_output=errors //...
 }
 
+# As Bazel 8 has it: a glob that finds nothing is an error.
+all_targets_build() {
+  consume e2e/smoke
+  bazel query --incompatible_disallow_empty_glob @rules_qcow2//... >/dev/null &&
+    bazel build --incompatible_disallow_empty_glob @rules_qcow2//...
+}
+
+metadata_has_the_version() {
+  local file
+  consume e2e/smoke
+  bazel build @rules_qcow2//:package_metadata &&
+    file=$(bazel cquery --output=files @rules_qcow2//:package_metadata) &&
+    grep --fixed-strings "\"pkg:bazel/rules_qcow2@$version\"" "$consumer/$file"
+}
+
 wrong_checksum() {
   consume examples/prebuilt "$(prebuilt "$(mirrors) file = \"//:lock.json\"")"
   sed 's/"sha256": "..../&0000/; s/\("sha256": "....0000.\{56\}\).*/\1",/' "$scratch/rules_qcow2-$version/tools/prebuilt/lock.json" >"$consumer/lock.json"
@@ -230,7 +241,7 @@ measure() {
 refused() {
   fails_with "version 'v1' must be numbers with dots" "$top/tools/release/release.sh" v1 "$scratch/new" &&
     fails_with "platform 'plan9_386' must be one of" "$top/tools/release/release.sh" --platforms plan9_386 1.0 "$scratch/new" &&
-    fails_with "is not empty" "$top/tools/release/release.sh" 1.0 "$top"
+    fails_with "is not empty" "$top/tools/release/release.sh" 1.0 "$scratch/release"
 }
 
 # Any Go will do to see whether the bytes are the same.
@@ -249,13 +260,15 @@ fi
 
 check "two releases are the same, byte for byte" releases_are_alike
 check "SHA256SUMS is right" sums_are_right
-check "the archive has neither the tests of the ruleset nor what runs them" unpack
+check "the archive has neither tests nor what runs them" no_tests_in_the_archive
 check "the registry finds the archive, and its test" registry_finds_the_archive
 check "a consumer of prebuilt programs compiles no Go" prebuilt_compiles_no_go
 check "it fetches one program for one platform" only_this_machines_is_fetched
 check "--distdir has the programs" distdir_will_do
 check "from source is a choice" from_source_is_a_choice
 check "e2e/smoke passes with the archive" smoke_passes
+check "all targets of the archive build" all_targets_build
+check "package metadata has the version" metadata_has_the_version
 check "a wrong checksum is refused" wrong_checksum
 check "a missing platform is an error where programs are required" missing_platform
 check "a lock file without programs is an error where they are required" no_lock

@@ -4,6 +4,7 @@ go 1.26.0
 
 tool (
 	github.com/bazelbuild/buildtools/buildifier
+	github.com/bazelbuild/buildtools/buildozer
 	github.com/rhysd/actionlint/cmd/actionlint
 	golang.org/x/tools/cmd/goimports
 	honnef.co/go/tools/cmd/staticcheck

@@ -2,7 +2,7 @@
 # lint.sh goimports|vet|staticcheck|buildifier|actionlint|todo looks at every file of the
 # repository, as the named tool does, and fails if the tool has something to say.
 # The tools are those of Bazel's Go toolchain, and what go.mod beside this
-# script pins.
+# script pins; buildozer there is for release.sh.
 
 set -euo pipefail
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # release.sh [OPTIONS] VERSION FOLDER makes the files of a release in FOLDER:
 #
-#   rules_qcow2-vVERSION.tar.gz  the module, without tests of the ruleset; those of Go packages stay
+#   rules_qcow2-vVERSION.tar.gz  the module, without tests
 #   PROGRAM-VERSION-PLATFORM     what its lock file has consumers download
 #   SHA256SUMS                   of all of these
 #   notes.md                     what to write into a MODULE.bazel
@@ -61,7 +61,7 @@ main() {
   git archive "$commit" | tar -x -C "$scratch"
 
   build "$version" "$folder" "$platforms"
-  lock "$version" "$folder" "$url" >"$scratch/lock.json"
+  lock "$version" "$folder" "$url" >"$scratch/$LOCK"
   archive "$version" "$folder" "$commit"
   (cd "$folder" && sha256sum -- * >"$scratch/SHA256SUMS")
   mv "$scratch/SHA256SUMS" "$folder"
@@ -114,15 +114,20 @@ lock() {
 
 sha256() { sha256sum <"$1" | cut -d ' ' -f 1; }
 
-# What is left out of the archive says .gitattributes.
+# What is left out of the archive says .gitattributes. The targets that need it,
+# which gazelle writes next to the others, are dropped from the BUILD files.
 archive() {
-  local version=$1 folder=$2 commit=$3 prefix=rules_qcow2-$1 module
-  module=$(sed "s/^    name = \"rules_qcow2\",\$/&\n    version = \"$version\",/" "$scratch/MODULE.bazel")
-  [[ $module == *"version = \"$version\","* ]] || die "MODULE.bazel has no line 'name = \"rules_qcow2\",' to put the version after"
-  git -c tar.umask=0022 archive --format=tar --prefix="$prefix/" \
-    --add-virtual-file="$prefix/MODULE.bazel:$module"$'\n' \
-    --add-virtual-file="$prefix/$LOCK:$(cat "$scratch/lock.json")"$'\n' \
-    "$commit" -- . ":(exclude)MODULE.bazel" ":(exclude)$LOCK" |
+  local version=$1 folder=$2 commit=$3 prefix=rules_qcow2-$1 file
+  local -a buildozer=("${GO:-go}" -C tools/lint tool buildozer -quiet -root_dir "$scratch") paths=(.) edited=()
+  "${buildozer[@]}" "set version $version" //MODULE.bazel:%module
+  "${buildozer[@]}" delete '//...:%go_test' //:gazelle
+  "${buildozer[@]}" 'fix unusedLoads' '//...:__pkg__'
+
+  while read -r file; do
+    paths+=(":(exclude)$file")
+    edited+=(--add-virtual-file="$prefix/$file:$(cat "$scratch/$file")"$'\n')
+  done < <(cd "$scratch" && find -- * -name '*.bazel' -o -path "$LOCK" | LC_ALL=C sort)
+  git -c tar.umask=0022 archive --format=tar --prefix="$prefix/" "${edited[@]}" "$commit" -- "${paths[@]}" |
     gzip -n -9 >"$folder/rules_qcow2-v$version.tar.gz"
 }
 

@@ -1,6 +1,9 @@
 """Stands in for the module of this name."""
 
 PackageMetadataInfo = provider(
-    doc = "Metadata of a package, left out.",
-    fields = {},
+    doc = "What there is to say about a package.",
+    fields = {
+        "files": "depset of files: `metadata`, and those of the attributes",
+        "metadata": "file: the package URL and the attributes, as JSON",
+    },
 )

@@ -1,29 +1,48 @@
-"""Stands in for the module of this name: what gazelle writes into the BUILD
-files of Go modules loads, and says nothing."""
+"""Stands in for the module of this name: what REPO.bazel names is declared with
+it, and gazelle writes it into the BUILD files of Go modules."""
 
+load("//providers:package_attribute_info.bzl", "PackageAttributeInfo")
 load("//providers:package_metadata_info.bzl", "PackageMetadataInfo")
 
-def _package_metadata_impl(_ctx):
-    return [PackageMetadataInfo()]
+def _package_metadata_impl(ctx):
+    attributes = [attribute[PackageAttributeInfo] for attribute in ctx.attr.attributes]
+    output = ctx.actions.declare_file(ctx.label.name + ".package-metadata.json")
+    ctx.actions.write(output, json.encode({
+        "attributes": {attribute.kind: attribute.attributes.path for attribute in attributes},
+        "label": str(ctx.label),
+        "purl": ctx.attr.purl,
+    }))
+    return [
+        DefaultInfo(files = depset([output])),
+        PackageMetadataInfo(
+            files = depset([output], transitive = [attribute.files for attribute in attributes]),
+            metadata = output,
+        ),
+    ]
 
 _package_metadata = rule(
     implementation = _package_metadata_impl,
-    attrs = {"purl": attr.string()},
+    attrs = {
+        "attributes": attr.label_list(providers = [PackageAttributeInfo]),
+        "purl": attr.string(mandatory = True),
+    },
     provides = [PackageMetadataInfo],
 )
 
-def package_metadata(name, purl, visibility = None):
-    """Declares a target without metadata.
+def package_metadata(*, name, purl, attributes = [], visibility = None):
+    """Declares what there is to say about a package.
 
     Args:
       name: name of the target.
-      purl: package URL, not used.
+      purl: package URL.
+      attributes: further things to say, such as its license.
       visibility: as for any rule.
     """
     _package_metadata(
         name = name,
         # A repository's default metadata is this very target: a cycle.
         applicable_licenses = [],
+        attributes = attributes,
         purl = purl,
         visibility = visibility,
     )

@@ -1,0 +1,9 @@
+"""Stands in for the module of this name."""
+
+LicenseKindInfo = provider(
+    doc = "A licence that many use.",
+    fields = {
+        "identifier": "string: its SPDX identifier",
+        "name": "string: what people call it",
+    },
+)
