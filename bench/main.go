@@ -30,13 +30,13 @@ import (
 )
 
 var (
-	only     = flag.String("only", ".", "run the parts whose names match this regular `expression`: create, library, guest, scale")
+	only     = flag.String("only", ".", "run the parts whose names match this regular `expression`: create, library, guest, scale, many")
 	rounds   = flag.Int("rounds", 5, "how often each contestant runs, in turn with the others")
 	quick    = flag.Bool("quick", false, "smallest sizes and one round: to see that it works, not what it takes")
 	out      = flag.String("out", "", "write performance.md and performance/ to this `folder` (default: docs of the workspace; with -quick, the scratch folder)")
 	scratch  = flag.String("scratch", "", "make disks in a new folder below this `folder`, and remove them at the end (default: that for temporary files)")
 	overlays = flag.Int("overlays", 1000, "how many overlays scale builds")
-	analysed = flag.Int("analysed", 10000, "how many targets scale analyses")
+	analysed = flag.Int("analysed", 10000, "how many targets scale analyses, and many builds")
 )
 
 // A part is one benchmark.
@@ -50,6 +50,7 @@ var parts = []part{
 	{"library", library.Run},
 	{"guest", guest.Run},
 	{"scale", func(env *measure.Env) ([]report.Table, error) { return scale.Run(env, *overlays, *analysed) }},
+	{"many", func(env *measure.Env) ([]report.Table, error) { return scale.RunMany(env, *analysed) }},
 }
 
 func main() {
@@ -88,7 +89,7 @@ func run() error {
 		}
 	}
 	if len(chosen) == 0 {
-		return fmt.Errorf("-only is %q, allowed is what matches create, library, guest or scale", *only)
+		return fmt.Errorf("-only is %q, allowed is what matches create, library, guest, scale or many", *only)
 	}
 	// One that fails leaves the others their results.
 	var failed []error
