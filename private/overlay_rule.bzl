@@ -4,6 +4,10 @@ load(":providers.bzl", "Qcow2Info")
 load(":size.bzl", "parse_size")
 load(":toolchain.bzl", "QCOW2GEN_TOOLCHAIN_TYPE")
 
+# What _options makes of no attributes: one string for all overlays of a build,
+# which are thousands.
+_DEFAULT_OPTIONS = "compat=1.1,cluster_size=131072,extended_l2=on,lazy_refcounts=off"
+
 # Clusters that extended L2 entries can divide.
 _SMALLEST_EXTENDED_L2_CLUSTER = 16 * 1024
 
@@ -40,34 +44,24 @@ def _qcow2_overlay_impl(ctx):
 
 def _create(ctx, image, metadata, backing_link, backing, size, options):
     """Declares the action that writes the image and its metadata."""
-    args = _args(ctx)
-    args.add_all(["create", "-q", "-f", "qcow2"])
-    args.add("-o", options)
-    args.add("-b", backing_link.path)
-    inputs = []
+    args = ["create", "-q", "-f", "qcow2", "-o", options, "-b", backing_link.path]
     if backing.info:
         # Its metadata file says what there is to know.
-        args.add(backing.info.metadata, format = "--backing-info=%s")
-        args.add("-F", backing.format)
-        inputs.append(backing.info.metadata)
+        args += ["--backing-info", backing.info.metadata]
+        inputs = [backing.info.metadata]
     elif size and backing.format != "auto":
         # Nothing has to be known: a base of many gigabytes is not even an
         # input.
-        args.add("-u")
-        args.add("-F", backing.format)
+        args.append("-u")
+        inputs = []
     else:
         # The link, not its target: it is found by the name that is stored.
-        inputs.append(backing_link.file)
-        args.add("--standalone-backing")
-        if backing.format == "auto":
-            args.add("--detect-backing-format")
-        else:
-            args.add("-F", backing.format)
-    args.add("--no-shrink")
-    args.add(metadata, format = "--info-output=%s")
-    args.add(image)
+        args.append("--standalone-backing")
+        inputs = [backing_link.file]
+    args += ["--detect-backing-format"] if backing.format == "auto" else ["-F", backing.format]
+    args += ["--no-shrink", "--info-output", metadata, image]
     if size:
-        args.add(str(size))
+        args.append(str(size))
 
     _run(
         ctx,
@@ -81,13 +75,9 @@ def _create(ctx, image, metadata, backing_link, backing, size, options):
 def _check(ctx, image):
     """Declares the action that checks the image, without what is below it, and returns its report."""
     report = ctx.actions.declare_file(image.basename + ".check.txt", sibling = image)
-    args = _args(ctx)
-    args.add("check")
-    args.add(report, format = "--report-output=%s")
-    args.add(image)
     _run(
         ctx,
-        args,
+        ["check", "--report-output", report, image],
         inputs = [image],
         outputs = [report],
         mnemonic = "Qcow2Check",
@@ -95,20 +85,19 @@ def _check(ctx, image):
     )
     return report
 
-def _args(ctx):
-    """Returns a command line for the generator, in a file: what a worker is sent."""
-    args = ctx.actions.args()
-    args.set_param_file_format("multiline")
-    args.use_param_file("@%s", use_always = True)
-    return args
-
-def _run(ctx, args, **kwargs):
+def _run(ctx, arguments, **kwargs):
     """Declares an action that runs the generator, in a process that actions share where Bazel has those.
 
     Such a process has no sandbox unless it is asked for, so the generator must
     not open what its command line does not name.
     """
     toolchain = ctx.toolchains[QCOW2GEN_TOOLCHAIN_TYPE]
+    args = ctx.actions.args()
+    args.add_all(arguments)
+
+    # What a worker is sent.
+    args.set_param_file_format("multiline")
+    args.use_param_file("@%s", use_always = True)
     ctx.actions.run(
         executable = toolchain.executable,
         # A worker is known by its tools.
@@ -148,6 +137,8 @@ def _size(ctx):
 
 def _options(ctx):
     """Returns the format's options, a string as qemu-img create takes it behind -o."""
+    if ctx.attr.compat == "1.1" and not ctx.attr.cluster_size and ctx.attr.extended_l2 == "auto" and not ctx.attr.lazy_refcounts:
+        return _DEFAULT_OPTIONS
     version_3 = ctx.attr.compat == "1.1"
     cluster_size = _cluster_size(ctx)
     extended_l2 = ctx.attr.extended_l2
