@@ -100,6 +100,11 @@ func (s *sparseWriter) hole(offset uint64) {
 
 // finish writes what is buffered and makes the image length bytes long.
 func (s *sparseWriter) finish(length uint64) error {
+	if s.holes != nil && s.offset < length {
+		// However short: where a block begins with it, that block is saved.
+		s.hole(length)
+		return s.err
+	}
 	s.skipTo(length)
 	if s.err == nil {
 		s.err = s.w.Flush()

@@ -21,10 +21,10 @@ func TestGenerateLeavesHoles(t *testing.T) {
 		opts options
 		most int64 // bytes on disk
 	}{
-		{"20 GiB", options{qcow2.GenerateWithFileSize(20 << 30)}, 16 << 10},
-		{"1 PiB", options{qcow2.GenerateWithFileSize(1 << 50)}, 16 << 10},
-		{"clusters of 2 MiB", options{qcow2.GenerateWithFileSize(20 << 30), qcow2.GenerateWithClusterSize(2 << 20)}, 16 << 10},
-		{"overlay", options{qcow2.GenerateWithFileSize(20 << 30), qcow2.GenerateWithBackingFile("base.raw"), raw}, 16 << 10},
+		{"20 GiB", options{qcow2.GenerateWithFileSize(20 << 30)}, 12 << 10},
+		{"1 PiB", options{qcow2.GenerateWithFileSize(1 << 50)}, 12 << 10},
+		{"clusters of 2 MiB", options{qcow2.GenerateWithFileSize(20 << 30), qcow2.GenerateWithClusterSize(2 << 20)}, 12 << 10},
+		{"overlay", options{qcow2.GenerateWithFileSize(20 << 30), qcow2.GenerateWithBackingFile("base.raw"), raw}, 12 << 10},
 		// 4 L2 tables of 64 KiB, and what every image has.
 		{"preallocated 2 GiB", options{qcow2.GenerateWithFileSize(2 << 30), qcow2.GenerateWithPreallocation(qcow2.PreallocationMetadata)}, 384 << 10},
 	} {
