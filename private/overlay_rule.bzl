@@ -100,8 +100,6 @@ def _run(ctx, arguments, **kwargs):
     args.use_param_file("@%s", use_always = True)
     ctx.actions.run(
         executable = toolchain.executable,
-        # A worker is known by its tools.
-        tools = [toolchain.executable],
         arguments = [args],
         execution_requirements = toolchain.execution_requirements,
         toolchain = QCOW2GEN_TOOLCHAIN_TYPE,
