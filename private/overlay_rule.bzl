@@ -4,10 +4,6 @@ load(":providers.bzl", "Qcow2Info")
 load(":size.bzl", "parse_size")
 load(":toolchain.bzl", "QCOW2GEN_TOOLCHAIN_TYPE")
 
-# What _options makes of no attributes: one string for all overlays of a build,
-# which are thousands.
-_DEFAULT_OPTIONS = "compat=1.1,cluster_size=131072,extended_l2=on,lazy_refcounts=off"
-
 # Clusters that extended L2 entries can divide.
 _SMALLEST_EXTENDED_L2_CLUSTER = 16 * 1024
 
@@ -135,8 +131,6 @@ def _size(ctx):
 
 def _options(ctx):
     """Returns the format's options, a string as qemu-img create takes it behind -o."""
-    if ctx.attr.compat == "1.1" and not ctx.attr.cluster_size and ctx.attr.extended_l2 == "auto" and not ctx.attr.lazy_refcounts:
-        return _DEFAULT_OPTIONS
     version_3 = ctx.attr.compat == "1.1"
     cluster_size = _cluster_size(ctx)
     extended_l2 = ctx.attr.extended_l2
