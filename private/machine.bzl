@@ -145,16 +145,16 @@ def _machine(ctx, qemu):
     files += [file for file in [ctx.file.kernel, ctx.file.initrd] if file] + ctx.files.files
     return {
         "accel": ctx.attr._accel_flag[ValueInfo].value or ctx.attr.accel,
-        "append": ctx.attr.append,
+        "kernel_args": [ctx.attr.append] if ctx.attr.append else [],
         "arch": ctx.attr.arch,
-        "args": [ctx.expand_location(arg, ctx.attr.data) for arg in ctx.attr.extra_args],
-        "cpu": ctx.attr.cpu,
+        "qemu_args": [ctx.expand_location(arg, ctx.attr.data) for arg in ctx.attr.extra_args],
+        "cpu_model": ctx.attr.cpu,
         "cpus": ctx.attr.cpus,
-        "data": [rlocationpath(ctx, file) for file in qemu.data],
+        "data_dirs": [rlocationpath(ctx, file) for file in qemu.data],
         "disks": disks,
         "display": ctx.attr.display,
         "files": _files(ctx),
-        "forward": _forward(ctx),
+        "forward_ports": _forward(ctx),
         "initrd": rlocationpath(ctx, ctx.file.initrd) if ctx.file.initrd else "",
         "kernel": rlocationpath(ctx, ctx.file.kernel) if ctx.file.kernel else "",
         "machine": ctx.attr.machine or _MACHINES[ctx.attr.arch],
@@ -183,7 +183,7 @@ def _disks(ctx):
         disks.append({
             "format": target[Qcow2Info].format if Qcow2Info in target else "",
             "interface": interface,
-            "options": properties,
+            "serial": properties.removeprefix("serial="),
             "path": rlocationpath(ctx, images[0]),
         })
         files += images

@@ -1,10 +1,11 @@
-"""Boot tests that have to fail."""
+"""Boot tests that must fail."""
 
 load("//:defs.bzl", "qemu_boot_test")
 
 _WRITTEN = "sector 2: written"
 
 _TESTS = {
+    "after_hangs": dict(expect = [_WRITTEN], run_after = ":hangs_after"),
     "bad_argument": dict(extra_args = ["-device", "no-such-device"]),
     "bad_pattern": dict(expect = ["("]),
     "does_not_end": dict(exit_status = 0, time_limit = 10),
@@ -26,7 +27,7 @@ def failing_tests(name, disk):  # buildifier: disable=unused-variable
 
     Args:
       name: not used.
-      disk: label of what boots.
+      disk: label of the disk that boots.
     """
     for test, attributes in _TESTS.items():
         qemu_boot_test(

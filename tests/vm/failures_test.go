@@ -36,23 +36,23 @@ func TestNeverShown(t *testing.T) {
 func TestDoesNotEnd(t *testing.T) {
 	t.Parallel()
 	newInner(t, "does_not_end").fails(t,
-		"//tests/vm:does_not_end: the guest did not end by itself within 10s", console)
+		"//tests/vm:does_not_end: the guest did not end within 10s", console)
 }
 
 func TestFailOn(t *testing.T) {
 	newInner(t, "fail_on").fails(t,
-		`the console showed what must not be there: "sector 1: the base is readable" (fail_on: "sector \\d")`, console)
+		`console matched fail_on pattern "sector \\d": "sector 1: the base is readable"`, console)
 }
 
 func TestWrongExitStatus(t *testing.T) {
 	newInner(t, "wrong_exit_status").fails(t,
-		"//tests/vm:wrong_exit_status: QEMU ended with exit status 33, expected is exit status 35", console)
+		"//tests/vm:wrong_exit_status: QEMU ended with exit status 33, want exit status 35", console)
 }
 
-// As after a panic with panic=-1: a reset is no power-off.
+// A reset, as after a panic with panic=-1, does not count as a power-off.
 func TestReset(t *testing.T) {
 	newInner(t, "resets").fails(t,
-		"//tests/vm:resets: the guest reset the machine, expected is that the guest powers off")
+		"//tests/vm:resets: the guest reset the machine, want a power-off")
 }
 
 func TestEndsTooEarly(t *testing.T) {
@@ -62,11 +62,11 @@ func TestEndsTooEarly(t *testing.T) {
 
 func TestBadPattern(t *testing.T) {
 	newInner(t, "bad_pattern").fails(t,
-		`//tests/vm:bad_pattern: expect: "(" is no regular expression of Go's syntax: error parsing regexp: missing closing )`)
+		`//tests/vm:bad_pattern: expect: "(" is not a regular expression in Go's syntax: error parsing regexp: missing closing )`)
 }
 
 func TestNoImage(t *testing.T) {
-	newInner(t, "no_image").fails(t, "//tests/vm:no_image: disk ", "broken.qcow2 is no image that can be opened: ")
+	newInner(t, "no_image").fails(t, "//tests/vm:no_image: disk ", "broken.qcow2 cannot be opened: ")
 }
 
 func TestEmptyImage(t *testing.T) {
@@ -91,7 +91,7 @@ func TestNoFolderForTheLayer(t *testing.T) {
 
 func TestMissingFile(t *testing.T) {
 	i := newInner(t, "never_shown")
-	// A copy whose image is not where its target says.
+	// A copy of the target with the path of an image that does not exist.
 	config, err := os.ReadFile(i.cmd.Path + ".vm.json")
 	if err != nil {
 		t.Fatal(err)
@@ -121,33 +121,87 @@ func TestSignals(t *testing.T) {
 				i.checkClean(t)
 				return
 			}
-			// Nobody is left to clean up, but QEMU has to be gone.
-			eventually(t, "QEMU to end", func() bool { return len(i.processes(t)) == 0 })
+			// Nothing is left to clean up, but QEMU must end.
+			eventually(t, "the end of QEMU", func() bool { return len(i.processes(t)) == 0 })
 		})
 	}
 }
 
-// startHanging starts a test whose guest has done all it does.
+// A program that hangs must not hang the test, nor outlive it.
+func TestRunAfterHangs(t *testing.T) {
+	t.Parallel()
+	i := newInner(t, "after_hangs")
+	i.cmd.Env = append(i.cmd.Env, "TEST_TIMEOUT=20")
+	i.fails(t, "//tests/vm:after_hangs: run_after did not end within the test's timeout")
+}
+
+func TestRunAfterSignals(t *testing.T) {
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		t.Run(signal.String(), func(t *testing.T) {
+			i := newInner(t, "after_hangs")
+			if err := i.cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { i.cmd.Process.Kill() })
+			eventually(t, "the start of run_after", func() bool { return strings.Contains(i.log.String(), "run_after: running") })
+			i.cmd.Process.Signal(signal)
+			if err := i.cmd.Wait(); err == nil {
+				t.Error("the test passed")
+			}
+			i.checkLog(t, "//tests/vm:after_hangs: terminated by a signal ("+signal.String()+")")
+			i.checkClean(t)
+		})
+	}
+}
+
+// The report must be out before Bazel kills the test, which it does after
+// TEST_TIMEOUT, even if QEMU does not answer any more.
+func TestQEMUHangs(t *testing.T) {
+	t.Parallel()
+	i := newInner(t, "hangs")
+	i.cmd.Env = append(i.cmd.Env, "TEST_TIMEOUT=20")
+	kill := time.AfterFunc(20*time.Second, func() { i.cmd.Process.Kill() })
+	defer kill.Stop()
+	i.start(t)
+	for _, process := range i.processes(t) {
+		if err := syscall.Kill(process.pid, syscall.SIGSTOP); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := i.cmd.Wait(); err == nil {
+		t.Error("the test passed")
+	}
+	i.checkLog(t, `//tests/vm:hangs: the console did not show "never" within 18s`, "no screenshot: QMP screendump: QEMU did not answer", console)
+	i.checkClean(t)
+}
+
+// startHanging starts a test whose guest has finished its work and halts.
 func startHanging(t *testing.T) *inner {
 	t.Helper()
 	i := newInner(t, "hangs")
+	i.start(t)
+	return i
+}
+
+// start starts the test, and waits until its guest has written sector 2.
+func (i *inner) start(t *testing.T) {
+	t.Helper()
 	if err := i.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { i.cmd.Process.Kill() })
-	eventually(t, "the guest", func() bool {
+	eventually(t, "the guest's output", func() bool {
 		log, _ := os.ReadFile(filepath.Join(i.outputs, "console.log"))
 		return strings.Contains(string(log), "sector 2: written")
 	})
-	return i
 }
 
-// eventually waits, as long as a test may take, for what has to come.
+// eventually waits for a condition, as long as a test may take.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(40 * time.Second); !holds(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
+			t.Fatalf("%s did not happen within 40 s", what)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-// Package vm_test runs boot tests that have to fail, and machines on a terminal.
+// Package vm_test runs boot tests that must fail, and machines on a terminal.
 package vm_test
 
 import (
@@ -7,21 +7,41 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/bazelbuild/rules_go/go/runfiles"
 )
 
-// An inner is a boot test that is run as Bazel would run it.
+// An inner is a boot test, run as Bazel would run it.
 type inner struct {
 	cmd     *exec.Cmd
 	outputs string // its undeclared outputs
 	tmp     string // its TEST_TMPDIR
-	log     bytes.Buffer
+	log     syncBuffer
 }
 
-// newInner prepares the target of that name in this package.
+// A syncBuffer can be read while a command writes to it.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(b)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// newInner prepares the target with a name in this package.
 func newInner(t *testing.T, name string, args ...string) *inner {
 	t.Helper()
 	path, err := runfiles.Rlocation("rules_qcow2/tests/vm/" + name)
@@ -39,7 +59,7 @@ func newInner(t *testing.T, name string, args ...string) *inner {
 	return i
 }
 
-// fails runs the test, which has to fail with a log that has all the words.
+// fails runs the test, which must fail with a log that has all the words.
 func (i *inner) fails(t *testing.T, words ...string) {
 	t.Helper()
 	err := i.cmd.Run()
@@ -68,28 +88,38 @@ func (i *inner) checkClean(t *testing.T) {
 		t.Errorf("the test left %q, %v", left, err)
 	}
 	if processes := i.processes(t); len(processes) > 0 {
-		t.Errorf("the test left processes: %q", processes)
+		t.Errorf("the test left processes: %v", processes)
 	}
 }
 
-// processes returns the command lines of those that use the test's folder.
-func (i *inner) processes(t *testing.T) []string {
+// A process is one that has the test's folder on its command line or, like a
+// hook, in its environment.
+type process struct {
+	pid  int
+	line string
+}
+
+// processes returns those that the test has started, without itself.
+func (i *inner) processes(t *testing.T) []process {
 	t.Helper()
 	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var found []string
+	var found []process
 	for _, file := range files {
+		dir := filepath.Dir(file)
+		pid, _ := strconv.Atoi(filepath.Base(dir))
 		line, _ := os.ReadFile(file)
-		if bytes.Contains(line, []byte(i.tmp)) {
-			found = append(found, string(bytes.ReplaceAll(line, []byte{0}, []byte{' '})))
+		env, _ := os.ReadFile(filepath.Join(dir, "environ"))
+		if pid != i.cmd.Process.Pid && (bytes.Contains(line, []byte(i.tmp)) || bytes.Contains(env, []byte(i.tmp))) {
+			found = append(found, process{pid, string(bytes.ReplaceAll(line, []byte{0}, []byte{' '}))})
 		}
 	}
 	return found
 }
 
-// output returns what the test left under a name in its outputs.
+// output returns the content of one of the test's outputs.
 func (i *inner) output(t *testing.T, name string) string {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(i.outputs, name))

@@ -21,31 +21,31 @@ func TestInteractive(t *testing.T) {
 func TestInteractiveKeep(t *testing.T) {
 	i := newInner(t, "vm", "--keep")
 	screen := runOnTerminal(t, i)
-	match := regexp.MustCompile(`//tests/vm:vm: what the guest wrote is kept in (\S+)`).FindStringSubmatch(screen)
+	match := regexp.MustCompile(`//tests/vm:vm: the guest's writes are kept in (\S+)`).FindStringSubmatch(screen)
 	if match == nil {
-		t.Fatalf("it does not say where it keeps what the guest wrote: %q", screen)
+		t.Fatalf("it does not say where it keeps the guest's writes: %q", screen)
 	}
 	layer, err := os.ReadFile(filepath.Join(match[1], "disk0.qcow2"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Contains(layer, bytes.Repeat([]byte{'W'}, 512)) {
-		t.Error("the layer has not what the guest wrote")
+		t.Error("the layer does not have the guest's write")
 	}
 	if processes := i.processes(t); len(processes) > 0 {
-		t.Errorf("processes are left: %q", processes)
+		t.Errorf("processes are left: %v", processes)
 	}
 }
 
-// A boot test's machine is also to be looked at.
+// The machine of a boot test runs on a terminal, too.
 func TestInteractiveBootTest(t *testing.T) {
 	i := newInner(t, "hangs", "--interactive")
 	runOnTerminal(t, i)
 	i.checkClean(t)
 }
 
-// runOnTerminal runs a machine on a terminal of its own until the guest has
-// done what it does, leaves it with Ctrl-A X, and returns what was shown.
+// runOnTerminal runs a machine on a new terminal until the guest has finished,
+// leaves it with Ctrl-A X, and returns the terminal's output.
 func runOnTerminal(t *testing.T, i *inner) string {
 	t.Helper()
 	master, slave := openTerminal(t)
@@ -79,9 +79,9 @@ func runOnTerminal(t *testing.T, i *inner) string {
 		defer mu.Unlock()
 		return screen.String()
 	}
-	eventually(t, "the guest", func() bool { return bytes.Contains([]byte(shown()), []byte("sector 2: written")) })
+	eventually(t, "the guest's output", func() bool { return bytes.Contains([]byte(shown()), []byte("sector 2: written")) })
 	if settings(t, slave) == before {
-		t.Error("the terminal is not the guest's: its settings are as before")
+		t.Error("the guest does not have the terminal: its settings have not changed")
 	}
 	if _, err := master.Write([]byte("\x01x")); err != nil {
 		t.Fatal(err)
@@ -92,10 +92,20 @@ func runOnTerminal(t *testing.T, i *inner) string {
 	if after := settings(t, slave); after != before {
 		t.Errorf("the terminal's settings are %+v, were %+v", after, before)
 	}
-	// The other side reads to the end once nobody has the terminal open.
+	// The reader ends when the terminal is closed.
 	slave.Close()
 	<-closed
 	return shown()
+}
+
+// The host's port must be known before it can be used.
+func TestInteractiveForwardedPort(t *testing.T) {
+	i := newInner(t, "forwarding_vm")
+	screen := runOnTerminal(t, i)
+	if !regexp.MustCompile(`//tests/vm:forwarding_vm: the guest's port tcp:22 is 127\.0\.0\.1:[1-9]\d*`).MatchString(screen) {
+		t.Errorf("the forwarded port is not shown: %q", screen)
+	}
+	i.checkClean(t)
 }
 
 func openTerminal(t *testing.T) (master, slave *os.File) {

@@ -6,12 +6,13 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/internal/smallfs"
 )
 
-// The layer has room for its first tables, and none for what the guest writes.
+// The file system has space for the layer's first tables, but not for the
+// guest's writes.
 func TestNoRoomForWrites(t *testing.T) {
 	i := newInner(t, "never_shown")
 	smallfs.Mount(t, i.cmd, i.tmp, "64k")
 	i.fails(t,
-		"//tests/vm:never_shown: the host has no room for what the guest writes to disk0: No space left on device",
+		"//tests/vm:never_shown: the host has no space left for the guest's writes to disk0: No space left on device",
 		"  | sector 1: the base is readable")
 }
 

@@ -1,0 +1,112 @@
+package vm
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// A Config describes a machine. It is what a qemu_vm target writes as JSON,
+// with the paths of runfiles; Locate turns those into paths of this host.
+type Config struct {
+	// Target names the machine in errors: the label of its target.
+	Target string `json:"target"`
+
+	QEMU     string   `json:"qemu"`      // path of the system emulator
+	QEMUImg  string   `json:"qemu_img"`  // "" if there is none
+	DataDirs []string `json:"data_dirs"` // folders for QEMU's -L, or a file in each
+
+	Arch     string `json:"arch"`      // x86_64 or aarch64
+	Machine  string `json:"machine"`   // as -machine takes it
+	CPUModel string `json:"cpu_model"` // as -cpu takes it
+	CPUs     int    `json:"cpus"`
+	Memory   string `json:"memory"` // as -m takes it
+	Accel    string `json:"accel"`  // auto, kvm or tcg
+
+	UEFICode string `json:"uefi_code"` // "" for the machine's own firmware
+	UEFIVars string `json:"uefi_vars"` // the template of the variables
+
+	Kernel     string   `json:"kernel"` // "" to boot from a disk
+	Initrd     string   `json:"initrd"`
+	KernelArgs []string `json:"kernel_args"`
+
+	Disks        []Disk   `json:"disks"`
+	Files        []File   `json:"files"`       // on a read-only FAT disk
+	FilesLabel   string   `json:"files_label"` // volume label of that disk
+	Network      string   `json:"network"`     // none or user
+	ForwardPorts []string `json:"forward_ports"`
+	Display      bool     `json:"display"`
+	QEMUArgs     []string `json:"qemu_args"` // appended to QEMU's command line
+
+	// DebugExit adds the isa-debug-exit device: a guest that writes n to port
+	// 0xf4 ends QEMU with exit status 2n+1. x86_64 only.
+	DebugExit bool `json:"debug_exit"`
+}
+
+// A Disk is an image and how the guest sees it.
+type Disk struct {
+	Path      string `json:"path"`
+	Format    string `json:"format"`    // raw or qcow2; "" to detect it
+	Interface string `json:"interface"` // virtio, nvme, ide or scsi
+	Serial    string `json:"serial"`    // serial number; "" for the default
+	ReadOnly  bool   `json:"read_only"`
+}
+
+// A File is a file or folder of the host that the guest finds under Name.
+type File struct {
+	Path string `json:"path"`
+	Name string `json:"name"`
+}
+
+// Locate replaces each path by the result of locate, made absolute. It fails if
+// a file does not exist.
+func (c *Config) Locate(locate func(path string) (string, error)) error {
+	for _, path := range c.paths() {
+		if err := LocateFile(path, locate); err != nil {
+			return err
+		}
+	}
+	for i, path := range c.DataDirs {
+		if info, err := os.Stat(path); err == nil && !info.IsDir() {
+			c.DataDirs[i] = filepath.Dir(path)
+		}
+	}
+	return nil
+}
+
+// LocateFile replaces *path, unless it is empty, by the result of locate, made
+// absolute. It fails if the file does not exist.
+func LocateFile(path *string, locate func(path string) (string, error)) error {
+	if *path == "" {
+		return nil
+	}
+	located, err := locate(*path)
+	if err != nil {
+		return fmt.Errorf("%s is missing: %w", *path, err)
+	}
+	// QEMU's command line must hold in any working directory.
+	if *path, err = filepath.Abs(located); err != nil {
+		return err
+	}
+	if _, err := os.Stat(*path); errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%s is missing", *path)
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+func (c *Config) paths() []*string {
+	paths := []*string{&c.QEMU, &c.QEMUImg, &c.UEFICode, &c.UEFIVars, &c.Kernel, &c.Initrd}
+	for i := range c.DataDirs {
+		paths = append(paths, &c.DataDirs[i])
+	}
+	for i := range c.Disks {
+		paths = append(paths, &c.Disks[i].Path)
+	}
+	for i := range c.Files {
+		paths = append(paths, &c.Files[i].Path)
+	}
+	return paths
+}

@@ -1,0 +1,105 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"sort"
+	"syscall"
+	"time"
+)
+
+// startTimeout limits QEMU's own start on a terminal.
+const startTimeout = time.Minute
+
+// Interact runs a machine on this process's terminal until it ends or the user
+// leaves it, with further arguments for QEMU. Before the guest starts, it
+// writes to messages how to leave and which ports are forwarded. The machine
+// writes to dir, as Options.Dir says.
+func Interact(c *Config, dir string, args []string, messages io.Writer) error {
+	accelerator, err := thisHost().choose(c.Accel, c.Arch)
+	if err != nil {
+		return err
+	}
+	p, err := prepare(c, dir)
+	if err != nil {
+		return err
+	}
+	all, err := c.args(accelerator, p)
+	if err != nil {
+		return err
+	}
+	all = append(append(append(append(all, interactive...), qmpArgs...), "-S"), args...)
+	fmt.Fprintf(messages, "%s: runs under %s; Ctrl-A X leaves, Ctrl-A H lists other keys\n", c.Target, accelerator)
+	return foreground(c, all, append(os.Environ(), "TMPDIR="+dir), messages)
+}
+
+// foreground runs QEMU on our terminal and restores the terminal's settings
+// afterwards. Signals from the terminal are for the guest; other signals to
+// this process end QEMU.
+func foreground(c *Config, args, env []string, messages io.Writer) error {
+	restore := saveTerminal(os.Stdin)
+	defer restore()
+
+	conn, theirs, err := socketPair(syscall.SOCK_STREAM)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	cmd := exec.Command(c.QEMU, args...)
+	cmd.Env = env
+	cmd.ExtraFiles = []*os.File{theirs}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = ChildAttributes()
+	// Only the foreground process group may read from a terminal.
+	cmd.SysProcAttr.Setpgid = false
+	// Received and dropped: QEMU would inherit the decision to ignore them.
+	signal.Notify(make(chan os.Signal, 1), os.Interrupt, syscall.SIGQUIT)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGHUP)
+	wait, err := Spawn(cmd)
+	theirs.Close()
+	if err != nil {
+		return fmt.Errorf("QEMU did not start: %w", err)
+	}
+	go func() {
+		for signal := range signals {
+			cmd.Process.Signal(signal)
+		}
+	}()
+	started := startForeground(c, newQMP(conn, func(qmpEvent) {}), messages)
+	if started != nil {
+		cmd.Process.Signal(syscall.SIGTERM)
+	}
+	if err := wait(); err != nil {
+		return fmt.Errorf("QEMU ended with %w", err)
+	}
+	return started
+}
+
+// startForeground says which ports are forwarded, and lets the guest run.
+func startForeground(c *Config, qmp *qmpClient, messages io.Writer) error {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), startTimeout, errors.New("the start took a minute"))
+	defer cancel()
+	if _, err := qmp.execute(ctx, "qmp_capabilities", nil); err != nil {
+		return err
+	}
+	ports, err := forwardedPorts(ctx, qmp, c)
+	if err != nil {
+		return err
+	}
+	var guests []string
+	for port := range ports {
+		guests = append(guests, port)
+	}
+	sort.Strings(guests)
+	for _, guest := range guests {
+		fmt.Fprintf(messages, "%s: the guest's port %s is %s\n", c.Target, guest, ports[guest])
+	}
+	_, err = qmp.execute(ctx, "cont", nil)
+	return err
+}

@@ -1,0 +1,444 @@
+// Package vm runs virtual machines in QEMU.
+//
+// Start boots a machine from a Config. Expect waits for text on its console,
+// Wait for its end; Close ends it. A machine writes only to its own folder:
+// to private layers over its disks and to its own UEFI variables.
+package vm
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	// After a match of FailOn, the console is read until the guest is silent
+	// for settle, and for settleLimit at most.
+	settle      = 300 * time.Millisecond
+	settleLimit = 2 * time.Second
+	// maxStderr bounds the lines of QEMU's standard error in a report.
+	maxStderr = 100
+
+	defaultCloseTimeout = 5 * time.Second
+)
+
+// DefaultFailOn are messages that mean a crash: panics of Linux and systemd's
+// emergency mode.
+var DefaultFailOn = []string{
+	"Kernel panic - not syncing",
+	"BUG: unable to handle",
+	"Oops: [0-9]",
+	"You are in (emergency|rescue) mode",
+}
+
+// Options say how to run a machine.
+type Options struct {
+	// Dir is an empty folder for the machine's layers and temporary files. The
+	// caller removes it after Close.
+	Dir string
+	// Logs is a folder for console.log, qemu.log, command and screenshot.png.
+	// Without it, none is written.
+	Logs string
+	// Console receives a copy of the output of the first serial port.
+	Console io.Writer
+	// FailOn are regular expressions. A match on the console ends the machine.
+	FailOn []string
+	// CloseTimeout limits all that happens once the machine is to end: the
+	// screenshot, and QEMU's own end before it is killed. The default is 5 s.
+	CloseTimeout time.Duration
+}
+
+// A Machine is a running QEMU. Its methods may be called at the same time.
+type Machine struct {
+	config      *Config
+	options     Options
+	accelerator string
+	prepared    *prepared
+	started     time.Time
+
+	process *process
+	qmp     *qmpClient
+	console *console
+	logs    logs
+	ports   map[string]string
+
+	stop     chan struct{} // closed by Stop
+	stopOnce sync.Once
+	ended    chan struct{} // closed when the guest or QEMU ends
+	done     chan struct{} // closed after the last output of QEMU
+
+	mu              sync.Mutex
+	end             End
+	stderr          []string
+	screenshotError error
+}
+
+// Start boots a machine. The context limits the start of QEMU, not the life of
+// the machine.
+func Start(ctx context.Context, c *Config, o Options) (*Machine, error) {
+	m := &Machine{
+		config: c, options: o, started: time.Now(),
+		stop: make(chan struct{}), ended: make(chan struct{}), done: make(chan struct{}),
+	}
+	if m.options.CloseTimeout == 0 {
+		m.options.CloseTimeout = defaultCloseTimeout
+	}
+	failOn, err := Compile("fail_on", o.FailOn)
+	if err != nil {
+		return nil, err
+	}
+	m.console = newConsole(failOn)
+	if m.accelerator, err = thisHost().choose(c.Accel, c.Arch); err != nil {
+		return nil, err
+	}
+	if m.prepared, err = prepare(c, o.Dir); err != nil {
+		return nil, err
+	}
+	args, err := c.args(m.accelerator, m.prepared)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.logs.open(o.Logs, m.prepared.script(c, args)); err != nil {
+		return nil, err
+	}
+	// -S: QEMU starts paused, so that no event is missed.
+	args = append(append(append(args, recorded...), qmpArgs...), "-S")
+	m.process, err = startQEMU(c.QEMU, args, append(os.Environ(), "TMPDIR="+o.Dir))
+	if err != nil {
+		m.logs.close()
+		return nil, fmt.Errorf("QEMU did not start: %w", err)
+	}
+	m.qmp = newQMP(m.process.qmp, m.event)
+	go m.supervise(m.readOutput())
+	if err := m.resume(ctx); err != nil {
+		m.Close()
+		return nil, m.Report(m.explain(fmt.Errorf("the machine did not start: %w", err)))
+	}
+	return m, nil
+}
+
+// Compile compiles the regular expressions of an attribute.
+func Compile(attribute string, patterns []string) ([]*regexp.Regexp, error) {
+	var compiled []*regexp.Regexp
+	for _, pattern := range patterns {
+		re, err := regexp.Compile(pattern)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %q is not a regular expression in Go's syntax: %w", attribute, pattern, err)
+		}
+		compiled = append(compiled, re)
+	}
+	return compiled, nil
+}
+
+// resume lets the guest run, once its forwarded ports are known.
+func (m *Machine) resume(ctx context.Context) error {
+	if _, err := m.qmp.execute(ctx, "qmp_capabilities", nil); err != nil {
+		return err
+	}
+	var err error
+	if m.ports, err = forwardedPorts(ctx, m.qmp, m.config); err != nil {
+		return err
+	}
+	_, err = m.qmp.execute(ctx, "cont", nil)
+	return err
+}
+
+// readOutput reads QEMU's output and events, and returns a channel that closes
+// when all have been read, which is when QEMU has ended.
+func (m *Machine) readOutput() <-chan struct{} {
+	var readers sync.WaitGroup
+	readers.Add(2)
+	go func() {
+		defer readers.Done()
+		m.readConsole()
+	}()
+	go func() {
+		defer readers.Done()
+		readLines(m.process.stderr, m.stderrLine)
+	}()
+	read := make(chan struct{})
+	go func() {
+		readers.Wait()
+		<-m.qmp.closed
+		close(read)
+	}()
+	return read
+}
+
+func (m *Machine) readConsole() {
+	b := make([]byte, 64<<10)
+	for {
+		n, err := m.process.stdout.Read(b)
+		if n > 0 {
+			m.logs.console.Write(b[:n])
+			if m.options.Console != nil {
+				m.options.Console.Write(b[:n])
+			}
+			m.console.Write(b[:n])
+		}
+		if err != nil {
+			m.console.close()
+			return
+		}
+	}
+}
+
+func (m *Machine) stderrLine(line string) {
+	fmt.Fprintln(m.logs.qemu, line)
+	m.mu.Lock()
+	m.stderr = append(m.stderr, line)
+	if len(m.stderr) > maxStderr {
+		m.stderr = append(m.stderr[:0], m.stderr[1:]...)
+	}
+	m.mu.Unlock()
+	if strings.Contains(line, "KVM internal error") || strings.Contains(line, "kvm run failed") {
+		// QEMU would stay, and the guest would hang.
+		m.finish(End{Failure: errors.New(line)})
+	}
+}
+
+func (m *Machine) event(event qmpEvent) {
+	switch {
+	case event.Name == "SHUTDOWN":
+		m.finish(End{Reason: event.Data.Reason})
+	case event.Name == "BLOCK_IO_ERROR" && event.Data.Action == "stop":
+		// If the host has no space left, QEMU stops the guest. Other errors
+		// are reported to the guest.
+		m.finish(End{Failure: fmt.Errorf("the host has no space left for the guest's writes to %s: %s", event.Data.Node, event.Data.Reason)})
+	}
+}
+
+// finish records why the machine ends. The first reason counts.
+func (m *Machine) finish(end End) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	select {
+	case <-m.ended:
+	default:
+		m.end = end
+		close(m.ended)
+	}
+}
+
+// supervise brings the machine to its end. read closes when QEMU has ended and
+// all of its output has been read.
+func (m *Machine) supervise(read <-chan struct{}) {
+	select {
+	case <-m.ended:
+	case <-read:
+	case <-m.console.failed:
+		m.settle(read)
+	case <-m.stop:
+		m.finish(End{Stopped: true})
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), m.options.CloseTimeout)
+	defer cancel()
+	select {
+	case <-read:
+	default:
+		m.quit(ctx, read)
+	}
+	m.finish(End{})
+	end := m.process.end()
+	if pattern, line := m.console.failureLine(); pattern != "" {
+		end.Failure = fmt.Errorf("console matched fail_on pattern %q: %q", pattern, line)
+	}
+	m.mu.Lock()
+	m.end.ExitStatus, m.end.Signal = end.ExitStatus, end.Signal
+	// A QEMU that crashed just before Stop did not end because of it.
+	m.end.Stopped = m.end.Stopped && (end.Signal == syscall.SIGKILL || end.Signal == nil && end.ExitStatus == 0)
+	if end.Failure != nil {
+		m.end.Failure = end.Failure
+	}
+	m.mu.Unlock()
+	m.logs.close()
+	close(m.done)
+}
+
+// settle waits until the guest has said more about its failure.
+func (m *Machine) settle(read <-chan struct{}) {
+	limit := time.After(settleLimit)
+	for {
+		quiet := time.Until(m.console.lastWrite().Add(settle))
+		if quiet <= 0 {
+			return
+		}
+		select {
+		case <-time.After(quiet):
+		case <-limit:
+			return
+		case <-m.stop:
+			return
+		case <-read:
+			return
+		}
+	}
+}
+
+// quit takes a screenshot, tells QEMU to quit, and kills it if it has not ended
+// by the deadline of the context.
+func (m *Machine) quit(ctx context.Context, read <-chan struct{}) {
+	if m.options.Logs != "" && m.config.Display {
+		half, cancel := context.WithTimeout(ctx, m.options.CloseTimeout/2)
+		err := m.Screenshot(half, filepath.Join(m.options.Logs, "screenshot.png"))
+		cancel()
+		m.mu.Lock()
+		m.screenshotError = err
+		m.mu.Unlock()
+	}
+	if _, err := m.qmp.execute(ctx, "quit", nil); err != nil {
+		m.process.cmd.Process.Kill()
+	}
+	select {
+	case <-read:
+	case <-ctx.Done():
+		m.process.cmd.Process.Kill()
+		<-read
+	}
+}
+
+// Stop starts to end the machine, unless it has ended already. The guest is not
+// asked, as if its power were cut.
+func (m *Machine) Stop() { m.stopOnce.Do(func() { close(m.stop) }) }
+
+// Done returns a channel that closes when the machine has ended.
+func (m *Machine) Done() <-chan struct{} { return m.done }
+
+// Close ends the machine and returns how it ended.
+func (m *Machine) Close() End {
+	m.Stop()
+	<-m.done
+	return m.End()
+}
+
+// End returns how the machine ended, after Done is closed.
+func (m *Machine) End() End {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.end
+}
+
+// Wait waits for the machine to end by the guest's doing: a power-off, a reset,
+// a crash.
+func (m *Machine) Wait(ctx context.Context) (End, error) {
+	select {
+	case <-m.done:
+		return m.End(), nil
+	case <-ctx.Done():
+		return End{}, context.Cause(ctx)
+	}
+}
+
+// Accelerator returns kvm or tcg.
+func (m *Machine) Accelerator() string { return m.accelerator }
+
+// Ports returns the host's addresses of forwarded ports, as in
+// "127.0.0.1:34567", by the protocol and the guest's port, as in "tcp:22".
+func (m *Machine) Ports() map[string]string { return m.ports }
+
+// Layers returns the paths of the images that the guest writes to, one per
+// disk.
+func (m *Machine) Layers() []string { return m.prepared.layers }
+
+// ConsoleLog returns the path of console.log, "" without Options.Logs.
+func (m *Machine) ConsoleLog() string {
+	if m.options.Logs == "" {
+		return ""
+	}
+	return filepath.Join(m.options.Logs, "console.log")
+}
+
+// An ExpectError says which pattern did not appear.
+type ExpectError struct {
+	Pattern string // the pattern that was waited for
+	Seen    int    // how many patterns had appeared before
+	Of      int    // how many patterns were expected
+	Err     error  // the context's cause; nil if the machine ended
+	End     End    // how it ended
+}
+
+func (e *ExpectError) Error() string {
+	switch {
+	case e.End.Failure != nil:
+		return e.End.Failure.Error()
+	case e.Err != nil:
+		return fmt.Sprintf("the console did not show %q: %v", e.Pattern, e.Err)
+	}
+	return fmt.Sprintf("%v before the console showed %q", e.End, e.Pattern)
+}
+
+func (e *ExpectError) Unwrap() error { return e.Err }
+
+// Expect waits until the console has shown all patterns, in this order. They
+// are regular expressions that match within one line; escape sequences are
+// removed from a line before. A call sees the text after the last match of the
+// call before, of which at most 1 MiB is kept.
+func (m *Machine) Expect(ctx context.Context, patterns ...string) error {
+	compiled, err := Compile("expect", patterns)
+	if err != nil {
+		return err
+	}
+	e := m.console.expect(compiled)
+	select {
+	case <-e.done:
+		return nil
+	case <-m.done:
+		err = nil
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	seen := m.console.cancel(e)
+	if seen == len(patterns) {
+		return nil
+	}
+	return &ExpectError{Pattern: patterns[seen], Seen: seen, Of: len(patterns), Err: err, End: m.End()}
+}
+
+// explain adds to an error how QEMU ended, if it ended before it was told to.
+func (m *Machine) explain(err error) error {
+	select {
+	case <-m.done:
+	default:
+		return err
+	}
+	switch end := m.End(); {
+	case end.Failure != nil:
+		return end.Failure
+	case !end.Stopped:
+		return fmt.Errorf("%w: %v", err, end)
+	}
+	return err
+}
+
+// usernet is the relevant part of QEMU's description of its user network:
+// protocol, descriptor, and from where to where.
+var usernet = regexp.MustCompile(`(?m)^\s*(TCP|UDP)\[HOST_FORWARD\]\s+\d+\s+(\S+)\s+(\d+)\s+\S+\s+(\d+)`)
+
+// forwardedPorts asks QEMU which ports of the host it has taken.
+func forwardedPorts(ctx context.Context, qmp *qmpClient, c *Config) (map[string]string, error) {
+	if len(c.ForwardPorts) == 0 {
+		return nil, nil
+	}
+	answer, err := qmp.execute(ctx, "human-monitor-command", map[string]any{"command-line": "info usernet"})
+	if err != nil {
+		return nil, err
+	}
+	var table string
+	if err := json.Unmarshal(answer, &table); err != nil {
+		return nil, err
+	}
+	ports := map[string]string{}
+	for _, match := range usernet.FindAllStringSubmatch(table, -1) {
+		ports[strings.ToLower(match[1])+":"+match[4]] = match[2] + ":" + match[3]
+	}
+	return ports, nil
+}

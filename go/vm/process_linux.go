@@ -1,0 +1,10 @@
+package vm
+
+import "syscall"
+
+// ChildAttributes put a child into its own process group, where a signal to
+// ours does not reach it, and kill it when this process ends. The child must
+// be started by Spawn.
+func ChildAttributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}

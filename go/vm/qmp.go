@@ -1,0 +1,118 @@
+package vm
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// A qmpEvent is an event of the QEMU Machine Protocol.
+type qmpEvent struct {
+	Name string `json:"event"`
+	Data struct {
+		Guest  bool   `json:"guest"`
+		Reason string `json:"reason"`
+		// Of BLOCK_IO_ERROR:
+		Node   string `json:"node-name"`
+		Action string `json:"action"`
+	} `json:"data"`
+}
+
+// A qmpClient sends commands to QEMU and receives its events.
+type qmpClient struct {
+	conn    net.Conn
+	onEvent func(qmpEvent) // called in order, by the reader
+	closed  chan struct{}  // closed when the reader has ended
+
+	mu      sync.Mutex
+	next    int
+	pending map[int]chan qmpAnswer
+}
+
+type qmpAnswer struct {
+	ID     int             `json:"id"`
+	Return json.RawMessage `json:"return"`
+	Error  *struct {
+		Desc string `json:"desc"`
+	} `json:"error"`
+}
+
+// newQMP starts to read from conn. It ends when conn is closed.
+func newQMP(conn net.Conn, onEvent func(qmpEvent)) *qmpClient {
+	c := &qmpClient{conn: conn, onEvent: onEvent, closed: make(chan struct{}), pending: map[int]chan qmpAnswer{}}
+	go c.read()
+	return c
+}
+
+func (c *qmpClient) read() {
+	defer close(c.closed)
+	decoder := json.NewDecoder(c.conn)
+	for {
+		var message struct {
+			qmpAnswer
+			qmpEvent
+		}
+		if decoder.Decode(&message) != nil {
+			return
+		}
+		switch {
+		case message.Name != "":
+			c.onEvent(message.qmpEvent)
+		case message.Return != nil || message.Error != nil:
+			c.mu.Lock()
+			answer := c.pending[message.ID]
+			delete(c.pending, message.ID)
+			c.mu.Unlock()
+			if answer != nil {
+				answer <- message.qmpAnswer
+			}
+		}
+	}
+}
+
+// execute runs a command and returns its return value. Commands do not wait for
+// each other, so that one which hangs does not delay the end of the machine.
+func (c *qmpClient) execute(ctx context.Context, command string, arguments any) (json.RawMessage, error) {
+	answers := make(chan qmpAnswer, 1)
+	if err := c.send(ctx, command, arguments, answers); err != nil {
+		return nil, fmt.Errorf("QMP %s: %w", command, err)
+	}
+	select {
+	case answer := <-answers:
+		if answer.Error != nil {
+			return nil, fmt.Errorf("QMP %s: %s", command, answer.Error.Desc)
+		}
+		return answer.Return, nil
+	case <-c.closed:
+		return nil, fmt.Errorf("QMP %s: %w", command, io.ErrUnexpectedEOF)
+	case <-ctx.Done():
+		return nil, fmt.Errorf("QMP %s: QEMU did not answer: %w", command, context.Cause(ctx))
+	}
+}
+
+func (c *qmpClient) send(ctx context.Context, command string, arguments any, answers chan qmpAnswer) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.next++
+	request := map[string]any{"execute": command, "id": c.next}
+	if arguments != nil {
+		request["arguments"] = arguments
+	}
+	b, err := json.Marshal(request)
+	if err != nil {
+		return err
+	}
+	c.pending[c.next] = answers
+	// A write blocks only if QEMU has not read for long.
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = time.Now().Add(time.Minute)
+	}
+	c.conn.SetWriteDeadline(deadline)
+	_, err = c.conn.Write(b)
+	return err
+}

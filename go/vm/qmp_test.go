@@ -1,0 +1,68 @@
+package vm
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// serveQMP answers the nth command with the result of answer.
+func serveQMP(t *testing.T, answer func(n int) string) (*qmpClient, chan qmpEvent) {
+	t.Helper()
+	ours, theirs := net.Pipe()
+	t.Cleanup(func() { ours.Close(); theirs.Close() })
+	go func() {
+		fmt.Fprintln(theirs, `{"QMP": {"version": {}, "capabilities": []}}`)
+		b := make([]byte, 4096)
+		for n := 1; ; n++ {
+			if _, err := bufio.NewReader(theirs).Read(b); err != nil {
+				return
+			}
+			fmt.Fprintln(theirs, answer(n))
+		}
+	}()
+	events := make(chan qmpEvent, 1)
+	return newQMP(ours, func(e qmpEvent) { events <- e }), events
+}
+
+func TestQMPExecute(t *testing.T) {
+	c, events := serveQMP(t, func(n int) string {
+		if n == 1 {
+			return fmt.Sprintf(`{"event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-reset"}} {"return": {}, "id": %d}`, n)
+		}
+		return fmt.Sprintf(`{"error": {"class": "GenericError", "desc": "no such file"}, "id": %d}`, n)
+	})
+	if _, err := c.execute(context.Background(), "qmp_capabilities", nil); err != nil {
+		t.Error(err)
+	}
+	event := <-events
+	if event.Name != "SHUTDOWN" || !event.Data.Guest || event.Data.Reason != "guest-reset" {
+		t.Errorf("got event %+v", event)
+	}
+	_, err := c.execute(context.Background(), "screendump", map[string]any{"filename": "x"})
+	if err == nil || !strings.Contains(err.Error(), "QMP screendump: no such file") {
+		t.Errorf("got error %v", err)
+	}
+}
+
+func TestQMPExecuteWithoutAnAnswer(t *testing.T) {
+	c, _ := serveQMP(t, func(n int) string {
+		if n == 1 {
+			return ""
+		}
+		// The answer to the first command comes late.
+		return `{"return": 1, "id": 1} {"return": 2, "id": 2}`
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := c.execute(ctx, "stop", nil); err == nil || !strings.Contains(err.Error(), "QEMU did not answer") {
+		t.Errorf("got error %v", err)
+	}
+	if answer, err := c.execute(context.Background(), "cont", nil); err != nil || string(answer) != "2" {
+		t.Errorf("got answer %s, %v, want 2", answer, err)
+	}
+}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+
+	"github.com/bazelbuild/rules_go/go/runfiles"
+	"github.com/rules-qcow2/rules_qcow2/go/vm"
+)
+
+// A config is the file that a rule writes: a machine, and what a test expects
+// of it.
+type config struct {
+	vm.Config
+
+	Expect     []string `json:"expect"`
+	FailOn     []string `json:"fail_on"`
+	ExitStatus *int     `json:"exit_status"` // nil if the guest need not end
+	TimeLimit  int      `json:"time_limit"`  // in seconds; 0 for Bazel's
+
+	RunWhileUp string `json:"run_while_up"` // "" for none
+	RunAfter   string `json:"run_after"`
+
+	Interactive bool `json:"interactive"`
+}
+
+// load reads the file at path. With an error, the config has as much as could
+// be read.
+func load(path string) (*config, error) {
+	c := &config{Config: vm.Config{Target: path}}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return c, err
+	}
+	if err := json.Unmarshal(b, c); err != nil {
+		return c, fmt.Errorf("%s: %w", path, err)
+	}
+	r, err := runfiles.New()
+	if err != nil {
+		return c, fmt.Errorf("runfiles: %w", err)
+	}
+	if err := c.Locate(r.Rlocation); err != nil {
+		return c, err
+	}
+	for _, path := range []*string{&c.RunWhileUp, &c.RunAfter} {
+		if err := vm.LocateFile(path, r.Rlocation); err != nil {
+			return c, err
+		}
+	}
+	if _, err := vm.Compile("expect", c.Expect); err != nil {
+		return c, err
+	}
+	if _, err := vm.Compile("fail_on", c.FailOn); err != nil {
+		return c, err
+	}
+	// The guest sets QEMU's exit status with this device.
+	c.DebugExit = c.ExitStatus != nil && *c.ExitStatus != 0
+	return c, nil
+}

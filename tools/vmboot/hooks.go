@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+
+	"github.com/rules-qcow2/rules_qcow2/go/vm"
+)
+
+// Hooks are the programs of a boot test, and what they are told.
+type hooks struct {
+	args []string // of the test, as from --test_arg
+	env  []string
+}
+
+// errHook is what the error of a failed hook wraps.
+var errHook = errors.New("failed")
+
+// setMachine sets the variables that describe a machine to the hooks.
+func (h *hooks) setMachine(c *vm.Config, m *vm.Machine) {
+	h.env = []string{"VM_CONSOLE=" + m.ConsoleLog(), "VM_QEMU_IMG=" + c.QEMUImg}
+	for i, layer := range m.Layers() {
+		h.env = append(h.env, fmt.Sprintf("VM_DISK%d=%s", i, layer))
+	}
+	for port, address := range m.Ports() {
+		h.env = append(h.env, "VM_"+strings.ToUpper(strings.ReplaceAll(port, ":", "_"))+"="+address)
+	}
+}
+
+// runWhileUp runs a program while the machine runs. If the machine ends before
+// the program and mayEnd is false, that is an error.
+func (h *hooks) runWhileUp(ctx context.Context, program string, m *vm.Machine, mayEnd bool) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if !mayEnd {
+		go func() {
+			select {
+			case <-m.Done():
+				cancel(fmt.Errorf("%v before run_while_up was done", m.End()))
+			case <-ctx.Done():
+			}
+		}()
+	}
+	return h.run(ctx, "run_while_up", program)
+}
+
+// runAfter runs a program after the machine has ended.
+func (h *hooks) runAfter(ctx context.Context, program string) error {
+	if program == "" {
+		return nil
+	}
+	err := h.run(ctx, "run_after", program)
+	if errors.Is(err, errLimit) {
+		return errors.New("run_after did not end within the test's timeout")
+	}
+	return err
+}
+
+// run runs a program, and kills it with its process group when the context
+// ends.
+func (h *hooks) run(ctx context.Context, attribute, program string) error {
+	cmd := exec.Command(program, h.args...)
+	cmd.Env = append(os.Environ(), h.env...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.SysProcAttr = vm.ChildAttributes()
+	cmd.SysProcAttr.Setpgid = true
+	wait, err := vm.Spawn(cmd)
+	if err != nil {
+		return fmt.Errorf("%s did not start: %w", attribute, err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- wait() }()
+	select {
+	case err = <-ended:
+	case <-ctx.Done():
+		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		<-ended
+		return context.Cause(ctx)
+	}
+	// Processes that the program left do not outlive the test.
+	syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	if err != nil {
+		return fmt.Errorf("%s %w: %w", attribute, errHook, err)
+	}
+	return nil
+}

@@ -1,8 +1,0 @@
-//go:build !linux
-
-package process
-
-import "os"
-
-// saveTerminal leaves it to QEMU to restore the terminal.
-func saveTerminal(*os.File) func() { return func() {} }

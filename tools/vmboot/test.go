@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/rules-qcow2/rules_qcow2/go/vm"
+)
+
+// errLimit is the cause of a context that ends with the time limit.
+var errLimit = errors.New("the time limit is over")
+
+// test runs a boot test. args are for its hooks.
+func test(c *config, args []string) (err error) {
+	limits, err := newLimits(c.TimeLimit, os.Getenv("TEST_TIMEOUT"))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := untilSignal(context.Background())
+	defer cancel()
+	if limits.test > 0 {
+		var stop func()
+		ctx, stop = context.WithTimeoutCause(ctx, limits.test, errLimit)
+		defer stop()
+	}
+
+	dir, err := os.MkdirTemp(os.Getenv("TEST_TMPDIR"), "vm")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	logs := os.Getenv("TEST_UNDECLARED_OUTPUTS_DIR")
+	if logs == "" {
+		if logs, err = os.MkdirTemp("", "vmboot-outputs"); err != nil {
+			return err
+		}
+		fmt.Printf("console.log and the other logs are in %s\n", logs)
+	}
+	hooks := &hooks{args: args}
+	if err := boot(ctx, c, hooks, limits, vm.Options{
+		Dir: dir, Logs: logs, FailOn: c.FailOn, CloseTimeout: limits.closing,
+	}); err != nil {
+		return err
+	}
+	return hooks.runAfter(ctx, c.RunAfter)
+}
+
+// untilSignal returns a context that ends at a signal, with the signal as its
+// cause.
+func untilSignal(parent context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	go func() {
+		select {
+		case s := <-signals:
+			cancel(fmt.Errorf("terminated by a signal (%v)", s))
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
+// boot runs the machine to its end and returns what is wrong with it.
+func boot(ctx context.Context, c *config, hooks *hooks, limits limits, options vm.Options) error {
+	if limits.machine > 0 {
+		var cancel func()
+		ctx, cancel = context.WithTimeoutCause(ctx, limits.machine, errLimit)
+		defer cancel()
+	}
+	m, err := vm.Start(ctx, &c.Config, options)
+	if err != nil {
+		return err
+	}
+	hooks.setMachine(&c.Config, m)
+	err = watch(ctx, c, hooks, m, limits.machine)
+	switch end := m.Close(); {
+	case end.Failure != nil:
+		err = end.Failure
+	case err != nil && !end.Stopped && errors.Is(err, errHook):
+		// QEMU ended first: that is why the hook failed.
+		err = fmt.Errorf("%w: %v", err, end)
+	}
+	if err != nil {
+		return m.Report(err)
+	}
+	return nil
+}
+
+// watch returns what is wrong with a machine, as far as it shows before the
+// machine is closed.
+func watch(ctx context.Context, c *config, hooks *hooks, m *vm.Machine, limit time.Duration) error {
+	if err := m.Expect(ctx, c.Expect...); err != nil {
+		var expect *vm.ExpectError
+		switch {
+		case !errors.As(err, &expect) || expect.Err == nil:
+			return err
+		case errors.Is(expect.Err, errLimit):
+			return fmt.Errorf("the console did not show %q within %v", expect.Pattern, limit)
+		}
+		return expect.Err
+	}
+	if c.RunWhileUp != "" {
+		// A machine whose end is expected may end while the hook runs.
+		if err := hooks.runWhileUp(ctx, c.RunWhileUp, m, c.ExitStatus != nil); err != nil {
+			if errors.Is(err, errLimit) {
+				return fmt.Errorf("run_while_up did not end within %v", limit)
+			}
+			return err
+		}
+	}
+	if c.ExitStatus == nil {
+		return nil
+	}
+	end, err := m.Wait(ctx)
+	switch {
+	case errors.Is(err, errLimit):
+		return fmt.Errorf("the guest did not end within %v", limit)
+	case err != nil:
+		return err
+	case end.Failure != nil:
+		return end.Failure
+	case *c.ExitStatus == 0 && !end.PoweredOff():
+		return fmt.Errorf("%v, want a power-off", end)
+	case end.Signal != nil || end.ExitStatus != *c.ExitStatus:
+		return fmt.Errorf("%v, want exit status %d", end, *c.ExitStatus)
+	}
+	return nil
+}
