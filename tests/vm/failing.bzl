@@ -10,6 +10,7 @@ _TESTS = {
     "bad_pattern": dict(expect = ["("]),
     "does_not_end": dict(exit_status = 0, time_limit = 10),
     "empty_image": dict(disks = [":empty"]),
+    "ends_before_hook": dict(expect = [_WRITTEN], extra_args = ["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"], run_while_up = ":hangs_after"),
     "ends_too_early": dict(exit_status = 33, expect = [_WRITTEN, "never"]),
     "fail_on": dict(expect = ["never"], fail_on = ["sector \\d"]),
     "hangs": dict(expect = ["never"]),

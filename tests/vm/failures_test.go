@@ -81,6 +81,14 @@ func TestHookFails(t *testing.T) {
 	newInner(t, "hook_fails").fails(t, "//tests/vm:hook_fails: run_while_up failed: exit status 7")
 }
 
+func TestEndsBeforeHook(t *testing.T) {
+	newInner(t, "ends_before_hook").fails(t, "//tests/vm:ends_before_hook: QEMU ended with exit status 33 before run_while_up was done")
+}
+
+func TestKeepWithoutInteractive(t *testing.T) {
+	newInner(t, "hangs", "--keep").fails(t, "//tests/vm:hangs: --keep needs --interactive")
+}
+
 func TestNoFolderForTheLayer(t *testing.T) {
 	i := newInner(t, "never_shown")
 	if err := os.Remove(i.tmp); err != nil {

@@ -18,7 +18,7 @@ const maxClosing = 5 * time.Second
 
 // newLimits divides the seconds that Bazel gives a test, TEST_TIMEOUT. A tenth
 // of them, at least 2 s and at most 15 s, is reserved for the report: after
-// TEST_TIMEOUT Bazel kills the test. own is the target's time_limit in seconds.
+// TEST_TIMEOUT Bazel kills the test. Half of that is for QEMU. own is the target's time_limit in seconds.
 func newLimits(own int, testTimeout string) (limits, error) {
 	l := limits{machine: time.Duration(own) * time.Second, closing: maxClosing}
 	if testTimeout == "" {
@@ -31,7 +31,7 @@ func newLimits(own int, testTimeout string) (limits, error) {
 	total := time.Duration(seconds) * time.Second
 	reserve := min(max(total/10, 2*time.Second), 15*time.Second, total/2)
 	l.test = total - reserve
-	l.closing = min(reserve*3/4, maxClosing)
+	l.closing = min(reserve/2, maxClosing)
 	if l.machine == 0 || l.machine > l.test {
 		l.machine = l.test
 	}
