@@ -1,9 +1,11 @@
-"""Copy-on-write qcow2 disks: the public rules and providers of rules_qcow2."""
+"""The public rules, functions and providers of rules_qcow2."""
 
 load("//private:boot.bzl", _DEFAULT_FAIL_ON = "DEFAULT_FAIL_ON", _qemu_boot_test = "qemu_boot_test")
+load("//private:chain.bzl", _link_backing_chain = "link_backing_chain")
 load("//private:check.bzl", _qcow2_check_test = "qcow2_check_test")
+load("//private:disk.bzl", _qemu_disk = "qemu_disk")
 load("//private:overlay.bzl", _qcow2_overlay = "qcow2_overlay")
-load("//private:providers.bzl", _Qcow2Info = "Qcow2Info")
+load("//private:providers.bzl", _Qcow2Info = "Qcow2Info", _QemuVmInfo = "QemuVmInfo")
 load("//private:toolchain.bzl", _qcow2gen_toolchain = "qcow2gen_toolchain")
 load("//private:vm.bzl", _qemu_vm = "qemu_vm")
 load("//qemu:providers.bzl", _QemuInfo = "QemuInfo")
@@ -11,12 +13,15 @@ load("//qemu:toolchain.bzl", _qemu_toolchain = "qemu_toolchain")
 
 Qcow2Info = _Qcow2Info
 QemuInfo = _QemuInfo
+QemuVmInfo = _QemuVmInfo
+link_backing_chain = _link_backing_chain
 qcow2_check_test = _qcow2_check_test
 qcow2_overlay = _qcow2_overlay
 qcow2gen_toolchain = _qcow2gen_toolchain
 qemu_boot_test = _qemu_boot_test
+qemu_disk = _qemu_disk
 qemu_toolchain = _qemu_toolchain
 qemu_vm = _qemu_vm
 
-# The default of qemu_boot_test's `fail_on`, to add to.
+# The default of qemu_boot_test's `fail_on`, for tests that extend it.
 DEFAULT_FAIL_ON = _DEFAULT_FAIL_ON

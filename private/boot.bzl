@@ -1,9 +1,10 @@
-"""qemu_boot_test as BUILD files call it."""
+"""qemu_boot_test, as BUILD files call it."""
 
 load(":boot_rule.bzl", _qemu_boot_test = "qemu_boot_test")
-load(":machine.bzl", "disks_dict")
+load(":disk.bzl", "disk_attributes")
+load(":machine.bzl", "MACHINE_ATTRS")
 
-# What a guest that has come to grief says.
+# Messages that mean a crash.
 DEFAULT_FAIL_ON = [
     "Kernel panic - not syncing",
     "BUG: unable to handle",
@@ -11,8 +12,8 @@ DEFAULT_FAIL_ON = [
     "You are in (emergency|rescue) mode",
 ]
 
-def qemu_boot_test(name, disks = {}, expect = [], fail_on = DEFAULT_FAIL_ON, exit_status = None, **kwargs):
-    """Boots a virtual machine and passes if it does what is expected of it.
+def qemu_boot_test(name, vm = None, disks = [], expect = [], fail_on = DEFAULT_FAIL_ON, exit_status = None, **kwargs):
+    """Boots a virtual machine and passes if its console shows what is expected.
 
     ```starlark
     load("@rules_qcow2//:defs.bzl", "qcow2_overlay", "qemu_boot_test")
@@ -31,45 +32,50 @@ def qemu_boot_test(name, disks = {}, expect = [], fail_on = DEFAULT_FAIL_ON, exi
     )
     ```
 
-    The guest writes to throwaway layers in `$TEST_TMPDIR`, never to an output of
-    Bazel's. The test's outputs hold `console.log`, `qemu.log`, `screenshot.png`
-    and `command`, which runs the machine again.
+    The machine is a `qemu_vm`, given as `vm`, or described by the same
+    attributes in the test itself.
 
-    A test without QEMU for the platform it runs on is incompatible, and
-    skipped by `bazel test //...`.
+    The guest writes to throwaway layers in `$TEST_TMPDIR`, never to an output
+    of the build. The test's outputs hold `console.log`, `qemu.log`,
+    `screenshot.png`, and `command`, which runs the machine again. `bazel run`
+    with `-- --interactive` runs it on the terminal, as for a `qemu_vm`.
+
+    Without QEMU on the platform that tests run on, the test is incompatible:
+    `bazel test //...` skips it.
 
     Args:
       name: name of the target.
-      disks: what the guest sees as disks, in this order, the first of which it
-        boots from: labels of images, or of targets with one, as keys, and for
-        each how it is attached: `"virtio"`, `"nvme"`, `"ide"` or `"scsi"`,
-        which properties of QEMU's device may follow, as in
-        `"nvme,serial=data"`. A list is one of virtio disks. One image can be
-        given once: for two disks of the same contents, declare two overlays.
-        The format of an image that is no `qcow2_overlay` is what its first
-        bytes say.
-      expect: regular expressions, in Go's syntax, that have to appear on the
-        first serial port (`console=ttyS0` for Linux), in this order. None
-        spans lines; escape sequences of terminals are left out; `$` is the end
-        of a finished line, so a prompt is matched without it. With no
-        `exit_status` the test passes with the last of them.
-      fail_on: regular expressions that must not appear there: the test fails at
-        the first. The default is `DEFAULT_FAIL_ON`: panics of Linux, and
-        systemd's emergency mode. That QEMU reports an internal error of KVM
-        fails a test in any case.
-      exit_status: QEMU's exit status, with which the guest has to end by
-        itself: 0 if it powers off (a reset is none), or twice the value plus
-        one that it writes to the isa-debug-exit device, which it then finds at
-        port 0xf4. The default is 0 if neither `expect` nor `run_while_up` is
-        given, and else that the guest need not end.
+      vm: (label) a `qemu_vm`. It excludes `disks` and all other attributes of
+        the machine.
+      disks: (list of labels and of `qemu_disk()` values) the guest's disks, as
+        in `qemu_vm`.
+      expect: (list of strings) regular expressions in Go's syntax. The first
+        serial port (`console=ttyS0` for Linux) must show a match of each, in
+        this order. Patterns match within one line; escape sequences of
+        terminals are removed before. Omit `$` to match a prompt. If neither
+        `exit_status` nor `run_while_up` is given, the test passes with the last
+        match.
+      fail_on: (list of strings) regular expressions in Go's syntax. The test
+        fails if the first serial port shows a match. The default,
+        `DEFAULT_FAIL_ON`, is Linux's messages for panics and systemd's for its
+        emergency mode. An internal error of KVM always fails the test.
+      exit_status: (int) the exit status that QEMU must end with: 0 if the guest
+        must power off (a reset does not count), or an odd number 2n+1 if the
+        guest must write n to the isa-debug-exit device, which is then at port
+        0xf4 (x86_64 only). The default is 0 if neither `expect` nor
+        `run_while_up` is given; otherwise the guest need not end.
       **kwargs: attributes that all tests have, such as `timeout` and `tags`.
     """
+    if vm:
+        given = (["disks"] if disks else []) + [key for key in kwargs if key in MACHINE_ATTRS]
+        if given:
+            fail("%s: %s describes the machine, and so does vm = \"%s\"; set one of them" % (native.package_relative_label(name), given[0], vm))
     _qemu_boot_test(
         name = name,
-        disks = disks_dict(disks),
         # None is the rule's default.
         exit_status = exit_status,
         expect = expect,
         fail_on = fail_on,
-        **kwargs
+        vm = vm,
+        **(disk_attributes(disks) | kwargs)
     )

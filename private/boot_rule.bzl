@@ -1,31 +1,42 @@
 """The rule behind qemu_boot_test."""
 
-load(":machine.bzl", "MACHINE_ATTRS", "MACHINE_EXEC_GROUPS", "run_vm")
-load(":runner.bzl", "rlocationpath")
+load(":machine.bzl", "MACHINE_ATTRS", "machine")
+load(":providers.bzl", "QemuVmInfo")
+load(":runner.bzl", "EXEC_GROUPS", "rlocationpath", "run", "target_name")
 
 # Not given.
 _NO_EXIT_STATUS = -1
 
 def _qemu_boot_test_impl(ctx):
-    exit_status = ctx.attr.exit_status
-    if exit_status < _NO_EXIT_STATUS or exit_status > 255:
-        fail("%s: exit_status = %d is not allowed, allowed are 0 to 255" % (ctx.label, exit_status))
+    vm = ctx.attr.vm[QemuVmInfo] if ctx.attr.vm else machine(ctx)
+    programs = [target for target in [ctx.attr.run_after, ctx.attr.run_while_up] if target]
     if ctx.attr.time_limit < 0:
-        fail("%s: time_limit = %d is not allowed, allowed are 1 and more seconds" % (ctx.label, ctx.attr.time_limit))
-    if exit_status == _NO_EXIT_STATUS and not ctx.attr.expect and not ctx.attr.run_while_up:
-        exit_status = 0
-    return [run_vm(
+        fail("%s: time_limit = %d must be at least 1 second" % (ctx.label, ctx.attr.time_limit))
+    return [run(
         ctx,
-        {
-            "exit_status": None if exit_status == _NO_EXIT_STATUS else exit_status,
+        vm.config | {
+            "exit_status": _exit_status(ctx, vm),
             "expect": ctx.attr.expect,
             "fail_on": ctx.attr.fail_on,
             "run_after": _executable(ctx, ctx.executable.run_after),
             "run_while_up": _executable(ctx, ctx.executable.run_while_up),
+            "target": target_name(ctx),
             "time_limit": ctx.attr.time_limit,
         },
-        programs = [target for target in [ctx.attr.run_after, ctx.attr.run_while_up] if target],
+        ".vm.json",
+        [vm.runfiles] + [target[DefaultInfo].default_runfiles for target in programs],
     )]
+
+def _exit_status(ctx, vm):
+    """Returns the exit status that QEMU must have, None if the guest need not end."""
+    status = ctx.attr.exit_status
+    if status == _NO_EXIT_STATUS:
+        return None if ctx.attr.expect or ctx.attr.run_while_up else 0
+    if status != 0 and vm.config["arch"] != "x86_64":
+        fail("%s: exit_status = %d needs the isa-debug-exit device, which %s does not have; use 0" % (ctx.label, status, vm.config["arch"]))
+    if status < 0 or status > 255 or status != 0 and status % 2 == 0:
+        fail("%s: exit_status = %d must be 0 or an odd number up to 255: a guest that writes n to isa-debug-exit ends QEMU with 2n+1" % (ctx.label, status))
+    return status
 
 def _executable(ctx, file):
     return rlocationpath(ctx, file) if file else ""
@@ -39,27 +50,34 @@ qemu_boot_test = rule(
         "fail_on": attr.string_list(),
         "run_after": attr.label(
             doc = """\
-a program that runs on the host after the machine has ended as it should; the
-test passes if it does. `VM_DISK0` is what the guest wrote to the first disk: a
-qcow2 image that overlays it. `VM_QEMU_IMG` and `VM_CONSOLE` are the paths of
-qemu-img and of console.log.""",
+a program that runs on the host after the machine has ended as expected. The test
+passes if it exits with 0. `VM_DISK0` is the path of the layer with the guest's
+writes to the first disk: a qcow2 image on top of that disk. `VM_QEMU_IMG` and
+`VM_CONSOLE` are the paths of qemu-img and of console.log. The test's arguments
+(`--test_arg`) are its arguments. If the test passes by `expect` alone, the machine
+is stopped like a computer whose power is cut: the guest has not synced its file
+systems.""",
             cfg = "target",
             executable = True,
         ),
         "run_while_up": attr.label(
             doc = """\
-a program that runs on the host once `expect` has been seen; the test passes if
-it does. `VM_TCP_22` is the address for the guest's port 22, as in
-`127.0.0.1:34567`; `VM_QEMU_IMG` and `VM_CONSOLE` are there as well.""",
+a program that runs on the host once the console has shown all of `expect`. The
+test passes if it exits with 0. `VM_TCP_22` is the address of the guest's port 22,
+as in `127.0.0.1:34567`; `VM_QEMU_IMG` and `VM_CONSOLE` are set as well. The
+test's arguments (`--test_arg`) are its arguments. Without `exit_status` the
+machine must run until the program ends; with it, the guest may end before.""",
             cfg = "target",
             executable = True,
         ),
         "time_limit": attr.int(
             doc = """\
-seconds that the machine may take. The default, and the most, is what Bazel's
-`timeout` leaves after a tenth (2 to 15 s) for the logs.""",
+seconds until the machine must have passed. The default, and the maximum, is
+Bazel's `timeout` less a tenth of it (2 to 15 s), which is reserved for the
+report.""",
         ),
+        "vm": attr.label(providers = [QemuVmInfo]),
     },
-    exec_groups = MACHINE_EXEC_GROUPS,
+    exec_groups = EXEC_GROUPS,
     test = True,
 )

@@ -1,32 +1,33 @@
 """qcow2_check_test: qemu-img check as a test."""
 
 load(":providers.bzl", "Qcow2Info")
-load(":runner.bzl", "exec_groups", "qemu_of", "rlocationpath", "run", "target_name")
-load(":toolchain.bzl", "QCOW2CHECK_TOOLCHAIN_TYPE")
+load(":runner.bzl", "EXEC_GROUPS", "qemu_of", "rlocationpath", "run", "target_name")
 
 def _qcow2_check_test_impl(ctx):
     qemu_img = qemu_of(ctx).qemu_img
     if not qemu_img:
-        fail("%s: the QEMU toolchain has no qemu-img, which qcow2_check_test needs" % ctx.label)
+        fail("%s: qcow2_check_test needs qemu-img, which the QEMU toolchain does not provide; set its qemu_img" % ctx.label)
     image = ctx.attr.image
     return [run(
         ctx,
-        QCOW2CHECK_TOOLCHAIN_TYPE,
         {
             "format": image[Qcow2Info].format if Qcow2Info in image else "",
             "image": rlocationpath(ctx, ctx.file.image),
             "qemu_img": rlocationpath(ctx, qemu_img.executable),
             "target": target_name(ctx),
         },
-        ".json",
-        [ctx.file.image, qemu_img.executable],
-        [image[DefaultInfo].default_runfiles, qemu_img.runfiles],
+        ".check.json",
+        [
+            ctx.runfiles([ctx.file.image, qemu_img.executable]),
+            image[DefaultInfo].default_runfiles,
+            qemu_img.runfiles,
+        ],
     )]
 
 qcow2_check_test = rule(
     implementation = _qcow2_check_test_impl,
     doc = """\
-Runs `qemu-img check` over an image and every image below it.
+Runs `qemu-img check` on an image and every image below it.
 
 ```starlark
 qcow2_check_test(
@@ -36,10 +37,10 @@ qcow2_check_test(
 )
 ```
 
-It fails if a layer is corrupt, has leaked clusters, or cannot be opened. What
-qemu-img says of each is in `check.txt` in the test's outputs. Raw images have
-nothing to check: that one can be opened is all there is to know. Without QEMU
-for the platform it runs on, the test is incompatible, and skipped.
+The test fails if an image is corrupt, has leaked clusters, or cannot be opened.
+The test's output `check.txt` has the output of qemu-img for each image. Of a raw
+image, the test shows only that it can be opened. Without QEMU on the platform
+that tests run on, the test is incompatible: `bazel test //...` skips it.
 """,
     attrs = {
         "image": attr.label(
@@ -48,6 +49,6 @@ for the platform it runs on, the test is incompatible, and skipped.
             mandatory = True,
         ),
     },
-    exec_groups = exec_groups(QCOW2CHECK_TOOLCHAIN_TYPE),
+    exec_groups = EXEC_GROUPS,
     test = True,
 )

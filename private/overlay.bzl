@@ -1,4 +1,4 @@
-"""qcow2_overlay as BUILD files call it."""
+"""qcow2_overlay, as BUILD files call it."""
 
 load(":overlay_rule.bzl", _qcow2_overlay = "qcow2_overlay")
 
@@ -10,13 +10,12 @@ def qcow2_overlay(
         out = None,
         cluster_size = None,
         extended_l2 = None,
-        lazy_refcounts = None,
         compat = None,
         **kwargs):
-    """A disk that a guest can write to while the image below it stays as it is.
+    """A copy-on-write qcow2 disk on top of a base image.
 
-    It is a qcow2 image of a few kilobytes that holds nothing yet, and reads
-    everything from its backing file:
+    The overlay takes 12 KiB on disk, whatever the size of the base. It reads
+    as its base does, and a guest's writes go to the overlay, never to the base.
 
     ```starlark
     load("@rules_qcow2//:defs.bzl", "qcow2_overlay")
@@ -29,47 +28,46 @@ def qcow2_overlay(
     ```
 
     The target has one output, `disk.qcow2`, and provides `Qcow2Info`. Links to
-    all images below it are laid out beside it in `disk.qcow2.backing/`, and
-    its stored backing file name is relative, so it opens from `bazel-bin`, in
-    the runfiles of a test, under remote execution and below other overlays
-    alike. The bytes do not depend on the machine or the configuration.
+    all images below are laid out in `disk.qcow2.backing/`, next to the image,
+    and its stored backing file name is relative. So it opens from `bazel-bin`,
+    from the runfiles of a test, under remote execution and below other
+    overlays. Its bytes do not depend on the machine or the configuration.
 
-    Bazel's outputs are not to be written to: give a guest a layer of its own
-    on top, in `$TEST_TMPDIR`.
+    Do not write to the overlay itself: it is an output of the build. Give each
+    guest a private layer on top of it in `$TEST_TMPDIR`. `qemu_vm` and
+    `qemu_boot_test` do that.
 
     Args:
       name: name of the target.
-      backing: label of the image to overlay: a file, a target with one output,
-        or another `qcow2_overlay`. Only of what provides `Qcow2Info` does Bazel
-        know the files below it; a qcow2 file from elsewhere that names a
-        backing file or an external data file is refused.
-      size: the virtual size, as qemu-img takes it: a number with a suffix of
-        powers of 1024, as in `"20G"`, `"20GiB"`, `"3.5G"` or
-        `"21474836480"`. It is rounded up to a multiple of 512 bytes. The
-        default is the virtual size of `backing`, and less than that is an
-        error; where it is more, the guest reads zeros behind the end of
-        `backing`.
-      backing_format: the format of `backing`, which is recorded in the overlay
-        in any case: `"raw"`, `"qcow2"`, or another block driver of QEMU, for
-        which `size` has to be given. The default, `"auto"`, is what the first
-        bytes of the file say. If both `size` and the format are given, the
-        file is not read to make the overlay, and no remote executor needs it;
-        that `size` is not less than that of the file is then not checked.
-      out: file name of the image. The default is `<name>.qcow2`.
-      cluster_size: the unit in which the overlay grows: a power of two from
-        `"512"` to `"2M"`. The default is `"128K"` with `extended_l2`, and
+      backing: (label) the base image: a file, a target with one output, or
+        another image target. A qcow2 file that names a backing file or an
+        external data file is an error unless its target provides `Qcow2Info`,
+        because Bazel does not know the file that it names.
+      size: (string) the virtual size: a number with a suffix of powers of 1024,
+        as in `"20G"`, `"3.5G"`, or bytes, as in `"21474836480"`. `"20GiB"` is
+        the same as `"20G"`; qemu-img does not accept it. The size is rounded up
+        to a multiple of 512 bytes. The default is the virtual size of
+        `backing`; a smaller size is an error. If it is larger, the guest reads
+        zeros past the end of `backing`.
+      backing_format: (string) the format of `backing`, which is recorded in the
+        overlay: `"raw"`, `"qcow2"`, or another block driver of QEMU, which
+        requires `size`. The default, `"auto"`, detects it from the first bytes.
+        If both `size` and the format are given, the base is not an input of the
+        action: a remote executor does not need it. Trade-off: a `size` that is
+        too small goes undetected.
+      out: (output) file name of the image. The default is `<name>.qcow2`.
+      cluster_size: (string) the unit in which the overlay grows: a power of two
+        from `"512"` to `"2M"`. The default is `"128K"` with `extended_l2`, and
         `"64K"` without.
-      extended_l2: whether a cluster is divided into 32 subclusters that are
-        copied on their own: small writes are several times faster and take
-        less disk. It needs `compat = "1.1"`, clusters of `"16K"` or more, and
-        QEMU 5.2 (2020) or newer; cloud-hypervisor and crosvm do not read it.
-        The default is True wherever the other attributes allow it.
-      lazy_refcounts: whether QEMU may put off updates of reference counts, and
-        repair them after a crash. It needs `compat = "1.1"`. The default is
-        False.
-      compat: version of the format, by qemu-img's name: `"1.1"`, the default,
-        is version 3, and `"0.10"` is version 2, for readers that know no
-        other.
+      extended_l2: (bool or string) whether clusters are divided into 32
+        subclusters that are copied separately. Small writes are several times
+        faster and take less space. True or `"on"`, False or `"off"`, or
+        `"auto"`, the default: on if the other attributes allow it. A `select()`
+        takes the strings. It requires `compat = "1.1"`, clusters of `"16K"` or
+        more, and QEMU 5.2 (2020) or newer; cloud-hypervisor and crosvm do not
+        support it.
+      compat: (string) version of the format, by qemu-img's name: `"1.1"`, the
+        default, is version 3; `"0.10"` is version 2, for old readers.
       **kwargs: attributes that all rules have, such as `visibility`, `tags` and
         `testonly`.
     """
@@ -80,17 +78,13 @@ def qcow2_overlay(
         cluster_size = cluster_size,
         compat = compat,
         extended_l2 = _on_off(extended_l2),
-        lazy_refcounts = lazy_refcounts,
         out = out,
         virtual_size = size,
         **kwargs
     )
 
 def _on_off(value):
-    """Makes three values of a bool or None, for a default that depends on other attributes.
-
-    What is neither is a select() between "on" and "off".
-    """
+    """Converts a bool to the rule's "on" or "off"; other values stay."""
     if type(value) == "bool":
         return "on" if value else "off"
     return value

@@ -1,5 +1,6 @@
 """The rule behind qcow2_overlay: from attributes to the generator's command line."""
 
+load(":chain.bzl", "link_backing_chain")
 load(":providers.bzl", "Qcow2Info")
 load(":size.bzl", "parse_size")
 load(":toolchain.bzl", "QCOW2GEN_TOOLCHAIN_TYPE")
@@ -14,21 +15,20 @@ def _qcow2_overlay_impl(ctx):
 
     image = ctx.outputs.out or ctx.actions.declare_file(ctx.label.name + ".qcow2")
     metadata = ctx.actions.declare_file(image.basename + ".json", sibling = image)
-    chain = _link_chain(ctx, image, backing)
+    chain = link_backing_chain(ctx, image, ctx.attr.backing)
 
     _create(ctx, image, metadata, chain[0], backing, size, options)
     report = _check(ctx, image)
 
     links = [layer.file for layer in chain]
     return [
-        # One file, or $(rlocationpath) has no answer. The links come along
-        # wherever the image is run from.
+        # $(rlocationpath) needs exactly one file. The links are runfiles.
         DefaultInfo(
             files = depset([image]),
             runfiles = ctx.runfiles([image] + links),
         ),
-        # Built with every build of the target, off the critical path. The
-        # links are there for the image to open from bazel-bin.
+        # Every build of the target builds these, off the critical path. The
+        # image needs the links to open from bazel-bin.
         OutputGroupInfo(_validation = depset([report] + links)),
         Qcow2Info(
             chain = chain,
@@ -42,16 +42,15 @@ def _create(ctx, image, metadata, backing_link, backing, size, options):
     """Declares the action that writes the image and its metadata."""
     args = ["create", "-q", "-f", "qcow2", "-o", options, "-b", backing_link.path]
     if backing.info:
-        # Its metadata file says what there is to know.
+        # The metadata file has the size and the format.
         args += ["--backing-info", backing.info.metadata]
         inputs = [backing.info.metadata]
     elif size and backing.format != "auto":
-        # Nothing has to be known: a base of many gigabytes is not even an
-        # input.
+        # Size and format are known: the base is not an input.
         args.append("-u")
         inputs = []
     else:
-        # The link, not its target: it is found by the name that is stored.
+        # The link, not its target: the stored name leads to the link.
         args.append("--standalone-backing")
         inputs = [backing_link.file]
     args += ["--detect-backing-format"] if backing.format == "auto" else ["-F", backing.format]
@@ -69,7 +68,7 @@ def _create(ctx, image, metadata, backing_link, backing, size, options):
     )
 
 def _check(ctx, image):
-    """Declares the action that checks the image, without what is below it, and returns its report."""
+    """Declares the action that checks the image without its backing file, and returns its report."""
     report = ctx.actions.declare_file(image.basename + ".check.txt", sibling = image)
     _run(
         ctx,
@@ -82,16 +81,16 @@ def _check(ctx, image):
     return report
 
 def _run(ctx, arguments, **kwargs):
-    """Declares an action that runs the generator, in a process that actions share where Bazel has those.
+    """Declares an action that runs the generator, as a persistent worker if Bazel supports it.
 
-    Such a process has no sandbox unless it is asked for, so the generator must
-    not open what its command line does not name.
+    A worker does not have a sandbox by default, so the generator must only open
+    files that its command line names.
     """
     toolchain = ctx.toolchains[QCOW2GEN_TOOLCHAIN_TYPE]
     args = ctx.actions.args()
     args.add_all(arguments)
 
-    # What a worker is sent.
+    # Workers read their arguments from a file.
     args.set_param_file_format("multiline")
     args.use_param_file("@%s", use_always = True)
     ctx.actions.run(
@@ -108,13 +107,13 @@ def _backing(ctx):
     format = ctx.attr.backing_format
     info = ctx.attr.backing[Qcow2Info] if Qcow2Info in ctx.attr.backing else None
     if file.is_directory:
-        _fail(ctx, "backing", ctx.attr.backing.label, "is a directory, allowed is a target with one file")
+        _fail(ctx, "backing", ctx.attr.backing.label, "is a directory; it must be a target with one file")
     if info:
         if format not in ["auto", info.format]:
-            _fail(ctx, "backing_format", format, "contradicts backing = \"%s\", which is %s: leave it out" % (ctx.attr.backing.label, info.format))
+            _fail(ctx, "backing_format", format, "contradicts backing = \"%s\", which is %s; omit it" % (ctx.attr.backing.label, info.format))
         return struct(file = info.image, format = info.format, info = info)
     if format not in ["auto", "raw", "qcow2"] and not ctx.attr.virtual_size:
-        _fail(ctx, "backing_format", format, "needs a size: the virtual size can be read from raw and qcow2 files only")
+        _fail(ctx, "backing_format", format, "requires size: the virtual size can be read from raw and qcow2 files only")
     return struct(file = file, format = format, info = None)
 
 def _size(ctx):
@@ -124,13 +123,13 @@ def _size(ctx):
         return None
     size, wrong = parse_size(given)
     if wrong:
-        _fail(ctx, "size", given, "is no size: " + wrong)
+        _fail(ctx, "size", given, "is not a size: " + wrong)
     if size == 0:
-        _fail(ctx, "size", given, "is no disk for a guest: allowed is 1 byte and more, or nothing for the size of the backing file")
+        _fail(ctx, "size", given, "must be at least 1 byte; omit it to use the base's size")
     return size
 
 def _options(ctx):
-    """Returns the format's options, a string as qemu-img create takes it behind -o."""
+    """Returns the options of the format as a string for qemu-img create -o."""
     version_3 = ctx.attr.compat == "1.1"
     cluster_size = _cluster_size(ctx)
     extended_l2 = ctx.attr.extended_l2
@@ -140,17 +139,10 @@ def _options(ctx):
         cluster_size = 128 * 1024 if extended_l2 == "on" else 64 * 1024
 
     if extended_l2 == "on" and not version_3:
-        _fail(ctx, "extended_l2", True, "needs compat = \"1.1\", given is \"%s\"" % ctx.attr.compat)
+        _fail(ctx, "extended_l2", True, "requires compat = \"1.1\", not \"%s\"" % ctx.attr.compat)
     if extended_l2 == "on" and cluster_size < _SMALLEST_EXTENDED_L2_CLUSTER:
-        _fail(ctx, "extended_l2", True, "needs cluster_size = \"16K\" or more, given is \"%s\"" % ctx.attr.cluster_size)
-    if ctx.attr.lazy_refcounts and not version_3:
-        _fail(ctx, "lazy_refcounts", True, "needs compat = \"1.1\", given is \"%s\"" % ctx.attr.compat)
-    return "compat=%s,cluster_size=%d,extended_l2=%s,lazy_refcounts=%s" % (
-        ctx.attr.compat,
-        cluster_size,
-        extended_l2,
-        _on_off(ctx.attr.lazy_refcounts),
-    )
+        _fail(ctx, "extended_l2", True, "requires cluster_size = \"16K\" or more, not \"%s\"" % ctx.attr.cluster_size)
+    return "compat=%s,cluster_size=%d,extended_l2=%s" % (ctx.attr.compat, cluster_size, extended_l2)
 
 def _cluster_size(ctx):
     """Returns the cluster size in bytes, None where it is not given."""
@@ -159,43 +151,18 @@ def _cluster_size(ctx):
         return None
     size, wrong = parse_size(given)
     if wrong:
-        _fail(ctx, "cluster_size", given, "is no size: " + wrong)
+        _fail(ctx, "cluster_size", given, "is not a size: " + wrong)
     if size not in [512 << i for i in range(13)]:
-        _fail(ctx, "cluster_size", given, "is %d bytes, allowed are powers of two from 512 to 2M" % size)
+        _fail(ctx, "cluster_size", given, "is %d bytes; it must be a power of two from 512 to 2M" % size)
     return size
 
 def _on_off(value):
     return "on" if value else "off"
 
-def _link_chain(ctx, image, backing):
-    """Lays out links to all lower images beside the image.
-
-    QEMU joins a relative backing file name to the directory of the name by
-    which it opened the overlay, for each layer anew, and follows no link
-    before. `<image>.backing/<base>` therefore holds in bazel-bin, in
-    runfiles, in a sandbox and below another overlay, whatever repository and
-    configuration the base comes from.
-    """
-    lower = [("", backing.file)]
-    if backing.info:
-        lower += [(layer.path, layer.target) for layer in backing.info.chain]
-    folder = image.basename + ".backing/"
-    chain = []
-    for path, target in lower:
-        path = folder + (path or target.basename)
-        link = ctx.actions.declare_file(path, sibling = image)
-        ctx.actions.symlink(
-            output = link,
-            target_file = target,
-            progress_message = "Linking qcow2 backing file %{output}",
-        )
-        chain.append(struct(path = path, file = link, target = target))
-    return chain
-
 def _fail(ctx, attribute, given, wrong):
     fail("%s: %s = %s %s" % (ctx.label, attribute, repr(given), wrong))
 
-# Also what `bazel query "kind(qcow2_overlay, ...)"` finds.
+# `bazel query "kind(qcow2_overlay, ...)"` finds it by this name.
 qcow2_overlay = rule(
     implementation = _qcow2_overlay_impl,
     doc = "The rule behind the macro qcow2_overlay, which documents the attributes.",
@@ -214,9 +181,8 @@ qcow2_overlay = rule(
             default = "auto",
             values = ["auto", "on", "off"],
         ),
-        "lazy_refcounts": attr.bool(),
         "out": attr.output(),
-        # Not "size": Bazel takes a string attribute of that name for the size
+        # Not "size": Bazel takes a string attribute with that name as the size
         # of a test, in every rule (RuleClass.checkForValidSizeAndTimeoutValues).
         "virtual_size": attr.string(),
     },

@@ -1,18 +1,28 @@
 """Providers of rules_qcow2."""
 
 Qcow2Info = provider(
-    doc = "A qcow2 image, and what it takes to open it.",
+    doc = "Provider of image targets: a qcow2 image and the files that are needed to open it.",
     fields = {
         "chain": """\
-All images below `image`, from the one it names as its backing file downwards:
-a list of structs with `path`, relative to the directory of `image`, by which a
-reader reaches the image, `file`, a link to it that is laid out at that path,
-and `target`, the `File` that it links to.""",
+All images below `image`, from its backing file downwards: a list of structs with
+`path`, the path relative to the directory of `image` by which a reader reaches
+the image; `file`, a link to it at that path; and `target`, the `File` that the
+link points to.""",
         "format": "Name of QEMU's block driver for `image`: `qcow2`.",
         "image": "The image: a `File`.",
         "metadata": """\
-A JSON `File` that says in place of the image what an overlay on top of it
-has to know: an object with `virtual-size` and `cluster-size` in bytes, and
-`format`, as `qemu-img info --output=json` has them.""",
+A JSON `File` that tells an overlay on top of the image what it would otherwise
+read from the image: an object with `virtual-size` and `cluster-size` in bytes, and
+`format`, named as in `qemu-img info --output=json`.""",
+    },
+)
+
+QemuVmInfo = provider(
+    doc = "Provider of machine targets: a virtual machine and the files that are needed to run it.",
+    fields = {
+        "config": """\
+The machine: a dict with the keys and values of `Config` in the Go package
+`go/vm`. Paths are rlocation paths.""",
+        "runfiles": "The `runfiles` with QEMU, the images and all other files of the machine.",
     },
 )

@@ -1,21 +1,16 @@
-"""Runners: programs that find what to do in a file beside them."""
+"""Runners: programs that read what to do from a JSON file next to them."""
 
 load("//qemu:toolchain.bzl", "QEMU_TOOLCHAIN_TYPE")
+load(":toolchain.bzl", "VMBOOT_TOOLCHAIN_TYPE")
 
-# The group of the platform that tests run on: where QEMU and the runners are
-# needed.
+# The exec group of the platform that tests run on, where QEMU and the runner
+# are needed.
 _EXEC_GROUP = "test"
 
-def exec_groups(runner):
-    """Returns the exec_groups of a rule.
-
-    Args:
-      runner: the toolchain type of its runner.
-    """
-    return {_EXEC_GROUP: exec_group(toolchains = [QEMU_TOOLCHAIN_TYPE, runner])}
+EXEC_GROUPS = {_EXEC_GROUP: exec_group(toolchains = [QEMU_TOOLCHAIN_TYPE, VMBOOT_TOOLCHAIN_TYPE])}
 
 def qemu_of(ctx):
-    """Returns the QemuInfo for where tests run."""
+    """Returns the QemuInfo of the platform that tests run on."""
     return ctx.exec_groups[_EXEC_GROUP].toolchains[QEMU_TOOLCHAIN_TYPE].qemu
 
 def rlocationpath(ctx, file):
@@ -25,29 +20,27 @@ def rlocationpath(ctx, file):
     return ctx.workspace_name + "/" + file.short_path
 
 def target_name(ctx):
-    """Returns the label as a user of it would write it on the command line."""
+    """Returns the label as a user writes it on the command line."""
     label = str(ctx.label)
     return label.removeprefix("@@") if label.startswith("@@//") else label
 
-def run(ctx, runner, config, suffix, files, runfiles):
-    """Makes the target's executable: the runner, and what to do beside it.
+def run(ctx, config, suffix, runfiles):
+    """Declares the target's executable: the runner, with its JSON file.
 
     Args:
-      ctx: the context of a rule with exec_groups(runner).
-      runner: the toolchain type of the runner.
-      config: what the runner is to read, as JSON.
-      suffix: what the runner appends to its own name to find that.
-      files: what it needs.
-      runfiles: a list of further runfiles.
+      ctx: the context of a rule with EXEC_GROUPS.
+      config: the content of the JSON file, a dict.
+      suffix: what the runner appends to its own name to find the file.
+      runfiles: a list of runfiles that the runner needs.
 
     Returns:
       The DefaultInfo.
     """
-    program = ctx.exec_groups[_EXEC_GROUP].toolchains[runner].runner
+    runner = ctx.exec_groups[_EXEC_GROUP].toolchains[VMBOOT_TOOLCHAIN_TYPE].runner
     executable = ctx.actions.declare_file(ctx.label.name)
     ctx.actions.symlink(
         output = executable,
-        target_file = program.files_to_run.executable,
+        target_file = runner.files_to_run.executable,
         is_executable = True,
     )
     config_file = ctx.actions.declare_file(ctx.label.name + suffix)
@@ -55,7 +48,5 @@ def run(ctx, runner, config, suffix, files, runfiles):
     return DefaultInfo(
         executable = executable,
         files = depset([executable]),
-        runfiles = ctx.runfiles(files + [config_file]).merge_all(
-            runfiles + [program.default_runfiles],
-        ),
+        runfiles = ctx.runfiles([config_file]).merge_all(runfiles + [runner.default_runfiles]),
     )

@@ -1,11 +1,10 @@
-"""The toolchain types that stand in front of the programs: the generator, and the runners of tests."""
+"""Toolchain types: the generator of images and the runner of tests."""
 
-QCOW2CHECK_TOOLCHAIN_TYPE = Label("//tools/qcow2check:toolchain_type")
 QCOW2GEN_TOOLCHAIN_TYPE = Label("//tools/qcow2gen:toolchain_type")
 VMBOOT_TOOLCHAIN_TYPE = Label("//tools/vmboot:toolchain_type")
 
 _ExecutionInfo = provider(
-    doc = "How Bazel may run the generator.",
+    doc = "How Bazel runs the generator.",
     fields = {"requirements": "execution_requirements of its actions: a dict of strings."},
 )
 
@@ -14,7 +13,7 @@ def _generator_execution_impl(ctx):
 
 generator_execution = rule(
     implementation = _generator_execution_impl,
-    doc = "Holds what depends on a flag of Bazel: a toolchain's own attributes cannot default to a select().",
+    doc = "Holds requirements that depend on a flag of Bazel: attributes of a toolchain cannot default to a select().",
     attrs = {"requirements": attr.string_dict(mandatory = True)},
 )
 
@@ -22,15 +21,15 @@ def _qcow2gen_toolchain_impl(ctx):
     info = ctx.attr.qcow2gen[DefaultInfo]
     program = info.files_to_run
     return [platform_common.ToolchainInfo(
-        # Each sandbox lays out what the program brings: for the runfiles of
-        # one that is alone in them, a dozen folders that nobody reads.
+        # A sandbox lays out a program's runfiles tree. The program needs none
+        # if it has no runfiles but itself.
         executable = program.executable if _is_alone(info) else program,
         execution_requirements = ctx.attr._execution[_ExecutionInfo].requirements,
         qcow2gen = program,
     )]
 
 def _is_alone(info):
-    """Returns whether a program has no runfiles but itself."""
+    """Returns whether a program's only runfile is the program."""
     runfiles = info.default_runfiles
     if not runfiles:
         return True
@@ -43,7 +42,7 @@ def _is_alone(info):
 qcow2gen_toolchain = rule(
     implementation = _qcow2gen_toolchain_impl,
     doc = """\
-Declares a generator for `qcow2_overlay` to use in place of the one that is
+Declares a generator that `qcow2_overlay` uses instead of the one that is
 compiled from source, for example a prebuilt one in a closed network.
 
 ```starlark
@@ -60,16 +59,16 @@ toolchain(
 )
 ```
 
-`register_toolchains("//:prebuilt_toolchain")` in the root module puts it
-before all others.
+`register_toolchains("//:prebuilt_toolchain")` in the root module gives it
+precedence over all others.
 """,
     attrs = {
         "qcow2gen": attr.label(
             doc = """\
 The generator, for the platform that actions run on: this repository's, or a
-program that runs it with the arguments and the standard input that it has.
-Bazel gives it a file of arguments, or keeps it as a persistent worker.""",
-            # A program that was downloaded is a file, and not the output of a rule.
+program that runs it with the same arguments and standard input. Bazel passes it a
+file of arguments, or keeps it running as a persistent worker.""",
+            # A downloaded program is a source file.
             allow_files = True,
             cfg = "exec",
             executable = True,
@@ -82,30 +81,20 @@ Bazel gives it a file of arguments, or keeps it as a persistent worker.""",
     },
 )
 
-def _runner_attr():
-    return attr.label(
-        allow_files = True,
-        cfg = "exec",
-        executable = True,
-        mandatory = True,
-    )
-
-def _qcow2check_toolchain_impl(ctx):
-    return [platform_common.ToolchainInfo(runner = ctx.attr.qcow2check[DefaultInfo])]
-
-qcow2check_toolchain = rule(
-    implementation = _qcow2check_toolchain_impl,
-    doc = "Declares what runs qemu-img for qcow2_check_test, on the platform that tests run on.",
-    attrs = {"qcow2check": _runner_attr()},
-)
-
 def _vmboot_toolchain_impl(ctx):
     return [platform_common.ToolchainInfo(runner = ctx.attr.vmboot[DefaultInfo])]
 
 vmboot_toolchain = rule(
     implementation = _vmboot_toolchain_impl,
-    doc = "Declares what runs QEMU for qemu_boot_test and qemu_vm, on the platform that tests run on.",
-    attrs = {"vmboot": _runner_attr()},
+    doc = "Declares the program that runs QEMU and qemu-img for tests and qemu_vm, on the platform that tests run on.",
+    attrs = {
+        "vmboot": attr.label(
+            allow_files = True,
+            cfg = "exec",
+            executable = True,
+            mandatory = True,
+        ),
+    },
 )
 
 def _resolved_qcow2gen_impl(ctx):
@@ -121,8 +110,8 @@ def _resolved_qcow2gen_impl(ctx):
 resolved_qcow2gen = rule(
     implementation = _resolved_qcow2gen_impl,
     doc = """\
-The generator of the toolchain as a program to run, for tests that make a disk
-of their own: it is the one that actions use, and not compiled once more.""",
+The toolchain's generator as a program, for tests that create disks. It is the
+binary that actions use, so it is not compiled again.""",
     executable = True,
     toolchains = [QCOW2GEN_TOOLCHAIN_TYPE],
 )

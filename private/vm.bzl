@@ -1,38 +1,58 @@
-"""qemu_vm: a virtual machine to look at."""
+"""qemu_vm: a virtual machine, declared once."""
 
-load(":machine.bzl", "MACHINE_ATTRS", "MACHINE_EXEC_GROUPS", "disks_dict", "run_vm")
+load(":disk.bzl", "disk_attributes")
+load(":machine.bzl", "MACHINE_ATTRS", "machine")
+load(":providers.bzl", "QemuVmInfo")
+load(":runner.bzl", "EXEC_GROUPS", "run")
 
 def _qemu_vm_impl(ctx):
-    return [run_vm(ctx, {"interactive": True})]
+    vm = machine(ctx)
+    return [
+        run(ctx, vm.config | {"interactive": True}, ".vm.json", [vm.runfiles]),
+        QemuVmInfo(config = vm.config, runfiles = vm.runfiles),
+    ]
 
 _qemu_vm = rule(
     implementation = _qemu_vm_impl,
     doc = "The rule behind the macro qemu_vm, which documents the attributes.",
     attrs = MACHINE_ATTRS,
-    exec_groups = MACHINE_EXEC_GROUPS,
+    exec_groups = EXEC_GROUPS,
     executable = True,
+    provides = [QemuVmInfo],
 )
 
-def qemu_vm(name, disks = {}, **kwargs):
-    """A virtual machine that `bazel run` boots on the terminal.
+def qemu_vm(name, disks = [], **kwargs):
+    """A virtual machine: for tests, which take it as `vm`, and for `bazel run`.
 
-    Its first serial port is the terminal; Ctrl-A X leaves. What the guest
-    writes goes to a throwaway layer: `bazel run //:vm -- --keep` keeps it and
-    says where. Further arguments are QEMU's, as in `-- -display gtk`.
+    ```starlark
+    load("@rules_qcow2//:defs.bzl", "qemu_boot_test", "qemu_vm")
 
-    `bazel run` of a `qemu_boot_test` with `-- --interactive` does the same with
-    the machine of that test.
+    qemu_vm(
+        name = "debian",
+        disks = [":disk"],
+        memory = "1G",
+    )
+
+    qemu_boot_test(
+        name = "boot_test",
+        expect = ["login: "],
+        vm = ":debian",
+    )
+    ```
+
+    `bazel run :debian` boots the machine on the terminal, which is its first
+    serial port. Ctrl-A X leaves it. The guest writes to throwaway layers;
+    `bazel run :debian -- --keep` keeps them and prints their folder. Further
+    arguments are QEMU's, as in `-- -display gtk`. If a forwarded port of the
+    host is not fixed, the command prints it.
 
     Args:
       name: name of the target.
-      disks: the machine's disks, as in `qemu_boot_test`.
-      **kwargs: the machine's other attributes, as in `qemu_boot_test`: all of
-        them but those that say when a test passes (`expect`, `fail_on`,
-        `exit_status`, `run_while_up`, `run_after`, `time_limit`); and
-        attributes that all rules have, such as `visibility`.
+      disks: (list of labels and of `qemu_disk()` values) the guest's disks, in
+        order; it boots from the first. A plain label is a virtio disk. The same
+        image may appear more than once. The format of an image without
+        `Qcow2Info` is detected from its first bytes. A `select()` must consist
+        of lists of plain labels.
+      **kwargs: attributes that all rules have, such as `visibility`.
     """
-    _qemu_vm(
-        name = name,
-        disks = disks_dict(disks),
-        **kwargs
-    )
+    _qemu_vm(name = name, **(disk_attributes(disks) | kwargs))

@@ -1,20 +1,19 @@
-"""What a QEMU is to a rule."""
+"""QemuInfo: the provider of a QEMU."""
 
 QemuInfo = provider(
-    doc = "A QEMU: its programs and the firmware that comes with it.",
+    doc = "Provider of QEMU toolchains: programs and firmware.",
     fields = {
-        "data": """\
-A list of `File`: folders that QEMU is to look for its data in (SeaBIOS, option
-ROMs, keymaps), or a file of each. Empty where the programs find their own.""",
+        "data_dirs": """\
+A list of `File`: folders where QEMU looks for SeaBIOS, option ROMs and keymaps, or
+one file of each folder. Empty if the programs find them without help.""",
         "data_runfiles": "The `runfiles` with all files of the data folders.",
         "qemu_img": "qemu-img: a struct as in `systems`, or None.",
-        "qemu_io": "qemu-io: a struct as in `systems`, or None.",
         "systems": """\
-System emulators by architecture, by QEMU's name for it (`x86_64`, `aarch64`):
-structs with `executable`, a `File`, and `runfiles`, what it takes to run it.""",
+System emulators by architecture, named as by QEMU (`x86_64`, `aarch64`): structs
+with `executable`, a `File`, and `runfiles`, the program's runfiles.""",
         "uefi": """\
-UEFI firmware by architecture: structs with `code`, a raw flash image as a
-`File`, and `vars`, the image that a machine's own variables start as.""",
-        "version": "What `--version` says, as in `11.1.2`; empty if not known.",
+UEFI firmware by architecture: structs with `code`, a `File` with a raw flash
+image, and `vars`, a `File` with the initial variables of a machine.""",
+        "version": "Output of `--version`, as in `11.1.2`; empty if not known.",
     },
 )

@@ -24,37 +24,35 @@ def _uefi(ctx, arch):
     if not code and not variables:
         return None
     if not code or not variables:
-        fail("%s: uefi_code_%s and uefi_vars_%s belong together, given is only one" % (ctx.label, arch, arch))
+        fail("%s: uefi_code_%s and uefi_vars_%s must be set together; only one is set" % (ctx.label, arch, arch))
     return struct(code = code, vars = variables)
 
 def _qemu_toolchain_impl(ctx):
     systems = {arch: _program(getattr(ctx.attr, "qemu_system_" + arch)) for arch in ARCHITECTURES}
     uefi = {arch: _uefi(ctx, arch) for arch in ARCHITECTURES}
     info = QemuInfo(
-        data = ctx.files.data,
-        data_runfiles = ctx.runfiles(ctx.files.data + ctx.files.data_files),
+        data_dirs = ctx.files.data_dirs,
+        data_runfiles = ctx.runfiles(ctx.files.data_dirs + ctx.files.data_files),
         qemu_img = _program(ctx.attr.qemu_img),
-        qemu_io = _program(ctx.attr.qemu_io),
         systems = {arch: program for arch, program in systems.items() if program},
         uefi = {arch: firmware for arch, firmware in uefi.items() if firmware},
         version = ctx.attr.version,
     )
     return [info, platform_common.ToolchainInfo(qemu = info)]
 
-_PROGRAMS = ["qemu_img", "qemu_io"] + ["qemu_system_" + arch for arch in ARCHITECTURES]
+_PROGRAMS = ["qemu_img"] + ["qemu_system_" + arch for arch in ARCHITECTURES]
 
 _DOCS = {
     "qemu_img": "qemu-img. Without it, `qcow2_check_test` fails at analysis.",
-    "qemu_io": "qemu-io. No rule here needs it.",
-    "uefi_code": "UEFI firmware for this architecture: a raw image for the first flash device, as edk2's `OVMF_CODE.fd`. Without it, `firmware = \"uefi\"` fails at analysis.",
-    "uefi_vars": "What the UEFI variables of a machine start as: a raw image for the second flash device, as edk2's `OVMF_VARS.fd`. Each run gets a copy.",
+    "uefi_code": "UEFI firmware of this architecture: a raw image for the first flash device, such as edk2's `OVMF_CODE.fd`. Without it, `firmware = \"uefi\"` fails at analysis.",
+    "uefi_vars": "Initial UEFI variables of a machine: a raw image for the second flash device, such as edk2's `OVMF_VARS.fd`. Each run gets a copy.",
 }
 
 qemu_toolchain = rule(
     implementation = _qemu_toolchain_impl,
     doc = """\
-Declares a QEMU for `qemu_boot_test`, `qemu_vm` and `qcow2_check_test`, to use in
-place of the one that is installed on the machine.
+Declares a QEMU that `qemu_boot_test`, `qemu_vm` and `qcow2_check_test` use
+instead of the one that is installed on the host.
 
 ```starlark
 qemu_toolchain(
@@ -71,13 +69,13 @@ toolchain(
 )
 ```
 
-`register_toolchains("//:qemu_toolchain")` in the root module puts it before the
-machine's. The execution platform is the one that tests run on.
+`register_toolchains("//:qemu_toolchain")` in the root module gives it
+precedence over the host's. The execution platform is the one that tests run on.
 """,
     attrs = {
         name: attr.label(
             doc = _DOCS.get(name, name.replace("qemu_system_", "qemu-system-") + ". Without it, machines of this architecture fail at analysis."),
-            # The toolchain as a whole is configured for where tests run.
+            # The toolchain is configured for the platform that tests run on.
             cfg = "target",
             executable = True,
             allow_files = True,
@@ -91,19 +89,19 @@ machine's. The execution platform is the one that tests run on.
         for part in ["uefi_code", "uefi_vars"]
         for arch in ARCHITECTURES
     } | {
-        "data": attr.label_list(
+        "data_dirs": attr.label_list(
             doc = """\
-Folders that QEMU is to look for its data in (`-L`): SeaBIOS and option ROMs.
-Each is a directory, or stands for its own folder if it is a file, such as
-`bios-256k.bin`. The default is that QEMU finds them by itself.""",
+Folders where QEMU looks for SeaBIOS and option ROMs (`-L`). Each is a directory,
+or a file such as `bios-256k.bin`, which stands for its folder. By default QEMU
+looks in its own folders only.""",
             allow_files = True,
         ),
         "data_files": attr.label_list(
-            doc = "What is in the folders of files in `data`: each test takes it along. The default is nothing more than `data`.",
+            doc = "Other files in the folders of `data_dirs`. They become runfiles of each test.",
             allow_files = True,
         ),
         "version": attr.string(
-            doc = "The version, as in `11.1.2`, for those who look at the provider. The default is that it is not known.",
+            doc = "The version, as in `11.1.2`, for readers of `QemuInfo`. Empty if not known.",
         ),
     },
     provides = [QemuInfo],

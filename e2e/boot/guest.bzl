@@ -1,5 +1,9 @@
-"""What all machines here have in common."""
+"""The parts that all machines here share."""
 
 KERNEL = "@com_github_gokrazy_kernel_amd64//:vmlinuz"
 
-CONSOLE = "console=ttyS0 quiet panic=-1 "
+KERNEL_ARGS = [
+    "console=ttyS0",
+    "quiet",
+    "panic=-1",
+]

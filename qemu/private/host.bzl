@@ -1,4 +1,4 @@
-"""The repository rule that finds QEMU on the machine."""
+"""The repository rule that finds QEMU on the host."""
 
 load(":firmware.bzl", "find_uefi")
 
@@ -14,7 +14,7 @@ _FIRMWARE = {
 def _attribute(program):
     return program.replace("-", "_")
 
-# What can be given by path, and what it is.
+# Attributes of qemu.local, with their documentation.
 PATHS = {
     _attribute(program): "Absolute path of %s." % program
     for program in _PROGRAMS
@@ -27,7 +27,7 @@ _MISSING_PROGRAM = """
 missing_qemu(
     name = "{program}",
     constraint = "@rules_qcow2//qemu:no_qemu_on_this_machine",
-    reason = "{program} is not on PATH: install QEMU, or name its programs with qemu.local.",
+    reason = "{program} is not on PATH; install QEMU, or set the paths of its programs with qemu.local.",
 )
 """
 
@@ -41,7 +41,7 @@ _MISSING_TOOLCHAIN = """
 missing_qemu(
     name = "toolchain",
     constraint = "@rules_qcow2//qemu:no_qemu_on_this_machine",
-    reason = "Neither qemu-img nor a qemu-system-* is on PATH: install QEMU, or name its programs with qemu.local.",
+    reason = "Neither qemu-img nor a qemu-system-* is on PATH; install QEMU, or set the paths of its programs with qemu.local.",
 )
 """
 
@@ -53,16 +53,16 @@ package(default_visibility = ["//visibility:public"])
 """
 
 def _given(rctx, name):
-    """Returns the path that the user gave, None if there is none."""
+    """Returns the path that the user has set, or None."""
     given = rctx.attr.paths.get(name)
     if not given:
         return None
     if not given.startswith("/") or not rctx.path(given).exists:
-        fail("qemu.local: %s = \"%s\" is no file, allowed is the absolute path of one" % (name, given))
+        fail("qemu.local: %s = \"%s\" does not exist; it must be the absolute path of a file" % (name, given))
     return rctx.path(given)
 
 def _version(rctx, program):
-    """Returns the version that a program says it is, "" if it does not."""
+    """Returns the version that a program prints, "" if it prints none."""
     result = rctx.execute([program, "--version"])
     for word in result.stdout.replace("\n", " ").split(" "):
         if word[:1].isdigit() and "." in word:
@@ -79,7 +79,8 @@ def _host_qemu_impl(rctx):
             rctx.watch(path)
             rctx.symlink(path, program)
             found[program] = path
-            attributes[_attribute(program)] = ":" + program
+            if program != "qemu-io":  # a label only, for tests that write to disks
+                attributes[_attribute(program)] = ":" + program
             build.append('exports_files(["%s"])\n' % program)
         else:
             build.append(_MISSING_PROGRAM.format(program = program))
@@ -103,7 +104,7 @@ def _host_qemu_impl(rctx):
 host_qemu = repository_rule(
     implementation = _host_qemu_impl,
     attrs = {"paths": attr.string_dict()},
-    # What is on PATH: found again when that changes, and on each fetch.
+    # Evaluated again when PATH changes and on each fetch.
     configure = True,
     environ = ["PATH"],
     local = True,

@@ -9,10 +9,10 @@ def _overlay_action(env):
     return actions[0]
 
 def _inputs(action):
-    """Returns the inputs of an action by name, without the generator."""
+    """Returns the names of an action's inputs, without the generator."""
     return sorted([f.basename for f in action.inputs.to_list() if "qcow2gen" not in f.basename])
 
-# What the action reads, and what it is told.
+# The inputs and the command line of the action.
 def _action_test_impl(ctx):
     env = analysistest.begin(ctx)
     action = _overlay_action(env)
@@ -32,7 +32,7 @@ _action_test = analysistest.make(
     },
 )
 
-# What the target hands on.
+# The providers of an image target.
 def _providers_test_impl(ctx):
     env = analysistest.begin(ctx)
     target = analysistest.target_under_test(env)
@@ -155,28 +155,28 @@ def _action_tests(suite):
             "defaults",
             dict(backing = base),
             ["base.img"],
-            ["-o compat=1.1,cluster_size=131072,extended_l2=on,lazy_refcounts=off"],
+            ["-o compat=1.1,cluster_size=131072,extended_l2=on"],
             [],
         ),
         (
             "without_extended_l2",
-            dict(backing = base, extended_l2 = False, lazy_refcounts = True),
+            dict(backing = base, extended_l2 = select({"//conditions:default": "off"})),
             ["base.img"],
-            ["-o compat=1.1,cluster_size=65536,extended_l2=off,lazy_refcounts=on"],
+            ["-o compat=1.1,cluster_size=65536,extended_l2=off"],
             [],
         ),
         (
             "version_2",
             dict(backing = base, compat = "0.10"),
             ["base.img"],
-            ["-o compat=0.10,cluster_size=65536,extended_l2=off,lazy_refcounts=off"],
+            ["-o compat=0.10,cluster_size=65536,extended_l2=off"],
             [],
         ),
         (
             "clusters_too_small_for_extended_l2",
             dict(backing = base, cluster_size = "4K"),
             ["base.img"],
-            ["-o compat=1.1,cluster_size=4096,extended_l2=off,lazy_refcounts=off"],
+            ["-o compat=1.1,cluster_size=4096,extended_l2=off"],
             [],
         ),
     ]:
@@ -233,24 +233,24 @@ def _failure_tests(suite):
     base = "//tests/overlay:base.img"
     for name, overlay, message in [
         (
-            "size_is_no_size",
+            "size_is_not_a_size",
             dict(backing = base, size = "20GB"),
-            "_subject: size = \"20GB\" is no size: allowed are a number and a suffix as in \"20G\"",
+            "_subject: size = \"20GB\" is not a size: ",
         ),
         (
             "size_is_zero",
             dict(backing = base, size = "0"),
-            "_subject: size = \"0\" is no disk for a guest",
+            "_subject: size = \"0\" must be at least 1 byte; omit it to use the base's size",
         ),
         (
             "size_is_too_large",
             dict(backing = base, size = "8E"),
-            "_subject: size = \"8E\" is no size: the largest that QEMU knows is 9223372036854775807 bytes",
+            "_subject: size = \"8E\" is not a size: the largest that QEMU knows is 9223372036854775807 bytes",
         ),
         (
-            "cluster_size_is_no_power_of_two",
+            "cluster_size_is_not_a_power_of_two",
             dict(backing = base, cluster_size = "96K"),
-            "_subject: cluster_size = \"96K\" is 98304 bytes, allowed are powers of two from 512 to 2M",
+            "_subject: cluster_size = \"96K\" is 98304 bytes; it must be a power of two from 512 to 2M",
         ),
         (
             "cluster_size_is_too_large",
@@ -258,24 +258,19 @@ def _failure_tests(suite):
             "_subject: cluster_size = \"4M\" is 4194304 bytes",
         ),
         (
-            "version_2_has_no_lazy_refcounts",
-            dict(backing = base, compat = "0.10", lazy_refcounts = True),
-            "_subject: lazy_refcounts = True needs compat = \"1.1\"",
-        ),
-        (
-            "version_2_has_no_extended_l2",
+            "version_2_does_not_support_extended_l2",
             dict(backing = base, compat = "0.10", extended_l2 = True),
-            "_subject: extended_l2 = True needs compat = \"1.1\"",
+            "_subject: extended_l2 = True requires compat = \"1.1\"",
         ),
         (
-            "small_clusters_have_no_extended_l2",
+            "small_clusters_do_not_support_extended_l2",
             dict(backing = base, cluster_size = "8K", extended_l2 = True),
-            "_subject: extended_l2 = True needs cluster_size = \"16K\" or more, given is \"8K\"",
+            "_subject: extended_l2 = True requires cluster_size = \"16K\" or more, not \"8K\"",
         ),
         (
             "foreign_format_without_a_size",
             dict(backing = base, backing_format = "vmdk"),
-            "_subject: backing_format = \"vmdk\" needs a size",
+            "_subject: backing_format = \"vmdk\" requires size",
         ),
         (
             "overlay_is_not_raw",

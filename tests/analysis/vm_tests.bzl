@@ -1,11 +1,12 @@
 """Analysis tests of virtual machines."""
 
 load("@bazel_skylib//lib:unittest.bzl", "analysistest", "asserts")
-load("//:defs.bzl", "qcow2_check_test", "qemu_boot_test", "qemu_toolchain", "qemu_vm")
+load("//:defs.bzl", "qcow2_check_test", "qemu_boot_test", "qemu_disk", "qemu_toolchain", "qemu_vm")
 
 _EXTRA_TOOLCHAINS = "//command_line_option:extra_toolchains"
 
-# A QEMU of which there is only what follows it in the name.
+# Toolchains that provide only the parts in their names.
+_AARCH64 = {_EXTRA_TOOLCHAINS: str(Label("//tests/analysis:aarch64_toolchain"))}
 _SYSTEM_ONLY = {_EXTRA_TOOLCHAINS: str(Label("//tests/analysis:system_only_toolchain"))}
 _WITH_UEFI = {_EXTRA_TOOLCHAINS: str(Label("//tests/analysis:with_uefi_toolchain"))}
 
@@ -14,14 +15,18 @@ def _failure_test_impl(ctx):
     asserts.expect_failure(env, ctx.attr.message)
     return analysistest.end(env)
 
-_failure_test = analysistest.make(
-    _failure_test_impl,
-    attrs = {"message": attr.string()},
-    config_settings = _SYSTEM_ONLY,
-    expect_failure = True,
-)
+def _make_failure_test(settings):
+    return analysistest.make(
+        _failure_test_impl,
+        attrs = {"message": attr.string()},
+        config_settings = settings,
+        expect_failure = True,
+    )
 
-# What the runner is told.
+_failure_test = _make_failure_test(_SYSTEM_ONLY)
+_aarch64_failure_test = _make_failure_test(_AARCH64)
+
+# The runner's JSON file.
 def _config_test_impl(ctx):
     env = analysistest.begin(ctx)
     configs = [
@@ -33,7 +38,7 @@ def _config_test_impl(ctx):
     want = json.decode(ctx.attr.config)
     asserts.equals(env, want, {key: configs[0][key] for key in want})
 
-    # All that it names is there.
+    # All files that it names are runfiles.
     runfiles = {
         file.short_path.removeprefix("../"): None
         for file in analysistest.target_under_test(env)[DefaultInfo].default_runfiles.files.to_list()
@@ -65,12 +70,28 @@ def vm_tests(name):
     """
     suite = struct(name = name, tests = [])
     _toolchains()
+    qemu_vm(
+        name = "vm",
+        testonly = True,
+        cpus = 2,
+        kernel = _KERNEL,
+        kernel_args = [
+            "quiet",
+            "panic=-1",
+        ],
+        tags = ["manual"],
+    )
     _failure_tests(suite)
     _config_tests(suite)
     native.test_suite(name = name, tests = suite.tests)
 
 def _toolchains():
     for name, parts in {
+        "aarch64": {
+            "qemu_system_aarch64": "//tests/analysis:no_qemu.sh",
+            "uefi_code_aarch64": "//tests/overlay:base.img",
+            "uefi_vars_aarch64": "//tests/overlay:generated",
+        },
         "system_only": {},
         "with_uefi": {
             "uefi_code_x86_64": "//tests/overlay:base.img",
@@ -79,7 +100,7 @@ def _toolchains():
     }.items():
         qemu_toolchain(
             name = name,
-            # An executable file is all that analysis asks for.
+            # Analysis needs only an executable file.
             qemu_system_x86_64 = "//tests/analysis:no_qemu.sh",
             **parts
         )
@@ -105,27 +126,38 @@ def _declare(suite, name, test, rule, attributes, **kwargs):
 
 def _failure_tests(suite):
     for name, attributes, message in [
-        ("no_disk_and_no_kernel", {}, "_subject: neither disks nor kernel is given"),
-        ("uefi_without_firmware", dict(disks = [_DISK], firmware = "uefi"), "_subject: firmware = \"uefi\" needs UEFI firmware for x86_64, which the QEMU toolchain has not"),
-        ("architecture_without_qemu", dict(arch = "aarch64", disks = [_DISK]), "_subject: arch = \"aarch64\" needs qemu-system-aarch64, which the QEMU toolchain has not; it has qemu-system-x86_64"),
-        ("unknown_interface", dict(disks = {_DISK: "sata"}), "_subject: disks = \"sata\" is no interface for @@//tests/overlay:on_source, allowed are ide, nvme, scsi, virtio"),
-        ("microvm_without_nvme", dict(disks = {_DISK: "nvme"}, machine = "microvm"), "_subject: disks = \"nvme\" is no interface that a microvm has"),
-        ("disk_of_two_files", dict(disks = ["//tests/analysis:two_files"]), "_subject: disks = \"@@//tests/analysis:two_files\" is 2 files, allowed is one image"),
-        ("memory_is_no_size", dict(disks = [_DISK], memory = "lots"), "_subject: memory = \"lots\" is no size"),
-        ("memory_is_too_little", dict(disks = [_DISK], memory = "512"), "_subject: memory = \"512\" is 512 bytes, allowed are multiples of 1M"),
-        ("no_cpu", dict(cpus = 0, disks = [_DISK]), "_subject: cpus = 0 is not enough"),
-        ("initrd_without_kernel", dict(disks = [_DISK], initrd = _KERNEL), "goes to a kernel, and none is given"),
-        ("append_without_kernel", dict(append = "quiet", disks = [_DISK]), "_subject: append = \"quiet\" goes to a kernel"),
-        ("forward_without_network", dict(disks = [_DISK], forward = ["tcp:22"]), "_subject: forward = [\"tcp:22\"] needs network = \"user\""),
-        ("forward_is_no_port", dict(disks = [_DISK], forward = ["22"], network = "user"), "_subject: forward = \"22\" is no port to forward"),
-        ("forward_is_too_large", dict(disks = [_DISK], forward = ["tcp:65536"], network = "user"), "_subject: forward = \"tcp:65536\" is no port"),
-        ("files_of_the_same_name", dict(disks = [_DISK], files = ["//tests/overlay:base.img", "@external_base//:base.img"]), "allowed is one file of a name"),
-        ("exit_status_is_too_large", dict(disks = [_DISK], exit_status = 256), "_subject: exit_status = 256 is not allowed"),
-        ("time_limit_is_negative", dict(disks = [_DISK], time_limit = -1), "_subject: time_limit = -1 is not allowed"),
+        ("nothing_to_boot", {}, "_subject: the machine has nothing to boot from; set disks or kernel"),
+        ("uefi_without_firmware", dict(disks = [_DISK], firmware = "uefi"), "_subject: firmware = \"uefi\" needs UEFI firmware for x86_64, which the QEMU toolchain does not provide; install OVMF"),
+        ("architecture_without_qemu", dict(arch = "aarch64", disks = [_DISK]), "_subject: arch = \"aarch64\" needs qemu-system-aarch64; the QEMU toolchain provides qemu-system-x86_64"),
+        ("unknown_interface", dict(disks = [qemu_disk(_DISK, interface = "sata")]), "_subject: disk @@//tests/overlay:on_source: unknown interface \"sata\"; use virtio, nvme, ide or scsi"),
+        ("microvm_without_nvme", dict(disks = [qemu_disk(_DISK, interface = "nvme")], machine = "microvm"), "_subject: disk @@//tests/overlay:on_source: interface \"nvme\" is not supported by a microvm; use virtio"),
+        ("read_only_ide", dict(disks = [qemu_disk(_DISK, interface = "ide", read_only = True)]), "interface \"ide\" does not support read_only; use virtio, nvme or scsi"),
+        ("serial_is_too_long", dict(disks = [qemu_disk(_DISK, serial = "x" * 21)]), "has 21 characters; virtio allows 20"),
+        ("serial_with_a_comma", dict(disks = [qemu_disk(_DISK, serial = "x,y=z")]), "must consist of letters, digits"),
+        ("disk_of_two_files", dict(disks = ["//tests/analysis:two_files"]), "_subject: disk @@//tests/analysis:two_files has 2 files; it must have one, the image"),
+        ("memory_is_not_a_size", dict(disks = [_DISK], memory = "lots"), "_subject: memory = \"lots\" is not a size"),
+        ("memory_is_too_little", dict(disks = [_DISK], memory = "512"), "_subject: memory = \"512\" is 512 bytes; it must be a multiple of 1M"),
+        ("zero_cpus", dict(cpus = 0, disks = [_DISK]), "_subject: cpus = 0 must be at least 1"),
+        ("initrd_without_kernel", dict(disks = [_DISK], initrd = _KERNEL), "requires kernel"),
+        ("kernel_args_without_kernel", dict(disks = [_DISK], kernel_args = ["quiet"]), "_subject: kernel_args = [\"quiet\"] requires kernel"),
+        ("forward_without_network", dict(disks = [_DISK], forward_ports = ["tcp:22"]), "_subject: forward_ports = [\"tcp:22\"] requires network = \"user\""),
+        ("forward_is_not_a_port", dict(disks = [_DISK], forward_ports = ["22"], network = "user"), "_subject: forward_ports = \"22\" must be \"tcp:22\""),
+        ("forward_is_too_large", dict(disks = [_DISK], forward_ports = ["tcp:65536"], network = "user"), "_subject: forward_ports = \"tcp:65536\" must be \"tcp:22\""),
+        ("files_of_the_same_name", dict(disks = [_DISK], files = ["//tests/overlay:base.img", "@external_base//:base.img"]), "each file needs its own name"),
+        ("files_label_is_too_long", dict(disks = [_DISK], files_label = "TWELVE-CHARS"), "_subject: files_label = \"TWELVE-CHARS\" is not a FAT volume label; use 1 to 11 letters"),
+        ("exit_status_is_too_large", dict(disks = [_DISK], exit_status = 257), "_subject: exit_status = 257 must be 0 or an odd number up to 255"),
+        ("exit_status_is_even", dict(disks = [_DISK], exit_status = 2), "_subject: exit_status = 2 must be 0 or an odd number up to 255"),
+        ("time_limit_is_negative", dict(disks = [_DISK], time_limit = -1), "_subject: time_limit = -1 must be at least 1 second"),
     ]:
         _declare(suite, name, _failure_test, qemu_boot_test, attributes, message = message)
-    _declare(suite, "vm_without_a_disk", _failure_test, qemu_vm, {"testonly": True}, message = "_subject: neither disks nor kernel is given")
-    _declare(suite, "check_without_qemu_img", _failure_test, qcow2_check_test, {"image": _DISK}, message = "_subject: the QEMU toolchain has no qemu-img, which qcow2_check_test needs")
+    for name, attributes, message in [
+        ("aarch64_without_ide", dict(arch = "aarch64", disks = [qemu_disk(_DISK, interface = "ide")], firmware = "uefi"), "interface \"ide\" is not supported by aarch64; use virtio, nvme or scsi"),
+        ("aarch64_without_firmware", dict(arch = "aarch64", disks = [_DISK]), "_subject: arch = \"aarch64\" does not have a BIOS to boot a disk with; set firmware = \"uefi\" or kernel"),
+        ("aarch64_with_an_exit_status", dict(arch = "aarch64", disks = [_DISK], exit_status = 33, firmware = "uefi"), "_subject: exit_status = 33 needs the isa-debug-exit device, which aarch64 does not have; use 0"),
+    ]:
+        _declare(suite, name, _aarch64_failure_test, qemu_boot_test, attributes, message = message)
+    _declare(suite, "vm_without_a_disk", _failure_test, qemu_vm, {"testonly": True}, message = "_subject: the machine has nothing to boot from")
+    _declare(suite, "check_without_qemu_img", _failure_test, qcow2_check_test, {"image": _DISK}, message = "_subject: qcow2_check_test needs qemu-img, which the QEMU toolchain does not provide")
 
 def _config_tests(suite):
     for name, test, attributes, want in [
@@ -136,7 +168,7 @@ def _config_tests(suite):
             {"accel": "auto", "exit_status": 0, "machine": "q35", "memory": "256M", "network": "none", "uefi_code": ""},
         ),
         (
-            "expect_needs_no_end",
+            "expect_does_not_need_an_end",
             _config_test,
             dict(disks = [_DISK], expect = ["x"]),
             {"exit_status": None},
@@ -144,14 +176,30 @@ def _config_tests(suite):
         (
             "disks_in_order",
             _config_test,
-            dict(disks = {
-                "//tests/overlay:sized": "nvme,serial=a,logical_block_size=4096",
-                "//tests/overlay:base.img": "ide",
-            }),
+            dict(disks = [
+                qemu_disk("//tests/overlay:sized", interface = "nvme", serial = "a"),
+                "//tests/overlay:base.img",
+                qemu_disk("@@//tests/overlay:sized", read_only = True),
+            ]),
             {"disks": [
-                {"format": "qcow2", "interface": "nvme", "options": "serial=a,logical_block_size=4096", "path": "_main/tests/overlay/sized.qcow2"},
-                {"format": "", "interface": "ide", "options": "", "path": "_main/tests/overlay/base.img"},
+                {"format": "qcow2", "interface": "nvme", "path": "_main/tests/overlay/sized.qcow2", "read_only": False, "serial": "a"},
+                {"format": "", "interface": "virtio", "path": "_main/tests/overlay/base.img", "read_only": False, "serial": ""},
+                {"format": "qcow2", "interface": "virtio", "path": "_main/tests/overlay/sized.qcow2", "read_only": True, "serial": ""},
             ]},
+        ),
+        (
+            "selected_disks",
+            _config_test,
+            dict(disks = select({"//conditions:default": ["//tests/overlay:sized"]})),
+            {"disks": [
+                {"format": "qcow2", "interface": "virtio", "path": "_main/tests/overlay/sized.qcow2", "read_only": False, "serial": ""},
+            ]},
+        ),
+        (
+            "machine_of_another_target",
+            _config_test,
+            dict(expect = ["x"], vm = "//tests/analysis:vm"),
+            {"cpus": 2, "kernel": "_main/tests/overlay/base.img", "kernel_args": ["quiet", "panic=-1"]},
         ),
         (
             "uefi",

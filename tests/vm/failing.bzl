@@ -6,11 +6,11 @@ _WRITTEN = "sector 2: written"
 
 _TESTS = {
     "after_hangs": dict(expect = [_WRITTEN], run_after = ":hangs_after"),
-    "bad_argument": dict(extra_args = ["-device", "no-such-device"]),
+    "bad_argument": dict(qemu_args = ["-device", "no-such-device"]),
     "bad_pattern": dict(expect = ["("]),
     "does_not_end": dict(exit_status = 0, time_limit = 10),
     "empty_image": dict(disks = [":empty"]),
-    "ends_before_hook": dict(expect = [_WRITTEN], extra_args = ["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"], run_while_up = ":hangs_after"),
+    "ends_before_hook": dict(expect = [_WRITTEN], qemu_args = ["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"], run_while_up = ":hangs_after"),
     "ends_too_early": dict(exit_status = 33, expect = [_WRITTEN, "never"]),
     "fail_on": dict(expect = ["never"], fail_on = ["sector \\d"]),
     "hangs": dict(expect = ["never"]),

@@ -1,7 +1,7 @@
 """What a lock file of prebuilt programs may say."""
 
 # What the ruleset runs, by the name of its folder in //tools.
-PROGRAMS = ["qcow2check", "qcow2gen", "vmboot"]
+PROGRAMS = ["qcow2gen", "vmboot"]
 
 # Constraints of the platforms that programs are released for, by Go's names.
 PLATFORMS = {

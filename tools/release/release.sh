@@ -19,7 +19,7 @@ set -euo pipefail
 
 GO_VERSION=go1.26.8
 PLATFORMS="darwin_amd64 darwin_arm64 linux_amd64 linux_arm64 windows_amd64 windows_arm64"
-PROGRAMS="qcow2check qcow2gen vmboot"
+PROGRAMS="qcow2gen vmboot"
 LOCK=tools/prebuilt/lock.json
 
 die() {

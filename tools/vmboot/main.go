@@ -1,8 +1,9 @@
-// Command vmboot runs the machine that a qemu_boot_test or qemu_vm declares.
+// Command vmboot runs QEMU for the rules: the machine of a qemu_boot_test or
+// qemu_vm, which the file with its own name and the suffix ".vm.json"
+// describes, or qemu-img for a qcow2_check_test, with the suffix ".check.json".
 //
-// The file with its own name and the suffix ".vm.json" describes the machine.
-// A test's arguments are passed to its hooks. With --interactive first, or for
-// a qemu_vm, the machine runs on the terminal: --keep keeps the guest's
+// A boot test's arguments are passed to its hooks. With --interactive first, or
+// for a qemu_vm, the machine runs on the terminal: --keep keeps the guest's
 // writes, and further arguments are QEMU's.
 package main
 
@@ -15,14 +16,27 @@ import (
 )
 
 func main() {
-	c, err := load(os.Args[0] + ".vm.json")
-	if err == nil {
-		err = run(c, os.Args[1:])
-	}
+	target, err := runTarget(os.Args[0], os.Args[1:])
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", c.Target, err)
+		fmt.Fprintf(os.Stderr, "%s: %v\n", target, err)
 		os.Exit(1)
 	}
+}
+
+// runTarget runs the target whose executable is program, and returns its label.
+func runTarget(program string, args []string) (target string, err error) {
+	if _, err := os.Stat(program + ".check.json"); err == nil {
+		c, err := loadCheck(program + ".check.json")
+		if err == nil {
+			err = c.run()
+		}
+		return c.Target, err
+	}
+	c, err := load(program + ".vm.json")
+	if err == nil {
+		err = run(c, args)
+	}
+	return c.Target, err
 }
 
 func run(c *config, args []string) error {

@@ -1,4 +1,4 @@
-// Package failures_test runs boot tests whose guests come to grief.
+// Package failures_test runs boot tests whose guests crash or hang.
 package failures_test
 
 import (
@@ -15,8 +15,8 @@ import (
 func TestPanic(t *testing.T) {
 	t.Parallel()
 	fails(t, "panics", "240",
-		`//failures:panics: the console showed what must not be there: "[`,
-		`Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100" (fail_on: "Kernel panic - not syncing")`,
+		`//failures:panics: console matched fail_on pattern "Kernel panic - not syncing": "[`,
+		`Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100"`,
 		`waiting for "never"`,
 		"  | guest: running",
 	)

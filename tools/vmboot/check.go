@@ -1,8 +1,3 @@
-// Command qcow2check runs qemu-img check over an image and all images below
-// it: the runner behind qcow2_check_test.
-//
-// What to check is in the file beside the program that has the same name and
-// ".json" behind it.
 package main
 
 import (
@@ -15,58 +10,44 @@ import (
 	"strings"
 
 	"github.com/bazelbuild/rules_go/go/runfiles"
+	"github.com/rules-qcow2/rules_qcow2/go/vm"
 )
 
-// A config is what the rule wrote. Paths are those of the runfiles.
-type config struct {
+// A check is what a qcow2_check_test writes. Paths are those of runfiles.
+type check struct {
 	Target  string `json:"target"`
 	QEMUImg string `json:"qemu_img"`
 	Image   string `json:"image"`
-	Format  string `json:"format"` // "" to look at the first bytes
+	Format  string `json:"format"` // "" to detect it
 }
 
-// A layer is a member of the chain as `qemu-img info --output=json` has it.
+// A layer is an image of a chain, as in `qemu-img info --output=json`.
 type layer struct {
 	Filename string `json:"filename"`
 	Format   string `json:"format"`
 }
 
-func main() {
-	c, err := load(os.Args[0] + ".json")
-	if err == nil {
-		err = check(c)
-	}
-	if err != nil {
-		target := os.Args[0]
-		if c != nil {
-			target = c.Target
-		}
-		fmt.Fprintf(os.Stderr, "%s: %v\n", target, err)
-		os.Exit(1)
-	}
-}
-
-func load(path string) (*config, error) {
+// loadCheck reads the file at path. With an error, the check has as much as
+// could be read.
+func loadCheck(path string) (*check, error) {
+	c := &check{Target: path}
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return nil, err
+		return c, err
 	}
-	c := &config{}
 	if err := json.Unmarshal(b, c); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return c, fmt.Errorf("%s: %w", path, err)
 	}
 	for _, path := range []*string{&c.QEMUImg, &c.Image} {
-		located, err := runfiles.Rlocation(*path)
-		if err != nil {
+		if err := vm.LocateFile(path, runfiles.Rlocation); err != nil {
 			return c, err
 		}
-		*path = located
 	}
 	return c, nil
 }
 
-// check checks every layer, and fails with all that is wrong.
-func check(c *config) (err error) {
+// run runs qemu-img check on the image and every image below it.
+func (c *check) run() (err error) {
 	var report strings.Builder
 	defer func() {
 		fmt.Print(report.String())
@@ -74,7 +55,7 @@ func check(c *config) (err error) {
 			err = errors.Join(err, os.WriteFile(filepath.Join(folder, "check.txt"), []byte(report.String()), 0o666))
 		}
 	}()
-	layers, err := chain(c)
+	layers, err := c.chain()
 	if err != nil {
 		fmt.Fprintln(&report, err)
 		return err
@@ -83,7 +64,7 @@ func check(c *config) (err error) {
 	for _, layer := range layers {
 		fmt.Fprintf(&report, "%s: %s\n", layer.Filename, layer.Format)
 		if layer.Format == "raw" {
-			report.WriteString("raw has nothing to check\n\n")
+			report.WriteString("a raw image does not have metadata to check\n\n")
 			continue
 		}
 		out, err := exec.Command(c.QEMUImg, "check", "-f", layer.Format, layer.Filename).CombinedOutput()
@@ -98,8 +79,8 @@ func check(c *config) (err error) {
 	return nil
 }
 
-// chain returns the layers from the image downwards.
-func chain(c *config) ([]layer, error) {
+// chain returns the images from the uppermost downwards.
+func (c *check) chain() ([]layer, error) {
 	args := []string{"info", "--backing-chain", "--output=json"}
 	if c.Format != "" {
 		args = append(args, "-f", c.Format)
@@ -119,7 +100,7 @@ func chain(c *config) ([]layer, error) {
 	return layers, nil
 }
 
-// meaning says what an exit status of qemu-img check means.
+// meaning explains the exit status of qemu-img check.
 func meaning(err error) string {
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
@@ -131,7 +112,7 @@ func meaning(err error) string {
 		case 3:
 			return "the image has leaked clusters"
 		case 63:
-			return "the format knows no check"
+			return "the format does not support checks"
 		}
 	}
 	return err.Error()

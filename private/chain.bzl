@@ -1,0 +1,57 @@
+"""The links that let an image find its backing files, wherever Bazel puts it."""
+
+load(":providers.bzl", "Qcow2Info")
+
+def link_backing_chain(ctx, image, backing):
+    """Lays out links to all images below an image, next to it.
+
+    QEMU joins a relative backing file name to the directory of the path it
+    opened the overlay by. It does so for each image of the chain, and does not
+    follow symbolic links first. A rule that writes a qcow2 image stores the
+    backing file name `<image>.backing/<base>`, to which this function links the
+    base. That name holds in `bazel-bin`, in runfiles, in a sandbox and below
+    another overlay, whatever repository and configuration the base comes from.
+
+    ```starlark
+    load("@rules_qcow2//:defs.bzl", "Qcow2Info", "link_backing_chain")
+
+    def _my_image_impl(ctx):
+        image = ctx.actions.declare_file(ctx.label.name + ".qcow2")
+        chain = link_backing_chain(ctx, image, ctx.attr.backing)
+
+        # ... an action that writes image, with the backing file name chain[0].path
+        links = [layer.file for layer in chain]
+        return [
+            DefaultInfo(
+                files = depset([image]),
+                runfiles = ctx.runfiles([image] + links),
+            ),
+            Qcow2Info(chain = chain, format = "qcow2", image = image, metadata = metadata),
+        ]
+    ```
+
+    Args:
+      ctx: the context of the rule.
+      image: (File) the image, an output of the rule.
+      backing: (Target) the backing image: with `Qcow2Info`, or with one file.
+
+    Returns:
+      The `chain` of the image's `Qcow2Info`.
+    """
+    if Qcow2Info in backing:
+        info = backing[Qcow2Info]
+        lower = [("", info.image)] + [(layer.path, layer.target) for layer in info.chain]
+    else:
+        lower = [("", backing[DefaultInfo].files.to_list()[0])]
+    folder = image.basename + ".backing/"
+    chain = []
+    for path, target in lower:
+        path = folder + (path or target.basename)
+        link = ctx.actions.declare_file(path, sibling = image)
+        ctx.actions.symlink(
+            output = link,
+            target_file = target,
+            progress_message = "Linking qcow2 backing file %{output}",
+        )
+        chain.append(struct(path = path, file = link, target = target))
+    return chain
