@@ -161,7 +161,7 @@ func TestDiskSaysWhatIsWrong(t *testing.T) {
 		want string
 	}{
 		{"missing", "/no/such/base.img", nil, "no such file"},
-		{"not in the runfiles", "_main/no/such/base.img", nil, "neither an absolute path nor found in the runfiles"},
+		{"not in the runfiles", "_main/no/such/base.img", nil, "not an absolute path and not found in the runfiles"},
 		{"directory", filepath.Dir(base), nil, "is a directory"},
 		{"other format", base, []qcow2test.Option{qcow2test.WithFormat("qcow2")}, "no qcow2 image"},
 		{"too large", base, []qcow2test.Option{qcow2test.WithSize(1 << 63)}, "virtual size is 9223372036854775808 bytes"},
