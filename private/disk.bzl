@@ -9,13 +9,10 @@ _INTERFACES = {"ide": 20, "nvme": 20, "scsi": 36, "virtio": 20}
 _SERIAL_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
 
 DISK_ATTRS = {
-    "disk_options": attr.string_list(
-        doc = "One JSON object per disk: the index of its image in `disks`, interface, serial and read_only. Empty if all disks are plain labels.",
-    ),
-    "disks": attr.label_list(
-        doc = "The images, each once.",
-        allow_files = True,
-    ),
+    # One JSON object per disk: the index of its image in `disks`, interface,
+    # read_only and serial. Empty if each image is one virtio disk.
+    "disk_options": attr.string_list(),
+    "disks": attr.label_list(allow_files = True),
 }
 
 def qemu_disk(image, interface = "virtio", serial = None, read_only = False):

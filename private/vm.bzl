@@ -1,25 +1,7 @@
-"""qemu_vm: a virtual machine, declared once."""
+"""qemu_vm, as BUILD files call it."""
 
 load(":disk.bzl", "disk_attributes")
-load(":machine.bzl", "MACHINE_ATTRS", "machine")
-load(":providers.bzl", "QemuVmInfo")
-load(":runner.bzl", "EXEC_GROUPS", "run")
-
-def _qemu_vm_impl(ctx):
-    vm = machine(ctx)
-    return [
-        run(ctx, vm.config | {"interactive": True}, ".vm.json", [vm.runfiles]),
-        QemuVmInfo(config = vm.config, runfiles = vm.runfiles),
-    ]
-
-_qemu_vm = rule(
-    implementation = _qemu_vm_impl,
-    doc = "The rule behind the macro qemu_vm, which documents the attributes.",
-    attrs = MACHINE_ATTRS,
-    exec_groups = EXEC_GROUPS,
-    executable = True,
-    provides = [QemuVmInfo],
-)
+load(":vm_rule.bzl", _qemu_vm = "qemu_vm")
 
 def qemu_vm(name, disks = [], **kwargs):
     """A virtual machine: for tests, which take it as `vm`, and for `bazel run`.

@@ -1,8 +1,9 @@
-"""What stands for QEMU where there is none."""
+"""The toolchain without QEMU."""
 
 def _missing_qemu_impl(ctx):
-    # Elsewhere the target is incompatible, and nothing evaluates this.
-    fail("%s: there is no QEMU for this platform, and --@rules_qcow2//qemu:required asks for one. %s" % (ctx.label, ctx.attr.reason))
+    # Evaluated only with --@rules_qcow2//qemu:required: otherwise the target is
+    # incompatible.
+    fail("%s: QEMU is missing for this platform, and --@rules_qcow2//qemu:required is set. %s" % (ctx.label, ctx.attr.reason))
 
 _missing_qemu = rule(
     implementation = _missing_qemu_impl,
@@ -10,18 +11,17 @@ _missing_qemu = rule(
 )
 
 def missing_qemu(name, reason, constraint, **kwargs):
-    """A toolchain without QEMU: what needs it is incompatible.
+    """A toolchain without QEMU: targets that need it are incompatible.
 
-    Bazel carries incompatibility from a toolchain to the targets that resolved
-    it: `bazel test //...` skips them, and one that is asked for by name is
-    refused with the name of the constraint. With
-    `--@rules_qcow2//qemu:required` either is an error.
+    A toolchain's incompatibility extends to the targets that resolve it:
+    `bazel test //...` skips them, and `bazel test` of one by name fails with the
+    name of the constraint. With `--@rules_qcow2//qemu:required` both are errors.
 
     Args:
       name: name of the target.
       reason: a sentence for the error.
-      constraint: a constraint_value no platform has, whose name says what is
-        missing: it is all of the reason that Bazel shows of what it skips.
+      constraint: a constraint_value that no platform has. For a skipped target,
+        Bazel shows only its name, so the name says what is missing.
       **kwargs: attributes that all rules have.
     """
     _missing_qemu(

@@ -1,4 +1,4 @@
-"""Build settings: flags of one's own for the command line."""
+"""Build settings: flags for the command line."""
 
 ValueInfo = provider(
     doc = "The value of a flag.",
@@ -16,7 +16,7 @@ bool_setting = rule(
 def _choice_setting_impl(ctx):
     value = ctx.build_setting_value
     if value not in ctx.attr.values:
-        fail("--%s = \"%s\" is not allowed, allowed are %s" % (ctx.label, value, ", ".join(ctx.attr.values)))
+        fail("--%s = \"%s\" is not supported; use one of %s" % (ctx.label, value, ", ".join([repr(value) for value in ctx.attr.values])))
     return [ValueInfo(value = value)]
 
 choice_setting = rule(

@@ -61,12 +61,9 @@ func (p *prepared) addLayer(c *Config, name string, disk Disk) error {
 	if err != nil {
 		return fmt.Errorf("disk %s cannot be opened: %w", base, err)
 	}
-	if chain[0].VirtualSize == 0 {
-		return fmt.Errorf("disk %s is empty; a disk needs at least one sector of 512 bytes", base)
-	}
 	layer := filepath.Join(p.dir, name)
 	if err := qcow2.CreateLayer(layer, base, chain[0].Format); err != nil {
-		return fmt.Errorf("private layer of disk %s: %w", base, err)
+		return fmt.Errorf("disk %s: %w", base, err)
 	}
 	p.layers = append(p.layers, layer)
 	qemuImg := c.QEMUImg

@@ -1,18 +1,18 @@
-"""Finds the UEFI firmware that comes with a QEMU.
+"""Finds the UEFI firmware of a QEMU.
 
-Distributions put it in different places and say where in descriptors: QEMU's
-docs/interop/firmware.json. The first one that fits is to be taken, in the
-order of the file names.
+Distributions install it in different places, which they list in descriptors:
+QEMU's docs/interop/firmware.json. The first descriptor that fits is used, in the
+order of file names.
 """
 
 _FOLDERS = ["/etc/qemu/firmware", "/usr/local/share/qemu/firmware", "/usr/share/qemu/firmware"]
 
-# Firmware with these wants more than a machine with two flash devices, or
-# refuses a boot loader that nobody signed.
+# Firmware with these features needs more than two flash devices, or refuses an
+# unsigned boot loader.
 _UNWANTED_FEATURES = ["amd-sev-es", "amd-sev-snp", "enrolled-keys", "intel-tdx", "requires-smm", "secure-boot"]
 
 def _folders(rctx, programs):
-    """Returns the folders with descriptors, beginning with those beside the programs."""
+    """Returns the folders with descriptors, starting with those of the programs."""
     folders = []
     for program in programs.values():
         prefix = program.realpath.dirname.dirname
@@ -21,7 +21,7 @@ def _folders(rctx, programs):
     return {str(folder): folder for folder in folders if folder.exists}.values()
 
 def _flash(descriptor):
-    """Returns the code and vars of a descriptor, or None if they do not serve."""
+    """Returns the code and vars of a descriptor, or None if they are not usable."""
     mapping = descriptor.get("mapping", {})
     code = mapping.get("executable", {})
     variables = mapping.get("nvram-template", {})

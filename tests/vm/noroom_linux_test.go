@@ -19,5 +19,5 @@ func TestNoRoomForWrites(t *testing.T) {
 func TestNoRoomForTheLayer(t *testing.T) {
 	i := newInner(t, "never_shown")
 	smallfs.Mount(t, i.cmd, i.tmp, "4k")
-	i.fails(t, "//tests/vm:never_shown: private layer of disk ", "no space left on device")
+	i.fails(t, "//tests/vm:never_shown: disk ", "no space left on device")
 }

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// A page is Markdown that is being written.
+// A page collects Markdown.
 type page struct {
 	strings.Builder
 }
@@ -54,8 +54,8 @@ func loadStatement(file, name string) string {
 	return fmt.Sprintf("load(\"@rules_qcow2%s\", %q)", file, name)
 }
 
-// ruleBehind returns the rule that a macro of the same name hands its keyword
-// arguments on to, if there is one among the modules.
+// ruleBehind returns the rule with the name of a macro, which the macro passes
+// its keyword arguments to.
 func ruleBehind(f functionInfo, modules []moduleInfo) ruleInfo {
 	for _, m := range modules {
 		for _, r := range m.Rules {
@@ -79,8 +79,8 @@ func (p *page) symbol(name, doc, use string) {
 	p.text(doc)
 }
 
-// function lists the parameters of a macro, and what its keyword arguments may
-// be besides: the attributes of the rule that it does not name itself.
+// function lists the parameters of a macro, and the attributes of its rule that
+// it takes as keyword arguments.
 func (p *page) function(f functionInfo, behind ruleInfo) {
 	p.heading(3, "Attributes")
 	p.list()
@@ -90,17 +90,12 @@ func (p *page) function(f functionInfo, behind ruleInfo) {
 		if parameter.Name == "kwargs" {
 			continue
 		}
-		var about []string
-		switch {
-		case parameter.Mandatory:
-			about = append(about, "required")
-		case !isEmpty(parameter.Default):
-			about = append(about, "default `"+parameter.Default+"`")
-		}
-		p.item(f.Name, parameter.Name, about, parameter.Doc)
+		kind, doc := splitType(parameter.Doc)
+		p.item(f.Name, parameter.Name, about(kind, parameter.Mandatory, parameter.Default), doc)
 	}
 	p.attributes(f.Name, slices.DeleteFunc(slices.Clone(behind.Attributes), func(a attributeInfo) bool {
-		return named[a.Name]
+		// An attribute without documentation is for the macro only.
+		return named[a.Name] || a.Doc == ""
 	}))
 	for _, parameter := range f.Parameters {
 		if parameter.Name == "kwargs" {
@@ -111,22 +106,43 @@ func (p *page) function(f functionInfo, behind ruleInfo) {
 
 func (p *page) attributes(symbol string, attributes []attributeInfo) {
 	for _, a := range attributes {
-		about := []string{a.typeName()}
-		switch {
-		case a.Mandatory:
-			about = append(about, "required")
-		case !isEmpty(a.Default):
-			about = append(about, "default `"+a.Default+"`")
+		kind := a.typeName()
+		if kind == "name" {
+			kind = ""
 		}
-		if a.typeName() == "name" {
-			about = about[1:]
-		}
-		p.item(symbol, a.Name, about, a.Doc)
+		p.item(symbol, a.Name, about(kind, a.Mandatory, a.Default), a.Doc)
 	}
 }
 
-// isEmpty is about defaults that say nothing: the text puts in words what they
-// stand for.
+// splitType splits the documentation of a macro's parameter, "(label) the base",
+// into the type and the text.
+func splitType(doc string) (kind, text string) {
+	doc = strings.TrimSpace(doc)
+	if after, ok := strings.CutPrefix(doc, "("); ok {
+		// A type may have parentheses of its own: "qemu_disk()".
+		if kind, text, ok = strings.Cut(after, ") "); ok {
+			return kind, text
+		}
+	}
+	return "", doc
+}
+
+// about returns what stands in parentheses behind a name.
+func about(kind string, mandatory bool, value string) []string {
+	var about []string
+	if kind != "" {
+		about = append(about, kind)
+	}
+	switch {
+	case mandatory:
+		about = append(about, "required")
+	case !isEmpty(value):
+		about = append(about, "default `"+value+"`")
+	}
+	return about
+}
+
+// isEmpty reports whether a default stands for one that the text describes.
 func isEmpty(value string) bool {
 	return slices.Contains([]string{"", "None", `""`, "[]", "{}", "0"}, value)
 }
@@ -141,10 +157,10 @@ func (p *page) text(markdown string) {
 	}
 }
 
-// list begins a list of items.
+// list starts a list of items.
 func (p *page) list() { p.WriteString("\n") }
 
-// item is one of a list, with an anchor to link to: #symbol-name.
+// item writes one item of a list, with an anchor: #symbol-name.
 func (p *page) item(symbol, name string, about []string, doc string) {
 	fmt.Fprintf(p, "- <a id=\"%s-%s\"></a>**`%s`**", symbol, strings.TrimLeft(name, "*"), name)
 	if len(about) > 0 {

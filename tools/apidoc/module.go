@@ -8,8 +8,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// What Bazel's starlark_doc_extract writes: the parts of stardoc_output.proto
-// that a page shows. The tags are the numbers of the fields.
+// The output of Bazel's starlark_doc_extract: the parts of stardoc_output.proto
+// that a page shows. The tags are the field numbers.
 type (
 	moduleInfo struct {
 		Rules      []ruleInfo      `proto:"1"`
@@ -62,8 +62,8 @@ type (
 	}
 )
 
-// attributeTypes are the values of the enumeration AttributeType, as Bazel's
-// own documentation names them.
+// attributeTypes are the names of the values of AttributeType in Bazel's
+// documentation.
 var attributeTypes = []string{
 	"unknown", "name", "int", "label", "string", "list of strings", "list of ints", "list of labels", "bool",
 	"dict of labels to strings", "dict of strings", "dict of strings to lists", "output", "list of outputs",
@@ -79,7 +79,7 @@ func (a attributeInfo) typeName() string {
 
 // decode reads a message in protobuf's wire format into a struct of strings,
 // bools, numbers, and slices of such structs. Fields that the struct does not
-// have are left out: newer versions of Bazel add some.
+// have are ignored: newer versions of Bazel add fields.
 func decode(message []byte, into reflect.Value) error {
 	fields := map[string]reflect.Value{}
 	for i := range into.NumField() {

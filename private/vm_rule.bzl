@@ -1,0 +1,21 @@
+"""The rule behind qemu_vm."""
+
+load(":machine.bzl", "MACHINE_ATTRS", "machine")
+load(":providers.bzl", "QemuVmInfo")
+load(":runner.bzl", "EXEC_GROUPS", "run")
+
+def _qemu_vm_impl(ctx):
+    vm = machine(ctx)
+    return [
+        run(ctx, vm.config | {"interactive": True}, ".vm.json", [vm.runfiles]),
+        QemuVmInfo(config = vm.config, runfiles = vm.runfiles),
+    ]
+
+qemu_vm = rule(
+    implementation = _qemu_vm_impl,
+    doc = "The rule behind the macro qemu_vm, which documents the attributes.",
+    attrs = MACHINE_ATTRS,
+    exec_groups = EXEC_GROUPS,
+    executable = True,
+    provides = [QemuVmInfo],
+)

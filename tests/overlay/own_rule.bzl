@@ -1,0 +1,35 @@
+"""A rule of a user, which writes an image with the public helper."""
+
+load("//:defs.bzl", "Qcow2Info", "link_backing_chain")
+
+def _own_image_impl(ctx):
+    image = ctx.actions.declare_file(ctx.label.name + ".qcow2")
+    metadata = ctx.actions.declare_file(ctx.label.name + ".qcow2.json")
+    chain = link_backing_chain(ctx, image, ctx.attr.backing)
+    links = [layer.file for layer in chain]
+    ctx.actions.run(
+        executable = ctx.executable._qcow2gen,
+        arguments = ["create", "-q", "-F", ctx.attr.format, "-b", chain[0].path, "--info-output", metadata.path, image.path],
+        inputs = links,
+        outputs = [image, metadata],
+    )
+    return [
+        DefaultInfo(
+            files = depset([image]),
+            runfiles = ctx.runfiles([image] + links),
+        ),
+        Qcow2Info(chain = chain, format = "qcow2", image = image, metadata = metadata),
+    ]
+
+own_image = rule(
+    implementation = _own_image_impl,
+    attrs = {
+        "backing": attr.label(allow_single_file = True),
+        "format": attr.string(),
+        "_qcow2gen": attr.label(
+            cfg = "exec",
+            default = "//:qcow2gen",
+            executable = True,
+        ),
+    },
+)
