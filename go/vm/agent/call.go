@@ -1,0 +1,92 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/rules-qcow2/rules_qcow2/guest/protocol"
+)
+
+// call is an open request. Its result method ends it.
+type call struct {
+	*protocol.Request
+	c       *Client
+	ctx     context.Context
+	over    chan struct{} // closed when the result is there
+	unwatch func() bool
+}
+
+// open begins a request and sends its body. When ctx is done, it asks the agent to
+// end the request; if the agent does not confirm that, the session fails. So a
+// guest that hangs cannot hold up the caller, not even in a write to it.
+func (c *Client) open(ctx context.Context, op protocol.Op, body protocol.Message) (*call, error) {
+	select {
+	case c.slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-c.Done():
+		return nil, c.Err()
+	}
+	k := &call{c: c, ctx: ctx, over: make(chan struct{})}
+	opened := make(chan struct{})
+	k.unwatch = context.AfterFunc(ctx, func() { k.cancel(opened) })
+	var err error
+	k.Request, err = c.session.Open(op, body)
+	close(opened)
+	if err != nil {
+		return nil, k.end(err)
+	}
+	if err := k.SendBody(); err != nil {
+		// The agent may have ended the request with a better reason.
+		if resultErr := k.result(nil); resultErr != nil {
+			err = resultErr
+		}
+		return nil, err
+	}
+	return k, nil
+}
+
+// cancel ends the request because ctx is done.
+func (k *call) cancel(opened chan struct{}) {
+	timer := time.NewTimer(cancelGrace)
+	defer timer.Stop()
+	go func() {
+		<-opened
+		if k.Request != nil {
+			k.Cancel(context.Cause(k.ctx))
+		}
+	}()
+	select {
+	case <-k.over:
+	case <-timer.C:
+		k.c.fail(fmt.Errorf("the guest did not end a canceled request within %v", cancelGrace))
+	}
+}
+
+// result waits for the result and decodes its body into m, which may be nil.
+func (k *call) result(m protocol.Message) error { return k.end(k.Result(m)) }
+
+// end releases what the request holds. It returns err, or why the request was
+// canceled if that is the cause of err.
+func (k *call) end(err error) error {
+	k.unwatch()
+	close(k.over)
+	<-k.c.slots
+	if err == nil || k.ctx.Err() == nil {
+		return err
+	}
+	if sessionErr := k.c.Err(); sessionErr != nil {
+		return fmt.Errorf("%w (%w)", context.Cause(k.ctx), sessionErr)
+	}
+	return context.Cause(k.ctx)
+}
+
+// do makes a request that has no data channels.
+func (c *Client) do(ctx context.Context, op protocol.Op, body, result protocol.Message) error {
+	k, err := c.open(ctx, op, body)
+	if err != nil {
+		return err
+	}
+	return k.result(result)
+}

@@ -1,0 +1,149 @@
+// Package agent talks to the agent in a guest: it runs commands there, copies
+// files both ways, makes connections, and powers the guest off.
+//
+// The guest is not trusted. Whatever it sends, a [Client] takes a bounded amount
+// of memory, and every call returns when its context is done.
+package agent
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/rules-qcow2/rules_qcow2/guest/protocol"
+)
+
+// Client is a session with an agent. Its methods may be called concurrently.
+type Client struct {
+	conn    io.ReadWriteCloser
+	info    Info
+	session *protocol.Session
+	slots   chan struct{} // one item for each open request
+	served  chan struct{} // closed when nothing reads from conn any more
+
+	closing sync.Once
+}
+
+// Info says what the guest is.
+type Info = protocol.Info
+
+// Error is the agent's refusal of a request, or the reason why it failed. It
+// matches fs.ErrNotExist, fs.ErrExist and fs.ErrPermission if the guest's system
+// said so.
+type Error = protocol.Error
+
+// ErrClosed is the error of calls after Close.
+var ErrClosed = errors.New("the connection to the agent is closed")
+
+// cancelGrace is how long a guest may take to confirm that it ended a request
+// after the request's context is done. Variable for tests.
+var cancelGrace = 10 * time.Second
+
+// New begins a session with the agent at the other end of conn, and waits for its
+// answer until ctx is done: for as long as the guest boots. Requests of an earlier
+// session with the same agent end, and their commands are killed.
+//
+// The client owns conn and closes it, also if New fails. Closing conn must end its
+// reads and writes.
+func New(ctx context.Context, conn io.ReadWriteCloser) (*Client, error) {
+	c := &Client{
+		conn:   conn,
+		slots:  make(chan struct{}, protocol.MaxRequests),
+		served: make(chan struct{}),
+	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	r := bufio.NewReaderSize(conn, 2*protocol.MaxFrame)
+	w := protocol.NewWriter(conn)
+	err := c.hello(r, w)
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		conn.Close()
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("the agent did not answer: %w", context.Cause(ctx))
+		}
+		return nil, err
+	}
+	go func() {
+		defer close(c.served)
+		c.fail(c.session.Serve(r))
+	}()
+	return c, nil
+}
+
+// hello begins the session.
+func (c *Client) hello(r *bufio.Reader, w *protocol.Writer) error {
+	hello := protocol.Hello{Version: protocol.Version}
+	rand.Read(hello.Nonce[:])
+	// An agent that is not there yet may miss a hello, if conn does not keep it.
+	// Repeat it, but in a goroutine: a full conn blocks until the agent reads.
+	answered, sent := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for pause := time.Second; ; pause = min(2*pause, 10*time.Second) {
+			if err := w.WriteHello(hello); err != nil {
+				sent <- err
+				return
+			}
+			select {
+			case <-answered:
+				sent <- nil
+				return
+			case <-time.After(pause):
+			}
+		}
+	}()
+	answer, err := protocol.ReadAnswer(r, hello.Nonce)
+	close(answered)
+	if err != nil {
+		// A reader that fails says less than the writer: the guest may be gone.
+		c.conn.Close()
+		if sendErr := <-sent; errors.Is(err, io.EOF) && sendErr != nil {
+			err = sendErr
+		}
+		return fmt.Errorf("no answer from the agent: %w", err)
+	}
+	if answer.Version != protocol.Version {
+		c.conn.Close()
+		<-sent
+		return fmt.Errorf("the guest has %.100q with protocol version %d, this program needs version %d: use an agent of the same release",
+			answer.Name, answer.Version, protocol.Version)
+	}
+	if err := protocol.Decode(answer.Info, &c.info); err != nil {
+		c.conn.Close()
+		<-sent
+		return err
+	}
+	c.session = protocol.NewSession(w, hello.Nonce, nil)
+	// The agent reads now: a hello on its way ends soon.
+	return <-sent
+}
+
+// Close ends the session. The agent kills the commands that still run when it
+// notices or when another session begins. Calls in progress return ErrClosed.
+func (c *Client) Close() error {
+	c.fail(ErrClosed)
+	<-c.served
+	return nil
+}
+
+// fail ends the session for the reason err.
+func (c *Client) fail(err error) {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = errors.New("the guest closed the connection to its agent")
+	}
+	c.session.Fail(err)
+	c.closing.Do(func() { c.conn.Close() })
+}
+
+// Done is closed when the session is over: after Close, when the guest ends, or
+// when it breaks the protocol. Err says why.
+func (c *Client) Done() <-chan struct{} { return c.session.Done() }
+
+// Err returns why the session is over, or nil.
+func (c *Client) Err() error { return c.session.Err() }

@@ -1,0 +1,231 @@
+package agent_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rules-qcow2/rules_qcow2/go/vm/agent"
+)
+
+func run(t *testing.T, ctx context.Context, c *agent.Client, cmd agent.Command) (stdout, stderr string, r agent.Result) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	r, err := c.Run(ctx, cmd)
+	if err != nil {
+		t.Fatalf("Run(%.100q): %v", cmd.Args, err)
+	}
+	return out.String(), errs.String(), r
+}
+
+func TestRun(t *testing.T) {
+	ctx, c := connect(t)
+	shell := func(line string) []string { return []string{"sh", "-c", line} }
+	for _, test := range []struct {
+		name           string
+		cmd            agent.Command
+		stdout, stderr string
+		result         string
+	}{
+		{name: "exit status", cmd: agent.Command{Args: shell("exit 7")}, result: "exit status 7"},
+		{name: "signal", cmd: agent.Command{Args: shell("kill -USR1 $$")}, result: "signal SIGUSR1"},
+		{name: "both outputs", cmd: agent.Command{Args: shell("echo out; echo err >&2")},
+			stdout: "out\n", stderr: "err\n", result: "exit status 0"},
+		{name: "input", cmd: agent.Command{Args: []string{"cat"}, Stdin: strings.NewReader("in")},
+			stdout: "in", result: "exit status 0"},
+		{name: "no input", cmd: agent.Command{Args: []string{"cat"}}, result: "exit status 0"},
+		{name: "input that is not read", cmd: agent.Command{Args: []string{"true"}, Stdin: zeros{}}, result: "exit status 0"},
+		{name: "directory", cmd: agent.Command{Args: []string{"pwd"}, Dir: "/usr"}, stdout: "/usr\n", result: "exit status 0"},
+		{name: "environment", cmd: agent.Command{Args: shell(`echo "$A,$PATH,$USER,${LANG-unset}"`), Env: []string{"A=1", "A=2", "USER=x"}},
+			stdout: "2,/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin,x,unset\n", result: "exit status 0"},
+		{name: "user by name", cmd: agent.Command{Args: shell("id -u; id -g; echo $USER"), User: "daemon"},
+			stdout: "1\n1\ndaemon\n", result: "exit status 0"},
+		{name: "user by number", cmd: agent.Command{Args: shell("id -u; id -G"), User: "4242:4343"},
+			stdout: "4242\n4343\n", result: "exit status 0"},
+		{name: "group by name", cmd: agent.Command{Args: shell("id -u; id -g"), User: "1:bin"},
+			stdout: "1\n2\n", result: "exit status 0"},
+		{name: "time limit", cmd: agent.Command{Args: []string{"sleep", "1000"}, TimeLimit: time.Millisecond}, result: "killed at its time limit"},
+		{name: "any bytes", cmd: agent.Command{Args: []string{"printf", "%s", "a\nb\xff\xfe 'c'"}}, stdout: "a\nb\xff\xfe 'c'", result: "exit status 0"},
+		{name: "not the agent's score", cmd: agent.Command{Args: []string{"cat", "/proc/self/oom_score_adj"}}, stdout: "0\n", result: "exit status 0"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if test.cmd.User != "" && os.Getuid() != 0 {
+				t.Skip("needs root")
+			}
+			stdout, stderr, r := run(t, ctx, c, test.cmd)
+			if stdout != test.stdout || stderr != test.stderr || r.String() != test.result {
+				t.Errorf("got %q, %q, %v; want %q, %q, %s", stdout, stderr, r, test.stdout, test.stderr, test.result)
+			}
+		})
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
+
+// A command line of 100 KB arrives unchanged.
+func TestLongCommandLine(t *testing.T) {
+	ctx, c := connect(t)
+	long := strings.Repeat("0123456789\n\xff\x80", 100<<10/13)
+	stdout, _, _ := run(t, ctx, c, agent.Command{Args: []string{"printf", "%s", long}})
+	if stdout != long {
+		t.Errorf("got %d bytes, want %d", len(stdout), len(long))
+	}
+	// Longer than the window, shorter than Linux's limit.
+	args := []string{"sh", "-c", "echo $#", "sh"}
+	for range 5 {
+		args = append(args, long)
+	}
+	if stdout, _, _ := run(t, ctx, c, agent.Command{Args: args}); stdout != "5\n" {
+		t.Errorf("got %q arguments, want 5", stdout)
+	}
+}
+
+func TestRunErrors(t *testing.T) {
+	ctx, c := connect(t)
+	for _, test := range []struct {
+		name string
+		cmd  agent.Command
+		want string
+		is   error
+	}{
+		{"nothing", agent.Command{}, "no program is named", nil},
+		{"no program", agent.Command{Args: []string{"no-such-program"}}, `"no-such-program": program not found in PATH=/usr/local/sbin`, fs.ErrNotExist},
+		{"no path", agent.Command{Args: []string{"/no/such"}}, "no such file or directory", fs.ErrNotExist},
+		{"not executable", agent.Command{Args: []string{"/etc/passwd"}}, "permission denied", fs.ErrPermission},
+		{"no directory", agent.Command{Args: []string{"true"}, Dir: "/no/dir"}, "working directory: stat /no/dir", fs.ErrNotExist},
+		{"no user", agent.Command{Args: []string{"true"}, User: "nobody-here"}, `/etc/passwd has no "nobody-here"`, nil},
+		{"no group", agent.Command{Args: []string{"true"}, User: "4242"}, "name a group: 4242:GID", nil},
+		{"bad variable", agent.Command{Args: []string{"true"}, Env: []string{"A"}}, `"A" must be KEY=value`, nil},
+		{"zero byte", agent.Command{Args: []string{"true", "a\x00b"}}, "zero byte", nil},
+		{"too long", agent.Command{Args: []string{"true", strings.Repeat("x", 5<<20)}}, "too long", nil},
+		{"longer than Linux allows", agent.Command{Args: []string{"true", strings.Repeat("x", 1<<20)}}, "argument list too long", nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := c.Run(ctx, test.cmd)
+			if err == nil || !strings.Contains(err.Error(), test.want) || test.is != nil && !errors.Is(err, test.is) {
+				t.Errorf("got %v, want %q, %v", err, test.want, test.is)
+			}
+		})
+	}
+}
+
+// The end of the context kills the command with its process group.
+func TestCancel(t *testing.T) {
+	ctx, c := connect(t)
+	ctx, cancel := context.WithCancel(ctx)
+	r, w := io.Pipe()
+	go func() {
+		io.ReadFull(r, make([]byte, 2)) // both run
+		cancel()
+		io.Copy(io.Discard, r)
+	}()
+	p, err := c.Start(ctx, agent.Command{Args: []string{"sh", "-c", "(trap '' TERM; echo; sleep 1000)& echo; wait"}, Stdout: w})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Wait(); !errors.Is(err, context.Canceled) {
+		t.Fatalf("Wait: got %v, want %v", err, context.Canceled)
+	}
+	if stdout, _, _ := run(t, context.Background(), c, agent.Command{Args: []string{"ps", "-eo", "pgid=,stat="}}); groupRuns(stdout, p.PID()) {
+		t.Errorf("process group %d still runs:\n%s", p.PID(), stdout)
+	}
+}
+
+func TestSignal(t *testing.T) {
+	ctx, c := connect(t)
+	r, w := io.Pipe()
+	p, err := c.Start(ctx, agent.Command{Args: []string{"sh", "-c", "trap 'exit 3' TERM; echo; while :; do sleep 0.01; done"}, Stdout: w})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Read(make([]byte, 1)) // the trap is set
+	if err := p.Signal(agent.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := p.Wait(); err != nil || r.ExitStatus != 3 {
+		t.Errorf("got %v, %v; want exit status 3", r, err)
+	}
+	if err := p.Signal(agent.SIGTERM); err != nil {
+		t.Errorf("signal after the end: %v", err)
+	}
+}
+
+// A command may leave a server behind: it does not hold up the result, and its
+// output does not fail.
+func TestProcessesLeftBehind(t *testing.T) {
+	ctx, c := connect(t)
+	file := t.TempDir() + "/alive"
+	stdout, _, r := run(t, ctx, c, agent.Command{Args: []string{"sh", "-c", `
+		(while [ ! -e "$0.go" ]; do sleep 0.01; done; echo more; echo alive >"$0.tmp"; mv "$0.tmp" "$0")&
+		echo done`, file}})
+	if stdout != "done\n" || !r.Success() {
+		t.Errorf("got %q, %v", stdout, r)
+	}
+	os.WriteFile(file+".go", nil, 0o600)
+	for {
+		if b, err := os.ReadFile(file); err == nil {
+			if string(b) != "alive\n" {
+				t.Errorf("got %q", b)
+			}
+			return
+		}
+		if err := ctx.Err(); err != nil {
+			t.Fatal("the process left behind did not survive its write")
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// What a command wrote just before it ended is not lost.
+func TestLastOutput(t *testing.T) {
+	ctx, c := connect(t)
+	for range 50 {
+		stdout, _, _ := run(t, ctx, c, agent.Command{Args: []string{"sh", "-c", "sleep 100 >/dev/null & head -c 60000 /dev/zero"}})
+		if len(stdout) != 60000 {
+			t.Fatalf("got %d bytes, want 60000", len(stdout))
+		}
+		run(t, ctx, c, agent.Command{Args: []string{"pkill", "-x", "-n", "sleep"}})
+	}
+}
+
+func TestManyAtOnce(t *testing.T) {
+	ctx, c := connect(t)
+	var wg sync.WaitGroup
+	for range 200 { // more than the protocol allows: the others wait
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			var out bytes.Buffer
+			r, err := c.Run(ctx, agent.Command{Args: []string{"cat"}, Stdin: io.LimitReader(zeros{}, 100_000), Stdout: &out})
+			if err != nil || !r.Success() || out.Len() != 100_000 {
+				t.Errorf("got %d bytes, %v, %v", out.Len(), r, err)
+			}
+		}()
+	}
+	wg.Wait()
+}
+
+// A writer that fails ends the command.
+func TestFailingWriter(t *testing.T) {
+	ctx, c := connect(t)
+	_, err := c.Run(ctx, agent.Command{Args: []string{"cat", "/dev/zero"}, Stdout: failing{}})
+	if !errors.Is(err, errFull) || !strings.Contains(err.Error(), "write standard output") {
+		t.Errorf("got %v, want %v", err, errFull)
+	}
+}
+
+var errFull = errors.New("full")
+
+type failing struct{}
+
+func (failing) Write([]byte) (int, error) { return 0, errFull }

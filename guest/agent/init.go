@@ -1,0 +1,252 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rules-qcow2/rules_qcow2/guest/protocol"
+)
+
+// The agent comes into a guest that boots by a kernel from the host without any
+// change to the guest's disk: a cpio archive with the agent precedes the
+// distribution's initrd, and the kernel argument rdinit= starts the agent as
+// process 1. Linux unpacks both archives into one root.
+//
+// As process 1 the agent starts itself again as a child and gets out of the way:
+// it executes the initrd's own /init. If there is none, it mounts root= and
+// executes the init there. If there is no root= either, the initrd is the guest,
+// and process 1 only collects processes that ended.
+//
+// The child follows process 1 to the real root. It leaves no trace that /init
+// could stumble over: run-init refuses to delete an initrd with something mounted
+// in it, so the child gets the kernel's file systems as descriptors of mounts that
+// are detached. Its name begins with @, which tells systemd to leave it alone when
+// it leaves the initrd (https://systemd.io/ROOT_STORAGE_DAEMONS).
+const (
+	agentName  = "@rules_qcow2_agent"
+	scratchDir = "/.rules_qcow2"
+	distroInit = "/init"
+)
+
+// Kernel arguments of the agent. A name with a dot in it does not reach /init.
+const (
+	argTTY  = "rules_qcow2.tty"  // the serial line to the host, such as ttyS1; else virtio-serial
+	argRoot = "rules_qcow2.root" // "initrd": serve in the initrd; "real": wait for the real root
+)
+
+// The descriptors of the child after its standard files.
+const fdDirs = 3
+
+// runInit is process 1.
+func runInit() error {
+	k, exe, err := detachedDirs()
+	if err != nil {
+		return halt(err)
+	}
+	cmdline, _ := k.proc.read("cmdline")
+	args := parseCmdline(cmdline)
+	root := args["root"]
+	_, statErr := os.Stat(distroInit)
+	hasInit := statErr == nil
+
+	// Follow process 1 if it is going to leave. An initrd that is not told of a
+	// root is most likely all there is.
+	follow := root != ""
+	switch args[argRoot] {
+	case "initrd":
+		follow = false
+	case "real":
+		follow = true
+	}
+	start := func() (int, error) { return startChild(k, exe, follow, args[argTTY]) }
+
+	switch {
+	case hasInit:
+		if _, err := start(); err != nil {
+			logf("start the agent: %v", err)
+		}
+		return halt(execInit(distroInit, os.Args[1:]))
+	case root != "":
+		if _, err := start(); err != nil {
+			logf("start the agent: %v", err)
+		}
+		if err := mountRoot(k, args); err != nil {
+			return halt(err)
+		}
+		return halt(execRealInit(args["init"]))
+	}
+	mountAll()
+	return halt(reap(start))
+}
+
+// halt reports why process 1 cannot go on. The kernel panics when it ends.
+func halt(err error) error {
+	return fmt.Errorf("process 1: %w", err)
+}
+
+// detachedDirs mounts the kernel's file systems, opens them, and detaches them. It
+// also returns the path of this program.
+func detachedDirs() (k kernelDirs, exe string, err error) {
+	k = kernelDirs{noDir, noDir, noDir, noDir}
+	if err := os.Mkdir(scratchDir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return k, "", err
+	}
+	defer os.Remove(scratchDir)
+	for _, fs := range []struct {
+		kind string
+		dir  *dir
+	}{{"proc", &k.proc}, {"sysfs", &k.sys}, {"devtmpfs", &k.dev}, {"cgroup2", &k.cgroup}} {
+		if err := syscall.Mount(fs.kind, scratchDir, fs.kind, 0, ""); err != nil {
+			if fs.kind == "cgroup2" {
+				continue // the agent can do without
+			}
+			return k, "", fmt.Errorf("mount %s: %w", fs.kind, err)
+		}
+		*fs.dir, err = openDir(scratchDir)
+		if fs.kind == "proc" && err == nil {
+			exe, err = os.Readlink(scratchDir + "/self/exe")
+		}
+		if unmountErr := syscall.Unmount(scratchDir, syscall.MNT_DETACH); err == nil {
+			err = unmountErr
+		}
+		if err != nil {
+			return k, "", err
+		}
+	}
+	return k, exe, nil
+}
+
+// startChild starts the agent that serves. os.StartProcess could do that, too, but
+// os/exec could not: it wants /dev/null.
+func startChild(k kernelDirs, exe string, follow bool, tty string) (pid int, err error) {
+	null, err := k.dev.open("null", syscall.O_RDWR)
+	if err != nil {
+		return 0, err
+	}
+	defer null.Close()
+	log, err := k.dev.open("kmsg", syscall.O_WRONLY)
+	if err != nil {
+		log = null
+	} else {
+		defer log.Close()
+	}
+	argv := []string{agentName, "tty=" + tty}
+	if follow {
+		argv = append(argv, "follow")
+	}
+	files := []uintptr{null.Fd(), log.Fd(), log.Fd(), uintptr(k.proc), uintptr(k.sys), uintptr(k.dev)}
+	if k.cgroup != noDir {
+		files = append(files, uintptr(k.cgroup))
+	}
+	return syscall.ForkExec(exe, argv, &syscall.ProcAttr{
+		Dir:   "/",
+		Files: files,
+		Sys:   &syscall.SysProcAttr{Setsid: true},
+	})
+}
+
+// runFromInit is the child of process 1.
+func runFromInit(args []string) error {
+	k := kernelDirs{proc: fdDirs, sys: fdDirs + 1, dev: fdDirs + 2, cgroup: fdDirs + 3}
+	var st syscall.Stat_t
+	if syscall.Fstat(int(k.cgroup), &st) != nil || st.Mode&syscall.S_IFMT != syscall.S_IFDIR {
+		k.cgroup = noDir
+	}
+	for _, d := range []dir{k.proc, k.sys, k.dev, k.cgroup} {
+		if d != noDir {
+			syscall.CloseOnExec(int(d))
+		}
+	}
+	tty := ""
+	a := newAgent(k)
+	for _, arg := range args {
+		if name, ok := strings.CutPrefix(arg, "tty="); ok {
+			tty = name
+		} else if arg == "follow" {
+			if err := followRoot(k.proc); err != nil {
+				return err
+			}
+		}
+	}
+	if tty != "" {
+		a.serveForever(func() (*os.File, error) { return openTTY("/dev/" + strings.TrimPrefix(tty, "/dev/")) })
+	}
+	modprobe := time.Now()
+	a.serveForever(func() (*os.File, error) {
+		f, err := k.openPort(protocol.PortName)
+		if err != nil && !time.Now().Before(modprobe) {
+			// A driver that is a module would be loaded late by udev, if at all.
+			loadDrivers()
+			modprobe = time.Now().Add(5 * time.Second)
+		}
+		return f, err
+	})
+	return nil
+}
+
+// followRoot waits until the root of process 1 is another file system than the
+// initrd, and makes it the agent's root.
+func followRoot(proc dir) error {
+	var initrd syscall.Stat_t
+	if err := syscall.Stat("/", &initrd); err != nil {
+		return err
+	}
+	for {
+		const path = 0x200000 // O_PATH
+		fd, err := syscall.Openat(int(proc), "1/root", path|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("root of process 1: %w", err)
+		}
+		var st syscall.Stat_t
+		if err := syscall.Fstat(fd, &st); err == nil && st.Dev != initrd.Dev {
+			err = syscall.Fchdir(fd)
+			if err == nil {
+				err = syscall.Chroot(".")
+			}
+			syscall.Close(fd)
+			return err
+		}
+		syscall.Close(fd)
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// loadDrivers asks the guest's modprobe for what a virtio-serial port needs. A
+// guest without modprobe has the drivers in its kernel, or none.
+func loadDrivers() {
+	modprobe, err := lookPath("modprobe", []string{"PATH=" + defaultPath})
+	if err != nil {
+		return
+	}
+	for _, module := range []string{"virtio_pci", "virtio_mmio", "virtio_console"} {
+		p, err := os.StartProcess(modprobe, []string{"modprobe", "-q", module}, &os.ProcAttr{
+			Env:   []string{"PATH=" + defaultPath},
+			Files: []*os.File{os.Stdin, os.Stderr, os.Stderr},
+		})
+		if err == nil {
+			p.Wait()
+		}
+	}
+}
+
+// parseCmdline returns the kernel's arguments. Later ones win, as in the kernel.
+func parseCmdline(line string) map[string]string {
+	args := make(map[string]string)
+	for _, arg := range strings.Fields(line) {
+		key, value, _ := strings.Cut(arg, "=")
+		args[key] = value
+	}
+	return args
+}
+
+// execInit becomes another init. It returns only errors.
+func execInit(path string, args []string) error {
+	err := syscall.Exec(path, append([]string{path}, args...), os.Environ())
+	return fmt.Errorf("execute %s: %w", path, err)
+}

@@ -1,0 +1,157 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+	"unsafe"
+)
+
+// dir is an open directory. The agent opens /proc, /sys and the others once: under
+// an initrd's init these paths come and go, and a guest may lack them.
+type dir int
+
+const noDir dir = -1
+
+func openDir(path string) (dir, error) {
+	fd, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return noDir, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return dir(fd), nil
+}
+
+// open opens a file below d. The result is in nonblocking mode, so that closing it
+// ends reads and writes.
+func (d dir) open(name string, flags int) (*os.File, error) {
+	if d == noDir {
+		return nil, &os.PathError{Op: "open", Path: name, Err: syscall.ENOENT}
+	}
+	for {
+		fd, err := syscall.Openat(int(d), name, flags|syscall.O_CLOEXEC|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil {
+			return nil, &os.PathError{Op: "open", Path: name, Err: err}
+		}
+		return os.NewFile(uintptr(fd), name), nil
+	}
+}
+
+func (d dir) read(name string) (string, error) {
+	f, err := d.open(name, syscall.O_RDONLY)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, 1<<20))
+	return string(b), err
+}
+
+func (d dir) list(name string) ([]string, error) {
+	f, err := d.open(name, syscall.O_RDONLY|syscall.O_DIRECTORY)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.Readdirnames(-1)
+}
+
+func (d dir) write(name, content string) error {
+	f, err := d.open(name, syscall.O_WRONLY)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(content)
+	f.Close()
+	return err
+}
+
+func (d dir) mkdir(name string) error { return syscall.Mkdirat(int(d), name, 0o755) }
+
+func (d dir) rmdir(name string) error {
+	p, err := syscall.BytePtrFromString(name)
+	if err != nil {
+		return err
+	}
+	const removeDir = 0x200 // AT_REMOVEDIR
+	if _, _, errno := syscall.Syscall(syscall.SYS_UNLINKAT, uintptr(d), uintptr(unsafe.Pointer(p)), removeDir); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// kernelDirs are the kernel's own file systems.
+type kernelDirs struct {
+	proc, sys, dev dir
+	cgroup         dir // version 2, or noDir
+}
+
+// openKernelDirs opens what the guest has mounted.
+func openKernelDirs() (kernelDirs, error) {
+	k := kernelDirs{noDir, noDir, noDir, noDir}
+	var err error
+	if k.proc, err = openDir("/proc"); err != nil {
+		return k, err
+	}
+	k.sys, _ = openDir("/sys")
+	if k.dev, err = openDir("/dev"); err != nil {
+		return k, err
+	}
+	for _, path := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+		var st syscall.Statfs_t
+		const cgroup2Magic = 0x63677270
+		if syscall.Statfs(path, &st) == nil && st.Type == cgroup2Magic {
+			k.cgroup, _ = openDir(path)
+		}
+	}
+	return k, nil
+}
+
+// openPort opens the virtio-serial port of this name. The numbers of ports vary.
+func (k kernelDirs) openPort(name string) (*os.File, error) {
+	const class = "class/virtio-ports"
+	// The class is not there before virtio_console is.
+	ports, _ := k.sys.list(class)
+	for _, port := range ports {
+		if have, err := k.sys.read(class + "/" + port + "/name"); err == nil && strings.TrimSpace(have) == name {
+			return k.dev.open(port, syscall.O_RDWR)
+		}
+	}
+	return nil, fmt.Errorf("no virtio-serial port is named %s", name)
+}
+
+// openTTY opens a serial line, and makes it pass all bytes as they are.
+func openTTY(path string) (*os.File, error) {
+	fd, err := syscall.Open(path, syscall.O_RDWR|syscall.O_NOCTTY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	var t syscall.Termios
+	if err := ioctl(fd, syscall.TCGETS, unsafe.Pointer(&t)); err != nil {
+		syscall.Close(fd)
+		return nil, &os.PathError{Op: "get attributes of", Path: path, Err: err}
+	}
+	// As cfmakeraw does. CLOCAL: there is no modem.
+	t.Iflag, t.Oflag, t.Lflag = syscall.IGNBRK, 0, 0
+	t.Cflag = syscall.CS8 | syscall.CREAD | syscall.CLOCAL | syscall.B115200
+	t.Ispeed, t.Ospeed = syscall.B115200, syscall.B115200
+	t.Cc[syscall.VMIN], t.Cc[syscall.VTIME] = 1, 0
+	if err := ioctl(fd, syscall.TCSETS, unsafe.Pointer(&t)); err != nil {
+		syscall.Close(fd)
+		return nil, &os.PathError{Op: "set attributes of", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+func ioctl(fd int, request uintptr, arg unsafe.Pointer) error {
+	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(fd), request, uintptr(arg)); errno != 0 {
+		return errno
+	}
+	return nil
+}

@@ -1,0 +1,173 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/rules-qcow2/rules_qcow2/guest/protocol"
+)
+
+type agent struct {
+	kernel kernelDirs
+	start  starter
+}
+
+func newAgent(kernel kernelDirs) *agent {
+	// Little memory matters more than speed here.
+	debug.SetGCPercent(50)
+	a := &agent{kernel: kernel}
+	a.start.init(kernel)
+	return a
+}
+
+// serve answers hellos and serves a session after each, until f fails.
+func (a *agent) serve(f *os.File) error {
+	r := bufio.NewReaderSize(f, 2*protocol.MaxFrame)
+	w := protocol.NewWriter(f)
+	// After a reboot, or after the agent crashed, the host may wait for answers
+	// that will not come.
+	if err := w.Lost("the agent started"); err != nil {
+		return err
+	}
+	var session *protocol.Session
+	end := func(err error) {
+		if session != nil {
+			session.Fail(err)
+			session = nil
+		}
+	}
+	for {
+		hello, err := protocol.ReadHello(r)
+		if err == nil {
+			// The commands of the session before are killed now.
+			end(errors.New("the host began another session"))
+			info := a.info()
+			err = w.WriteAnswer(protocol.Answer{
+				Nonce:   hello.Nonce,
+				Version: protocol.Version,
+				Name:    protocol.AgentName,
+				Info:    protocol.Encode(&info),
+			})
+			if err == nil && hello.Version == protocol.Version {
+				session = protocol.NewSession(w, hello.Nonce, a.handle)
+				err = session.Serve(r)
+			}
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, protocol.ErrProtocol):
+			// A hello in the middle of a session looks like that, too.
+			w.Lost(err.Error())
+			end(err)
+		default:
+			end(err)
+			// A virtio-serial port is at its end while the host is not connected.
+			if virtio := strings.HasPrefix(f.Name(), "vport"); virtio && errors.Is(err, io.EOF) {
+				time.Sleep(20 * time.Millisecond)
+				continue
+			}
+			return fmt.Errorf("%s: %w", f.Name(), err)
+		}
+	}
+}
+
+// cancelDelay is how long a canceled request may take to end before the host gets
+// its result anyway.
+const cancelDelay = 3 * time.Second
+
+// handle serves one request.
+func (a *agent) handle(q *protocol.Request) {
+	type outcome struct {
+		result protocol.Result
+		after  func()
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		body, after, err := a.do(q)
+		if err != nil {
+			done <- outcome{result: protocol.Failure(err, errno)}
+			return
+		}
+		done <- outcome{protocol.Result{Body: string(body)}, after}
+	}()
+	var o outcome
+	select {
+	case o = <-done:
+	case <-q.Context().Done():
+		select {
+		case o = <-done:
+		case <-time.After(cancelDelay):
+			o.result.Error = "canceled, but the guest's system has not ended it yet"
+		}
+	}
+	if err := q.Finish(o.result); err == nil && o.after != nil {
+		o.after()
+	}
+}
+
+// do returns the body of the result, and what to do after the host has it.
+func (a *agent) do(q *protocol.Request) (body []byte, after func(), err error) {
+	switch q.Op {
+	case protocol.OpRun:
+		body, err = a.run(q)
+	case protocol.OpRead:
+		err = readFile(q)
+	case protocol.OpWrite:
+		err = writeFile(q)
+	case protocol.OpPack:
+		err = packTree(q)
+	case protocol.OpUnpack:
+		err = unpackTree(q)
+	case protocol.OpDial:
+		err = dial(q)
+	case protocol.OpClock:
+		body, err = clock(q)
+	case protocol.OpEntropy:
+		err = a.entropy(q)
+	case protocol.OpInfo:
+		info := a.info()
+		body = protocol.Encode(&info)
+	case protocol.OpPowerOff:
+		after = a.powerOff
+	default:
+		err = fmt.Errorf("the agent does not know operation %d", q.Op)
+	}
+	return body, after, err
+}
+
+// errno returns the system's error number in err, or 0.
+func errno(err error) uint32 {
+	var n syscall.Errno
+	if errors.As(err, &n) {
+		return uint32(n)
+	}
+	return 0
+}
+
+// copyBuffers are for bytes on their way between a file and the host.
+var copyBuffers = sync.Pool{New: func() any { return new([2 * protocol.MaxPayload]byte) }}
+
+// copyBytes is io.Copy with one of these buffers. It hides the methods by which
+// io.Copy would avoid the buffer and use smaller ones.
+func copyBytes(w io.Writer, r io.Reader) error {
+	b := copyBuffers.Get().(*[2 * protocol.MaxPayload]byte)
+	defer copyBuffers.Put(b)
+	_, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{r}, b[:])
+	return err
+}
+
+// closeOn calls close when ctx is done. The result stops that.
+func closeOn(ctx context.Context, c io.Closer) (stop func() bool) {
+	return context.AfterFunc(ctx, func() { c.Close() })
+}

@@ -1,0 +1,142 @@
+package protocol
+
+// Op is what a request asks for. The comments name the body, the content of the
+// data channels, and the content of the result.
+type Op uint8
+
+const (
+	OpRun      Op = 1 // Run; stdin to the agent, stdout and stderr to the host; Exit
+	OpRead     Op = 2 // File; the file's content to the host
+	OpWrite    Op = 3 // File; the file's content to the agent
+	OpPack     Op = 4 // Tree; a tree to the host
+	OpUnpack   Op = 5 // Tree; a tree to the agent
+	OpDial     Op = 6 // Dial; both directions of the connection
+	OpClock    Op = 7 // Clock; Clock
+	OpEntropy  Op = 8 // Entropy
+	OpInfo     Op = 9 // no body; Info
+	OpPowerOff Op = 10
+)
+
+// Run is the body of OpRun.
+type Run struct {
+	Args       []string // the first is the program
+	Env        []string // KEY=value, added to the agent's defaults
+	Dir        string   // "" means the user's home
+	User       string   // NAME, UID, NAME:GROUP or UID:GID; "" means root
+	TimeLimit  int64    // nanoseconds; 0 means none
+	WantStdin  bool     // false: standard input is at its end
+	WantStdout bool     // false: the agent discards standard output
+	WantStderr bool     // false: the agent discards standard error
+}
+
+func (m *Run) fields(c *coder) {
+	c.strings(&m.Args)
+	c.strings(&m.Env)
+	c.string(&m.Dir)
+	c.string(&m.User)
+	c.int64(&m.TimeLimit)
+	c.bool(&m.WantStdin)
+	c.bool(&m.WantStdout)
+	c.bool(&m.WantStderr)
+}
+
+// Exit says how a command ended.
+type Exit struct {
+	Status   uint32 // the exit status, if Signal is 0
+	Signal   uint32 // the signal that ended the process, as Linux numbers it
+	TimedOut bool   // the agent killed the command at its time limit
+}
+
+func (m *Exit) fields(c *coder) {
+	c.uint32(&m.Status)
+	c.uint32(&m.Signal)
+	c.bool(&m.TimedOut)
+}
+
+// File is the body of OpRead and OpWrite.
+type File struct {
+	Path string // absolute
+	Mode uint32 // for OpWrite: permissions of a file that does not exist yet
+}
+
+func (m *File) fields(c *coder) {
+	c.string(&m.Path)
+	c.uint32(&m.Mode)
+}
+
+// Tree is the body of OpPack and OpUnpack.
+type Tree struct {
+	Path        string // absolute
+	FollowLinks bool   // OpPack: send what symbolic links point to
+	KeepOwner   bool   // OpUnpack: apply owners, and set-user-ID and set-group-ID bits
+}
+
+func (m *Tree) fields(c *coder) {
+	c.string(&m.Path)
+	c.bool(&m.FollowLinks)
+	c.bool(&m.KeepOwner)
+}
+
+// Dial is the body of OpDial.
+type Dial struct {
+	Network string // "tcp" or "unix"
+	Address string // HOST:PORT with an IP address or "localhost", or a path
+}
+
+func (m *Dial) fields(c *coder) {
+	c.string(&m.Network)
+	c.string(&m.Address)
+}
+
+// Clock is the body and the result of OpClock.
+type Clock struct {
+	Set  bool
+	Time int64 // nanoseconds since 1970 UTC
+}
+
+func (m *Clock) fields(c *coder) {
+	c.bool(&m.Set)
+	c.int64(&m.Time)
+}
+
+// Entropy is the body of OpEntropy.
+type Entropy struct {
+	Seed string // at most 512 bytes
+}
+
+func (m *Entropy) fields(c *coder) { c.string(&m.Seed) }
+
+// Info says what the guest is.
+type Info struct {
+	Arch      string // as uname -m prints it: x86_64, aarch64
+	Kernel    string // its release, as uname -r prints it
+	Hostname  string
+	OSID      string // ID of /etc/os-release: debian
+	OSVersion string // VERSION_ID of /etc/os-release: 12
+	OSName    string // PRETTY_NAME of /etc/os-release
+	PID1      string // the name of process 1: systemd
+	RootFS    string // the type of the file system at /
+	Initrd    bool   // / is an initrd, not the real root
+	BootID    string // random, the same until the guest boots again
+}
+
+func (m *Info) fields(c *coder) {
+	for _, s := range []*string{&m.Arch, &m.Kernel, &m.Hostname, &m.OSID, &m.OSVersion, &m.OSName, &m.PID1, &m.RootFS} {
+		c.string(s)
+	}
+	c.bool(&m.Initrd)
+	c.string(&m.BootID)
+}
+
+// Result ends a request.
+type Result struct {
+	Errno uint32 // of Linux, if the system refused something
+	Error string // "" means success
+	Body  string // on success: the encoded message that Op names
+}
+
+func (m *Result) fields(c *coder) {
+	c.uint32(&m.Errno)
+	c.string(&m.Error)
+	c.string(&m.Body)
+}

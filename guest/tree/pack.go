@@ -1,0 +1,252 @@
+package tree
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+const filepathSeparator = filepath.Separator
+
+// PackOptions change what Pack sends.
+type PackOptions struct {
+	// FollowLinks sends what symbolic links point to instead of the links: for
+	// trees of links such as Bazel's runfiles.
+	FollowLinks bool
+}
+
+// Pack writes the file or folder at path to w. A file that disappears while its
+// folder is read is left out.
+func Pack(w io.Writer, path string, opts PackOptions) error {
+	p := packer{encoder: encoder{w: w}, opts: opts, linked: make(map[fileID]string)}
+	return p.add(path, "", "", 0)
+}
+
+// PackFS writes fsys, which may lack owners, links and holes, to w.
+func PackFS(w io.Writer, fsys fs.FS) error {
+	p := packer{encoder: encoder{w: w}, fsys: fsys, linked: make(map[fileID]string)}
+	return p.add(".", "", "", 0)
+}
+
+// fileID identifies a file that has several names.
+type fileID struct{ dev, ino uint64 }
+
+type packer struct {
+	encoder
+	opts   PackOptions
+	fsys   fs.FS             // nil: the system's files
+	linked map[fileID]string // where in the stream a file with several names came first
+	room   []byte            // for data, with space for a record's header
+}
+
+// add sends the file at path. In the stream it is called name, and inside is its
+// path from the top.
+func (p *packer) add(path, name, inside string, depth int) error {
+	if depth > maxDepth {
+		return fmt.Errorf("%s: more than %d folders within folders", path, maxDepth)
+	}
+	info, err := p.stat(path)
+	if err != nil {
+		return err
+	}
+	n := entry{name: name, perm: fromMode(info.Mode()), mtime: info.ModTime()}
+	sys := systemOf(info)
+	n.uid, n.gid = sys.uid, sys.gid
+	switch mode := info.Mode(); mode.Type() {
+	case fs.ModeDir:
+		n.kind = kindDir
+		return p.dir(path, inside, n, depth)
+	case 0:
+		n.kind = kindFile
+		if sys.links > 1 && p.fsys == nil {
+			if first, ok := p.linked[sys.id]; ok {
+				n.kind, n.target = kindLink, first
+				return p.entry(n)
+			}
+			p.linked[sys.id] = inside
+		}
+		return p.file(path, n)
+	case fs.ModeSymlink:
+		n.kind = kindSymlink
+		if n.target, err = os.Readlink(path); err != nil {
+			return err
+		}
+		if len(n.target) > maxTarget {
+			return fmt.Errorf("%s: symbolic link to %d bytes, the limit is %d", path, len(n.target), maxTarget)
+		}
+	case fs.ModeNamedPipe:
+		n.kind = kindFIFO
+	case fs.ModeDevice | fs.ModeCharDevice:
+		n.kind, n.major, n.minor = kindChar, sys.major, sys.minor
+	case fs.ModeDevice:
+		n.kind, n.major, n.minor = kindBlock, sys.major, sys.minor
+	case fs.ModeSocket:
+		if name != "" {
+			return nil
+		}
+		fallthrough
+	default:
+		return fmt.Errorf("%s: cannot copy a file of type %s", path, mode.Type())
+	}
+	return p.entry(n)
+}
+
+func (p *packer) stat(path string) (fs.FileInfo, error) {
+	switch {
+	case p.fsys != nil:
+		return fs.Stat(p.fsys, path)
+	case p.opts.FollowLinks:
+		info, err := os.Stat(path)
+		if errors.Is(err, errGone) {
+			if _, lerr := os.Lstat(path); lerr == nil {
+				err = fmt.Errorf("%s: symbolic link to a file that does not exist", path)
+			}
+		}
+		return info, err
+	}
+	return os.Lstat(path)
+}
+
+func (p *packer) dir(path, inside string, n entry, depth int) error {
+	names, err := p.list(path)
+	if err != nil {
+		return err
+	}
+	if err := p.entry(n); err != nil {
+		return err
+	}
+	for _, name := range names {
+		if len(name) > maxName {
+			return fmt.Errorf("%s: name is %d bytes long, the limit is %d", path, len(name), maxName)
+		}
+		below := name
+		if inside != "" {
+			below = inside + "/" + name
+		}
+		child := filepath.Join(path, name)
+		if p.fsys != nil {
+			child = name
+			if path != "." {
+				child = path + "/" + name
+			}
+		}
+		err := p.add(child, name, below, depth+1)
+		if errors.Is(err, errGone) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return p.up()
+}
+
+func (p *packer) list(path string) ([]string, error) {
+	var entries []fs.DirEntry
+	var err error
+	if p.fsys != nil {
+		entries, err = fs.ReadDir(p.fsys, path)
+	} else {
+		entries, err = os.ReadDir(path)
+	}
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	return names, err
+}
+
+// errGone matches the errors of files that disappeared since their folder was
+// read. It is checked only where nothing of the file was sent.
+var errGone = fs.ErrNotExist
+
+// file sends a regular file: its entry, its data, its size.
+func (p *packer) file(path string, n entry) error {
+	var f fs.File
+	var err error
+	if p.fsys != nil {
+		f, err = p.fsys.Open(path)
+	} else {
+		f, err = os.Open(path)
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := p.entry(n); err != nil {
+		return err
+	}
+	if p.room == nil {
+		p.room = make([]byte, dataHeader+128<<10)
+	}
+	var size int64
+	if file, ok := f.(*os.File); ok {
+		size, err = p.sparse(file)
+	} else {
+		size, err = p.stretch(f, 0, 1<<63-1)
+	}
+	if err != nil {
+		return err
+	}
+	return p.end(size)
+}
+
+// stretch sends the bytes of r up to limit as the file's bytes from offset. It
+// returns the offset after them.
+func (p *packer) stretch(r io.Reader, offset, limit int64) (int64, error) {
+	for offset < limit {
+		room := p.room
+		if left := limit - offset; left < int64(len(room)-dataHeader) {
+			room = room[:dataHeader+left]
+		}
+		n, err := r.Read(room[dataHeader:])
+		if n > 0 {
+			if err := p.data(offset, room[:dataHeader+n]); err != nil {
+				return offset, err
+			}
+			offset += int64(n)
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return offset, err
+		}
+	}
+	return offset, nil
+}
+
+// sparse sends the data of f and skips its holes.
+func (p *packer) sparse(f *os.File) (int64, error) {
+	var offset int64
+	for {
+		data, hole, err := nextData(f, offset)
+		if errors.Is(err, errors.ErrUnsupported) {
+			// Not a file system with holes: procfs and the like.
+			return p.stretch(f, offset, 1<<63-1)
+		}
+		if err != nil {
+			return 0, err
+		}
+		if data < 0 {
+			break
+		}
+		if _, err := f.Seek(data, io.SeekStart); err != nil {
+			return 0, err
+		}
+		if offset, err = p.stretch(f, data, hole); err != nil {
+			return 0, err
+		}
+		if offset < hole {
+			break // the file became shorter
+		}
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return max(info.Size(), offset), nil
+}

@@ -1,0 +1,340 @@
+package tree
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// UnpackOptions bound and change what Unpack makes.
+type UnpackOptions struct {
+	// KeepOwner applies the owners in the stream, and the set-user-ID and
+	// set-group-ID bits that have a meaning only with them. It needs root.
+	// Otherwise all files belong to the caller.
+	KeepOwner bool
+	// Devices allows device files.
+	Devices bool
+	// MaxBytes is the limit for the content of all files, without holes. 0 means
+	// no limit.
+	MaxBytes int64
+	// MaxEntries is the limit for the number of files. 0 means no limit.
+	MaxEntries int64
+}
+
+// Unpack makes the file or folder in the stream r at path, and missing folders on
+// the way. Files that exist are replaced; symbolic links that exist are replaced,
+// not followed. A folder that exists keeps its permissions, owner, and what the
+// stream does not mention.
+//
+// It writes nothing outside path, whatever the stream says. The destination must
+// not be writable by others whom the caller does not trust.
+func Unpack(r io.Reader, path string, opts UnpackOptions) error {
+	u := unpacker{decoder: decoder{r: bufio.NewReaderSize(r, 64<<10)}, opts: opts}
+	defer u.close()
+	err := u.all(path)
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// level is a folder that the stream entered and did not leave.
+type level struct {
+	root  *os.Root
+	path  string
+	entry entry
+	made  bool // by us: its permissions and times come when it is left
+}
+
+type unpacker struct {
+	decoder
+	opts    UnpackOptions
+	top     string
+	levels  []level
+	bytes   int64
+	entries int64
+	buf     []byte
+}
+
+func (u *unpacker) close() {
+	for _, l := range u.levels {
+		l.root.Close()
+	}
+}
+
+func (u *unpacker) all(path string) error {
+	kind, err := u.kind()
+	if err != nil {
+		return err
+	}
+	n, err := u.entry(kind)
+	if err != nil {
+		return err
+	}
+	if n.name != "" || n.kind == kindLink {
+		return malformed("begins with %q", n.name)
+	}
+	// The top gets its name here, in a folder that the stream does not know.
+	path = filepath.Clean(path)
+	parent := filepath.Dir(path)
+	if err := os.MkdirAll(parent, 0o777); err != nil {
+		return err
+	}
+	if n.kind == kindDir {
+		err = u.enterTop(path, n)
+	} else {
+		root, err := os.OpenRoot(parent)
+		if err != nil {
+			return err
+		}
+		defer root.Close()
+		n.name = filepath.Base(path)
+		if err := u.make(level{root: root, path: parent}, n); err != nil {
+			return err
+		}
+	}
+	for err == nil && len(u.levels) > 0 {
+		err = u.next()
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := u.kind(); err != io.EOF {
+		if err == nil {
+			err = malformed("continues after its end")
+		}
+		return err
+	}
+	return nil
+}
+
+// next handles one record within a folder.
+func (u *unpacker) next() error {
+	kind, err := u.kind()
+	if err != nil {
+		return err
+	}
+	if kind == kindUp {
+		return u.leave()
+	}
+	n, err := u.entry(kind)
+	if err != nil {
+		return err
+	}
+	if err := checkName(n.name); err != nil {
+		return err
+	}
+	if u.entries++; u.opts.MaxEntries > 0 && u.entries > u.opts.MaxEntries {
+		return fmt.Errorf("the copy has more than %d files", u.opts.MaxEntries)
+	}
+	parent := u.levels[len(u.levels)-1]
+	if kind == kindDir {
+		return u.enter(parent, n)
+	}
+	return u.make(parent, n)
+}
+
+func (u *unpacker) enterTop(path string, n entry) error {
+	made := true
+	err := os.Mkdir(path, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		made, err = false, nil
+	}
+	if err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return err
+	}
+	u.top = path
+	u.levels = append(u.levels, level{root, path, n, made})
+	return nil
+}
+
+func (u *unpacker) enter(parent level, n entry) error {
+	path := filepath.Join(parent.path, n.name)
+	if len(u.levels) >= maxDepth {
+		return fmt.Errorf("%s: more than %d folders within folders", path, maxDepth)
+	}
+	made := true
+	err := parent.root.Mkdir(n.name, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		made = false
+		// A symbolic link to a folder is not entered: it may lead outside.
+		var info fs.FileInfo
+		if info, err = parent.root.Lstat(n.name); err == nil && !info.IsDir() {
+			err = fmt.Errorf("%s exists and is not a folder", path)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	root, err := parent.root.OpenRoot(n.name)
+	if err != nil {
+		return err
+	}
+	u.levels = append(u.levels, level{root, path, n, made})
+	return nil
+}
+
+// leave finishes the folder that was entered last.
+func (u *unpacker) leave() error {
+	l := u.levels[len(u.levels)-1]
+	u.levels = u.levels[:len(u.levels)-1]
+	defer l.root.Close()
+	if !l.made {
+		return nil
+	}
+	dir, err := l.root.Open(".")
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := u.apply(dir, l.entry); err != nil {
+		return err
+	}
+	return setTime(l.path, l.entry.mtime)
+}
+
+// apply sets the owner and the permissions of an open file.
+func (u *unpacker) apply(f *os.File, n entry) error {
+	perm := n.perm &^ 0o6000
+	if u.opts.KeepOwner {
+		perm = n.perm
+		if err := f.Chown(int(n.uid), int(n.gid)); err != nil {
+			return err
+		}
+	}
+	// After chown, which clears set-user-ID.
+	return f.Chmod(toMode(perm))
+}
+
+// make makes a file that is not a folder. Every folder in parent.path below the
+// destination is one that Lstat saw as a folder, so the path has no symbolic link
+// of the stream in it.
+func (u *unpacker) make(parent level, n entry) error {
+	path := filepath.Join(parent.path, n.name)
+	if n.kind != kindFile && !u.opts.Devices && (n.kind == kindChar || n.kind == kindBlock) {
+		return fmt.Errorf("%s is a device file; copies to the host cannot have them", path)
+	}
+	err := parent.root.Remove(n.name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	switch n.kind {
+	case kindFile:
+		return u.file(parent, n)
+	case kindLink:
+		return u.link(path, n)
+	case kindSymlink:
+		err = os.Symlink(n.target, path)
+	case kindFIFO:
+		err = makeFIFO(path, n.perm&0o777)
+	default:
+		err = makeDevice(path, n)
+	}
+	if err == nil && u.opts.KeepOwner {
+		err = os.Lchown(path, int(n.uid), int(n.gid))
+	}
+	if err == nil && n.kind != kindSymlink {
+		err = os.Chmod(path, toMode(n.perm&0o1777)) // without the umask
+	}
+	if err == nil {
+		err = setTime(path, n.mtime)
+	}
+	if err != nil {
+		return fmt.Errorf("make %s: %w", path, err)
+	}
+	return nil
+}
+
+// link makes a hard link to a file of the stream.
+func (u *unpacker) link(path string, n entry) error {
+	elements := strings.Split(n.target, "/")
+	for i, name := range elements {
+		if err := checkName(name); err != nil {
+			return err
+		}
+		info, err := u.levels[0].root.Lstat(filepath.Join(elements[:i+1]...))
+		if err != nil {
+			return err
+		}
+		if i < len(elements)-1 && !info.IsDir() || i == len(elements)-1 && !info.Mode().IsRegular() {
+			return malformed("hard link to %q, which is not a file of the copy", n.target)
+		}
+	}
+	return os.Link(filepath.Join(u.top, filepath.Join(elements...)), path)
+}
+
+// file makes a regular file and reads the records of its content.
+func (u *unpacker) file(parent level, n entry) error {
+	f, err := parent.root.OpenFile(n.name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	err = u.content(f)
+	if err == nil {
+		err = u.apply(f, n)
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = setTime(filepath.Join(parent.path, n.name), n.mtime)
+	}
+	return err
+}
+
+func (u *unpacker) content(f *os.File) error {
+	if u.buf == nil {
+		u.buf = make([]byte, 128<<10)
+	}
+	var end int64
+	for {
+		kind, err := u.kind()
+		if err != nil {
+			return err
+		}
+		offset, err := u.number(8)
+		if err != nil {
+			return err
+		}
+		if offset > maxOffset || int64(offset) < end {
+			return malformed("offset %d after data up to %d", offset, end)
+		}
+		switch kind {
+		case kindEnd:
+			return f.Truncate(int64(offset))
+		case kindData:
+		default:
+			return malformed("unknown record %q in a file", kind)
+		}
+		length, err := u.number(4)
+		if err != nil {
+			return err
+		}
+		if length == 0 || length > maxSegment {
+			return malformed("data of %d bytes", length)
+		}
+		if u.bytes += int64(length); u.opts.MaxBytes > 0 && u.bytes > u.opts.MaxBytes {
+			return fmt.Errorf("the copy has more than %d bytes", u.opts.MaxBytes)
+		}
+		end = int64(offset + length)
+		for at := int64(offset); at < end; {
+			b := u.buf[:min(int64(len(u.buf)), end-at)]
+			if _, err := io.ReadFull(u.r, b); err != nil {
+				return noEOF(err)
+			}
+			if _, err := f.WriteAt(b, at); err != nil {
+				return err
+			}
+			at += int64(len(b))
+		}
+	}
+}
