@@ -87,8 +87,8 @@ func (p *Port) receive() {
 			p.invalid.Add(1)
 			continue
 		}
-		p.received.Add(1)
 		p.up.send(bytes.Clone(frame))
+		p.received.Add(1) // last, so that a count of n says where n frames are
 	}
 }
 
