@@ -52,9 +52,9 @@ func TestForgedSender(t *testing.T) {
 
 	c.sendFrame(ethernet(broadcast, b.port.MAC(), typeTest, []byte("as b")))
 	c.sendFrame(ethernet(broadcast, switchMAC, typeTest, []byte("as the switch")))
-	// More addresses than a port may have.
+	// More addresses than the switch learns from a port.
+	random := make(net.HardwareAddr, 6)
 	for range 1000 {
-		random := make(net.HardwareAddr, 6)
 		rand.Read(random)
 		random[0] = 2
 		c.sendFrame(ethernet(a.port.MAC(), random, typeTest, []byte("flood")))
@@ -63,6 +63,10 @@ func TestForgedSender(t *testing.T) {
 	c.send(broadcast, "end")
 	a.want()
 	b.want()
+	a.send(random, "to an address that was not learned")
+	a.send(broadcast, "end")
+	b.want("to an address that was not learned")
+	c.want("to an address that was not learned")
 	a.send(b.port.MAC(), "to b")
 	a.send(broadcast, "end")
 	b.want("to b")
@@ -93,8 +97,8 @@ func TestInvalidFrames(t *testing.T) {
 		a.sendFrame(frame(a.port.MAC(), mtu+4)) // with a VLAN tag
 		a.send(broadcast, "end")
 		b.want("", strings.Repeat("\x00", mtu+4))
-		if got := a.port.Stats(); got.Invalid != 6 || got.FromGuest != 3 {
-			t.Errorf("MTU %d: the port counts %+v, want 6 invalid frames and 3 others", mtu, got)
+		if got := a.port.Stats(); got.Invalid != 6 || got.FromGuest != 9 {
+			t.Errorf("MTU %d: the port counts %+v, want 6 invalid frames of 9", mtu, got)
 		}
 	}
 }

@@ -197,7 +197,8 @@ func (n *Network) attach(name string, params portParams) (*Port, error) {
 		}
 	}
 	address := n.deriveMAC(name)
-	if p := n.table[address]; p != nil && p.mac == address || address == n.station.mac {
+	before := n.table[address] // who claims the address already
+	if before != nil && before.mac == address || address == n.station.mac {
 		return nil, fmt.Errorf("the MAC address %v derived from the name is in use; choose another name", address)
 	}
 	addr, err := n.address(name, params.addr)
@@ -207,6 +208,9 @@ func (n *Network) attach(name string, params portParams) (*Port, error) {
 	p, err := newPort(n, name, address, addr)
 	if err != nil {
 		return nil, err
+	}
+	if before != nil {
+		before.learned--
 	}
 	n.addresses[name] = addr
 	n.ports = append(n.ports, p)

@@ -82,13 +82,12 @@ func (p *Port) receive() {
 			}
 			continue
 		}
-		frame := buffer[:n]
-		if !p.network.valid(frame) {
+		if frame := buffer[:n]; p.network.valid(frame) {
+			p.up.send(bytes.Clone(frame))
+		} else {
 			p.invalid.Add(1)
-			continue
 		}
-		p.up.send(bytes.Clone(frame))
-		p.received.Add(1) // last, so that a count of n says where n frames are
+		p.received.Add(1) // last: frames that are counted are on their way
 	}
 }
 
@@ -113,9 +112,9 @@ func (p *Port) File() *os.File { return p.guest }
 
 // Stats are counts of frames since the port was attached.
 type Stats struct {
-	FromGuest uint64 // frames that the guest sent, without Invalid
+	FromGuest uint64 // frames that the guest sent
 	ToGuest   uint64 // frames handed to the guest
-	Invalid   uint64 // frames of the guest that are too short, too large or have a forged sender
+	Invalid   uint64 // of FromGuest: too short, too large, or with a sender that is not the guest's
 	Lost      uint64 // frames of both directions that faults or a cut link lost
 	Dropped   uint64 // frames of both directions that found a full queue
 }
