@@ -1,0 +1,33 @@
+//go:build unix
+
+package network
+
+import (
+	"os"
+	"syscall"
+)
+
+// socketBuffer is what one direction of a socketpair may hold, in bytes. The
+// default of macOS is less than two frames.
+const socketBuffer = 1 << 20
+
+// socketpair returns the two ends of a connection that keeps frames apart: the
+// switch's, and QEMU's.
+func socketpair() (ours, guest *os.File, err error) {
+	syscall.ForkLock.RLock()
+	ends, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_DGRAM, 0)
+	if err == nil {
+		syscall.CloseOnExec(ends[0])
+		syscall.CloseOnExec(ends[1])
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socketpair", err)
+	}
+	for _, end := range ends {
+		// With less than this, frames are lost earlier; that is no failure.
+		syscall.SetsockoptInt(end, syscall.SOL_SOCKET, syscall.SO_SNDBUF, socketBuffer)
+		syscall.SetsockoptInt(end, syscall.SOL_SOCKET, syscall.SO_RCVBUF, socketBuffer)
+	}
+	return os.NewFile(uintptr(ends[0]), "switch port"), os.NewFile(uintptr(ends[1]), "guest network"), nil
+}
