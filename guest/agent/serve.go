@@ -66,8 +66,9 @@ func (a *agent) serve(f *os.File) error {
 		}
 		switch {
 		case err == nil:
+		case protocol.IsPadding(err):
+			end(err)
 		case errors.Is(err, protocol.ErrProtocol):
-			// A hello in the middle of a session looks like that, too.
 			w.Lost(err.Error())
 			end(err)
 		default:
