@@ -25,7 +25,7 @@ func (c *Config) args(accelerator string, p *prepared) ([]string, error) {
 	args.add("-accel", accelerator)
 	args.add("-cpu", c.CPUModel, "-smp", strconv.Itoa(c.CPUs), "-m", c.Memory)
 	c.addFirmware(&args, p)
-	c.addKernel(&args)
+	c.addKernel(&args, p)
 	if err := c.addDisks(&args, p); err != nil {
 		return nil, err
 	}
@@ -59,15 +59,20 @@ func flash(name, path string, readOnly bool) blockdev {
 	}
 }
 
-func (c *Config) addKernel(args *arguments) {
+func (c *Config) addKernel(args *arguments, p *prepared) {
 	if c.Kernel != "" {
 		args.add("-kernel", c.Kernel)
 	}
-	if c.Initrd != "" {
-		args.add("-initrd", c.Initrd)
+	initrd, kernelArgs := c.Initrd, c.KernelArgs
+	if p.initrd != "" {
+		initrd = p.initrd
+		kernelArgs = append(kernelArgs[:len(kernelArgs):len(kernelArgs)], c.agentKernelArgs()...)
 	}
-	if len(c.KernelArgs) > 0 {
-		args.add("-append", strings.Join(c.KernelArgs, " "))
+	if initrd != "" {
+		args.add("-initrd", initrd)
+	}
+	if len(kernelArgs) > 0 {
+		args.add("-append", strings.Join(kernelArgs, " "))
 	}
 }
 
@@ -148,6 +153,17 @@ func (c *Config) addNetwork(args *arguments) {
 	device := c.virtio("virtio-net") + ",netdev=net0"
 	if !c.isMicroVM() {
 		device += ",romfile=" // the guest does not boot from the network
+	}
+	args.add("-device", device)
+}
+
+// addLink adds a network card that is linked to the file descriptor fd.
+func (c *Config) addLink(args *arguments, index, fd int, mac string) {
+	id := fmt.Sprintf("link%d", index)
+	args.add("-netdev", fmt.Sprintf("dgram,id=%s,local.type=fd,local.str=%d", id, fd))
+	device := fmt.Sprintf("%s,netdev=%s,mac=%s", c.virtio("virtio-net"), id, mac)
+	if !c.isMicroVM() {
+		device += ",romfile="
 	}
 	args.add("-device", device)
 }

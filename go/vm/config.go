@@ -39,6 +39,15 @@ type Config struct {
 	Display      bool     `json:"display"`
 	QEMUArgs     []string `json:"qemu_args"` // appended to QEMU's command line
 
+	// Agent says how the agent gets into the guest: AgentInitrd and so on. The
+	// empty string is AgentNone.
+	Agent string `json:"agent"`
+	// AgentProgram is the path of the agent for the guest's architecture.
+	AgentProgram string `json:"agent_program"`
+	// AgentChannel is virtio, the default, or serial: a second 16550 port, for
+	// guests without a driver for virtio-serial.
+	AgentChannel string `json:"agent_channel"`
+
 	// DebugExit adds the isa-debug-exit device: a guest that writes n to port
 	// 0xf4 ends QEMU with exit status 2n+1. x86_64 only.
 	DebugExit bool `json:"debug_exit"`
@@ -98,7 +107,7 @@ func LocateFile(path *string, locate func(path string) (string, error)) error {
 }
 
 func (c *Config) paths() []*string {
-	paths := []*string{&c.QEMU, &c.QEMUImg, &c.UEFICode, &c.UEFIVars, &c.Kernel, &c.Initrd}
+	paths := []*string{&c.QEMU, &c.QEMUImg, &c.UEFICode, &c.UEFIVars, &c.Kernel, &c.Initrd, &c.AgentProgram}
 	for i := range c.DataDirs {
 		paths = append(paths, &c.DataDirs[i])
 	}

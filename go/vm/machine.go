@@ -18,6 +18,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/rules-qcow2/rules_qcow2/go/vm/network"
 )
 
 const (
@@ -52,6 +54,14 @@ type Options struct {
 	Console io.Writer
 	// FailOn are regular expressions. A match on the console ends the machine.
 	FailOn []string
+	// Agent starts the agent in the guest, unless Config.Agent is AgentNone.
+	Agent bool
+	// Name is the machine's host name on its networks. The default is the last
+	// part of Config.Target.
+	Name string
+	// Networks are the networks that the machine is attached to, each with one
+	// network card.
+	Networks []*network.Network
 	// CloseTimeout limits all that happens once the machine is to end: the
 	// screenshot, and QEMU's own end before it is killed. The default is 5 s.
 	CloseTimeout time.Duration
@@ -70,6 +80,8 @@ type Machine struct {
 	console *console
 	logs    logs
 	ports   map[string]string
+	agent   *agentLink      // nil without an agent
+	links   []*network.Port // one per network
 
 	stop     chan struct{} // closed by Stop
 	stopOnce sync.Once
@@ -110,21 +122,89 @@ func Start(ctx context.Context, c *Config, o Options) (*Machine, error) {
 	if err := m.logs.open(o.Logs, m.prepared.script(c, args)); err != nil {
 		return nil, err
 	}
-	// -S: QEMU starts paused, so that no event is missed.
-	args = append(append(append(args, recorded...), qmpArgs...), "-S")
-	m.process, err = startQEMU(c.QEMU, args, append(os.Environ(), "TMPDIR="+o.Dir))
-	if err != nil {
+	if err := m.startQEMU(); err != nil {
 		m.logs.close()
-		return nil, fmt.Errorf("QEMU did not start: %w", err)
+		m.detach()
+		return nil, err
 	}
 	m.qmp = newQMP(m.process.qmp, m.event)
 	go m.supervise(m.readOutput())
+	if m.agent != nil {
+		go m.agent.connect(context.Background()) // until the guest's end closes the channel
+	}
 	if err := m.resume(ctx); err != nil {
 		m.Close()
 		return nil, m.Report(m.explain(fmt.Errorf("the machine did not start: %w", err)))
 	}
 	return m, nil
 }
+
+// startQEMU starts QEMU with everything that connects it to this process.
+func (m *Machine) startQEMU() error {
+	c, p := m.config, m.prepared
+	withAgent := m.options.Agent && c.hasAgent()
+	if withAgent && c.Agent == AgentInitrd {
+		p.initrd = filepath.Join(p.dir, "initrd")
+		if err := c.agentInitrd(p.initrd); err != nil {
+			return err
+		}
+	}
+	args, err := c.args(m.accelerator, p)
+	if err != nil {
+		return err
+	}
+	all := arguments(append(append(args, recorded...), qmpArgs...))
+	// -S: QEMU starts paused, so that no event is missed.
+	all.add("-S")
+	var files []*os.File
+	if withAgent {
+		link, theirs, err := newAgentLink()
+		if err != nil {
+			return err
+		}
+		defer theirs.Close()
+		m.agent = link
+		c.addAgent(&all, firstFD+len(files))
+		files = append(files, theirs)
+	}
+	for i, n := range m.options.Networks {
+		port, err := n.Attach(m.Name())
+		if err != nil {
+			return err
+		}
+		m.links = append(m.links, port)
+		c.addLink(&all, i, firstFD+len(files), port.MAC().String())
+		files = append(files, port.File())
+	}
+	m.process, err = startQEMU(c.QEMU, all, append(os.Environ(), "TMPDIR="+m.options.Dir), files...)
+	if err != nil {
+		return fmt.Errorf("QEMU did not start: %w", err)
+	}
+	return nil
+}
+
+// detach takes the machine off its networks.
+func (m *Machine) detach() {
+	for _, link := range m.links {
+		link.Close()
+	}
+	if m.agent != nil {
+		m.agent.conn.Close()
+	}
+}
+
+// Name returns the machine's host name on its networks.
+func (m *Machine) Name() string {
+	if m.options.Name != "" {
+		return m.options.Name
+	}
+	target := m.config.Target
+	return strings.ReplaceAll(target[strings.LastIndexAny(target, ":/")+1:], "_", "-")
+}
+
+// Links returns the machine's ports, one per network, in the order of
+// Options.Networks.
+func (m *Machine) Links() []*network.Port { return m.links }
 
 // Compile compiles the regular expressions of an attribute.
 func Compile(attribute string, patterns []string) ([]*regexp.Regexp, error) {
@@ -261,6 +341,7 @@ func (m *Machine) supervise(read <-chan struct{}) {
 	}
 	m.mu.Unlock()
 	m.logs.close()
+	m.detach()
 	close(m.done)
 }
 

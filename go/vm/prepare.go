@@ -16,6 +16,7 @@ type prepared struct {
 	layers   []string // one per disk
 	vars     string   // UEFI variables; "" without UEFI
 	files    string   // folder of links to Config.Files; "" without files
+	initrd   string   // with the agent; "" if no agent comes by an initrd
 	commands [][]string
 }
 

@@ -22,8 +22,11 @@ type process struct {
 // socket without a name needs no folder, whose path could be too long for it.
 var qmpArgs = []string{"-chardev", "socket,id=qmp,fd=3", "-qmp", "chardev:qmp"}
 
+// firstFD is the first file descriptor of the further files of startQEMU.
+const firstFD = 4
+
 // startQEMU starts a program with qmpArgs among its arguments. The program gets
-// files as file descriptors 4 and on. It dies with this process, on Linux.
+// files as file descriptors from firstFD on. It dies with this process, on Linux.
 func startQEMU(program string, args, env []string, files ...*os.File) (*process, error) {
 	qmp, theirs, err := socketPair(syscall.SOCK_STREAM)
 	if err != nil {

@@ -1,0 +1,238 @@
+package vm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/rules-qcow2/rules_qcow2/go/vm/agent"
+	"github.com/rules-qcow2/rules_qcow2/guest/initrd"
+	"github.com/rules-qcow2/rules_qcow2/guest/protocol"
+)
+
+// Values of Config.Agent: how the agent gets into the guest.
+const (
+	AgentNone      = "none"      // not at all
+	AgentInitrd    = "initrd"    // in front of the initrd of Config.Kernel
+	AgentInstalled = "installed" // it is in the image, and the guest starts it
+)
+
+// Command is a command to run in the guest.
+type Command = agent.Command
+
+// Result says how a command ended.
+type Result = agent.Result
+
+// agentSerial is the value of Config.AgentChannel for a second serial port, for
+// guests without a driver for virtio-serial.
+const agentSerial = "serial"
+
+// hasAgent reports whether the machine can have an agent.
+func (c *Config) hasAgent() bool { return c.Agent != "" && c.Agent != AgentNone }
+
+// agentInitrd writes an initrd with the agent in front of the machine's own to
+// path. The kernel unpacks both into one root.
+func (c *Config) agentInitrd(path string) (err error) {
+	program, err := os.ReadFile(c.AgentProgram)
+	if err != nil {
+		return fmt.Errorf("agent: %w", err)
+	}
+	out, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	if err := initrd.Write(out, program); err != nil {
+		return fmt.Errorf("agent: %w", err)
+	}
+	if c.Initrd == "" {
+		return nil
+	}
+	in, err := os.Open(c.Initrd)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	_, err = io.Copy(out, in)
+	return err
+}
+
+// agentKernelArgs returns the kernel arguments that start the agent.
+func (c *Config) agentKernelArgs() []string {
+	args := []string{initrd.KernelArg}
+	if c.AgentChannel == agentSerial {
+		args = append(args, "rules_qcow2.tty=ttyS1")
+	}
+	return args
+}
+
+// addAgent adds the agent's channel, which is the file descriptor fd.
+func (c *Config) addAgent(args *arguments, fd int) {
+	args.add("-chardev", fmt.Sprintf("socket,id=agent,fd=%d", fd))
+	if c.AgentChannel == agentSerial {
+		args.add("-serial", "chardev:agent")
+		return
+	}
+	args.add("-device", c.virtio("virtio-serial"), "-device", "virtserialport,chardev=agent,name="+protocol.PortName)
+}
+
+// An agentLink is the host's end of the agent's channel.
+type agentLink struct {
+	conn   net.Conn
+	ready  chan struct{} // closed when client or err is set
+	client *agent.Client
+	err    error
+}
+
+// connect waits for the agent's first answer.
+func (l *agentLink) connect(ctx context.Context) {
+	l.client, l.err = agent.New(ctx, l.conn)
+	close(l.ready)
+}
+
+// newAgentLink returns the host's end and QEMU's end of the agent's channel.
+func newAgentLink() (*agentLink, *os.File, error) {
+	conn, theirs, err := socketPair(syscall.SOCK_STREAM)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &agentLink{conn: conn, ready: make(chan struct{})}, theirs, nil
+}
+
+// Agent returns the connection to the agent in the guest. It waits until the
+// agent answers, which it does while the guest still boots.
+func (m *Machine) Agent(ctx context.Context) (*agent.Client, error) {
+	if m.agent == nil {
+		return nil, fmt.Errorf("the machine does not have an agent (agent = %q); set kernel, or another agent", m.config.Agent)
+	}
+	select {
+	case <-m.agent.ready:
+	case <-m.done:
+		return nil, fmt.Errorf("%w before the agent answered", m.endError())
+	case <-ctx.Done():
+		return nil, m.Report(fmt.Errorf("the agent did not answer: %w; %s", context.Cause(ctx), m.config.agentHint()))
+	}
+	if err := m.agent.err; err != nil {
+		return nil, m.explainAgent(err)
+	}
+	return m.agent.client, nil
+}
+
+// agentHint says what a user can do about an agent that does not answer.
+func (c *Config) agentHint() string {
+	switch {
+	case c.Agent == AgentInitrd && c.AgentChannel == agentSerial:
+		return `it was put in front of the initrd (agent = "initrd") and uses ttyS1: check that kernel_args do not set rdinit= and that the kernel supports an initrd and 16550 serial ports`
+	case c.Agent == AgentInitrd:
+		return `it was put in front of the initrd (agent = "initrd"): check that kernel_args do not set rdinit= and that the kernel supports an initrd and virtio_console, or set agent_channel = "serial"`
+	}
+	return `the image must start it (agent = "installed"): check its unit, and that the guest has virtio_console`
+}
+
+// endError returns the machine's end as an error.
+func (m *Machine) endError() error {
+	end := m.End()
+	if end.Failure != nil {
+		return end.Failure
+	}
+	return errors.New(end.String())
+}
+
+// explainAgent adds to an error of the agent's connection how the machine ended,
+// if it ended.
+func (m *Machine) explainAgent(err error) error {
+	if client := m.agent.client; client != nil && client.Err() == nil {
+		return err // an error of one request
+	}
+	select {
+	case <-m.done:
+		return fmt.Errorf("%w: %w", m.endError(), err)
+	case <-time.After(m.options.CloseTimeout):
+		return err
+	}
+}
+
+// withAgent calls f with the agent.
+func (m *Machine) withAgent(ctx context.Context, f func(*agent.Client) error) error {
+	client, err := m.Agent(ctx)
+	if err != nil {
+		return err
+	}
+	if err := f(client); err != nil {
+		return m.explainAgent(err)
+	}
+	return nil
+}
+
+// Exec runs a command in the guest and waits for its end. Any exit status is a
+// result, not an error. When the context ends, the command is killed with all
+// its descendants.
+func (m *Machine) Exec(ctx context.Context, cmd Command) (result Result, err error) {
+	err = m.withAgent(ctx, func(c *agent.Client) (err error) {
+		result, err = c.Run(ctx, cmd)
+		return err
+	})
+	return result, err
+}
+
+// CopyTo copies a file or a directory of the host to the path dst in the guest,
+// which is the name of the copy. Modes, times, links and holes are kept; owners
+// are not: the copy belongs to root.
+func (m *Machine) CopyTo(ctx context.Context, dst, src string) error {
+	return m.withAgent(ctx, func(c *agent.Client) error { return c.CopyTo(ctx, dst, src, agent.CopyOptions{}) })
+}
+
+// CopyFrom copies a file or a directory of the guest to the path dst of the
+// host, as CopyTo does. It writes nothing outside dst, whatever the guest sends.
+func (m *Machine) CopyFrom(ctx context.Context, src, dst string) error {
+	return m.withAgent(ctx, func(c *agent.Client) error { return c.CopyFrom(ctx, src, dst, agent.CopyOptions{}) })
+}
+
+// ReadFile returns the content of a file in the guest, at most
+// agent.MaxReadFile bytes.
+func (m *Machine) ReadFile(ctx context.Context, name string) (content []byte, err error) {
+	err = m.withAgent(ctx, func(c *agent.Client) (err error) {
+		content, err = c.ReadFile(ctx, name)
+		return err
+	})
+	return content, err
+}
+
+// WriteFile writes a file in the guest, as os.WriteFile does.
+func (m *Machine) WriteFile(ctx context.Context, name string, content []byte, perm os.FileMode) error {
+	return m.withAgent(ctx, func(c *agent.Client) error { return c.WriteFile(ctx, name, content, perm) })
+}
+
+// Dial connects to an address as the guest sees it, without a network: network
+// "tcp" with a host and port, such as "localhost:80", or "unix" with a path.
+func (m *Machine) Dial(ctx context.Context, network, address string) (conn net.Conn, err error) {
+	err = m.withAgent(ctx, func(c *agent.Client) error {
+		guest, err := c.Dial(ctx, network, address)
+		if err == nil {
+			conn = guest
+		}
+		return err
+	})
+	return conn, err
+}
+
+// PowerOff makes the guest stop its services, unmount its file systems and power
+// off, and waits until it has.
+func (m *Machine) PowerOff(ctx context.Context) error {
+	if err := m.withAgent(ctx, func(c *agent.Client) error { return c.PowerOff(ctx) }); err != nil {
+		return err
+	}
+	end, err := m.Wait(ctx)
+	if err != nil {
+		return fmt.Errorf("the guest did not power off: %w", err)
+	}
+	if !end.PoweredOff() {
+		return fmt.Errorf("%w, want a power-off", m.endError())
+	}
+	return nil
+}
