@@ -23,19 +23,16 @@ func mountRoot(k kernelDirs, args map[string]string) error {
 	if strings.Contains(device, "=") || strings.HasPrefix(device, "/") {
 		return fmt.Errorf("root=%s is not supported without an initrd; use a device such as /dev/vda", args["root"])
 	}
-	dev := fmt.Sprintf("/proc/self/fd/%d/%s", int(k.dev), device)
 	const target = "/.rules_qcow2_root"
-	if err := os.MkdirAll(target, 0o700); err != nil {
-		return err
+	for _, path := range []string{target, "/dev"} {
+		if err := os.MkdirAll(path, 0o755); err != nil {
+			return err
+		}
 	}
-	// The device is opened below the detached /dev, by a name in a /proc that is
-	// mounted for that.
-	if err := os.MkdirAll("/proc", 0o555); err != nil {
-		return err
+	if err := syscall.Mount("devtmpfs", "/dev", "devtmpfs", 0, ""); err != nil {
+		return fmt.Errorf("mount devtmpfs: %w", err)
 	}
-	if err := syscall.Mount("proc", "/proc", "proc", 0, ""); err != nil {
-		return fmt.Errorf("mount proc: %w", err)
-	}
+	dev := "/dev/" + device
 	for end := time.Now().Add(rootDelay); ; time.Sleep(20 * time.Millisecond) {
 		if _, err := os.Stat(dev); err == nil {
 			break
@@ -60,7 +57,7 @@ func mountRoot(k kernelDirs, args map[string]string) error {
 	if err != nil {
 		return fmt.Errorf("mount root=%s as %s: %w", args["root"], strings.Join(types, ", "), err)
 	}
-	if err := syscall.Unmount("/proc", syscall.MNT_DETACH); err != nil {
+	if err := syscall.Unmount("/dev", syscall.MNT_DETACH); err != nil {
 		return err
 	}
 	// As switch_root: the new root covers the old one.

@@ -66,7 +66,7 @@ func (a *agent) serve(f *os.File) error {
 		}
 		switch {
 		case err == nil:
-		case protocol.IsPadding(err):
+		case protocol.IsNewHello(err):
 			end(err)
 		case errors.Is(err, protocol.ErrProtocol):
 			w.Lost(err.Error())
@@ -137,9 +137,11 @@ func (a *agent) do(q *protocol.Request) (body []byte, after func(), err error) {
 	case protocol.OpEntropy:
 		err = a.entropy(q)
 	case protocol.OpInfo:
+		err = q.Body(nil)
 		info := a.info()
 		body = protocol.Encode(&info)
 	case protocol.OpPowerOff:
+		err = q.Body(nil)
 		after = a.powerOff
 	default:
 		err = fmt.Errorf("the agent does not know operation %d", q.Op)

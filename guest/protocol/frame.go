@@ -54,13 +54,14 @@ const (
 // ErrProtocol is wrapped by every error about bytes that break the protocol.
 var ErrProtocol = errors.New("agent protocol")
 
-// errPadding is what zeros before a hello look like between frames.
-var errPadding = fmt.Errorf("%w: zeros instead of a frame", ErrProtocol)
+// errNewHello is what a hello, or the zeros before it, look like between frames.
+var errNewHello = fmt.Errorf("%w: another hello", ErrProtocol)
 
-// IsPadding reports whether Serve met the zeros before a hello. After another
-// error of the protocol, the agent tells the host that the session is lost; after
-// this one it must not: a host may have sent its hello twice before the answer.
-func IsPadding(err error) bool { return err == errPadding }
+// IsNewHello reports whether Serve met another hello, which it did not read. After
+// another error of the protocol, the agent tells the host that the session is
+// lost. After this one it must not: the host may have repeated its hello just
+// before the answer.
+func IsNewHello(err error) bool { return err == errNewHello }
 
 func violation(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrProtocol, fmt.Sprintf(format, args...))
@@ -86,8 +87,8 @@ func readFrame(r *bufio.Reader) (frame, error) {
 	}
 	length := int(binary.BigEndian.Uint16(header[2:]))
 	switch {
-	case f.kind == 0:
-		return frame{}, errPadding
+	case header[0] == 0 || header[0] == helloMagic[0]:
+		return frame{}, errNewHello
 	case f.kind < frameOpen || f.kind > frameLost:
 		return frame{}, violation("unknown frame %s", f.kind)
 	case f.channel >= channels:

@@ -15,6 +15,8 @@ import (
 // a frame, the zeros complete that frame with a wrong end mark or begin one of an
 // unknown type. The agent then drops everything up to a hello. The host drops
 // everything up to an answer with its nonce, which no earlier session knew.
+//
+// A host may repeat its hello, without zeros, until it has an answer.
 var (
 	helloMagic  = [8]byte{0xf0, 'r', 'q', '2', 'h', 'o', 's', 't'}
 	answerMagic = [8]byte{0xf1, 'r', 'q', '2', 'a', 'g', 'n', 't'}
@@ -44,14 +46,18 @@ type Answer struct {
 	Info    []byte // an encoded [Info] of that version, at most 65535 bytes
 }
 
-// WriteHello writes the zeros and the hello.
-func (w *Writer) WriteHello(h Hello) error {
+// WritePadding writes the zeros that a host sends before its first hello.
+func (w *Writer) WritePadding() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	clear(w.buf[:])
-	if err := w.send(w.buf[:]); err != nil {
-		return err
-	}
+	return w.send(w.buf[:])
+}
+
+// WriteHello writes a hello.
+func (w *Writer) WriteHello(h Hello) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	b := append(w.buf[:0], helloMagic[:]...)
 	b = append(b, h.Nonce[:]...)
 	b = binary.BigEndian.AppendUint16(b, h.Version)

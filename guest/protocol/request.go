@@ -138,11 +138,16 @@ func (q *Request) SendBody() error {
 	return q.out[Control].Close()
 }
 
-// Body reads the body of the request. Only the agent calls it, once.
+// Body reads the body of the request into m, or makes sure that there is none if m
+// is nil. Only the agent calls it, once.
 func (q *Request) Body(m Message) error {
 	b, err := readBounded(q.in[Control], MaxBody)
-	if err == nil && m != nil {
+	switch {
+	case err != nil:
+	case m != nil:
 		err = Decode(b, m)
+	case len(b) > 0:
+		err = violation("%d bytes, want none", len(b))
 	}
 	if err != nil {
 		return fmt.Errorf("request body: %w", err)

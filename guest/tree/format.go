@@ -1,11 +1,11 @@
-// Package tree sends a file or a folder with everything in it over a byte stream,
+// Package tree sends a file or a directory with everything in it over a byte stream,
 // and makes it again at the other end: permissions, owners, modification times,
 // symbolic and hard links, holes, FIFOs and devices. Sockets are left out.
 // Extended attributes are not sent.
 //
 // The stream is not tar: archive/tar cannot write sparse files, and tar wants to
 // know the size of a file before its content, while log files grow as they are
-// read. Names in the stream are single path elements below the folder that was
+// read. Names in the stream are single path elements below the directory that was
 // entered last, so a stream cannot name anything outside its destination.
 package tree
 
@@ -22,8 +22,8 @@ import (
 
 // Kinds of records. docs/agent-protocol.md has their fields.
 const (
-	kindDir     = 'D' // enters the folder
-	kindUp      = 'U' // leaves the folder
+	kindDir     = 'D' // enters the directory
+	kindUp      = 'U' // leaves the directory
 	kindFile    = 'F' // data records and an end record follow
 	kindData    = 'd'
 	kindEnd     = 'e'
@@ -38,7 +38,7 @@ const (
 const (
 	maxName    = 255  // bytes of a name; Linux has the same limit
 	maxTarget  = 4096 // bytes of a link's target
-	maxDepth   = 256  // folders within folders; each takes a descriptor
+	maxDepth   = 256  // directories within directories; each takes a descriptor
 	maxSegment = 1 << 20
 	maxOffset  = 1<<63 - 1 - maxSegment
 )
@@ -182,7 +182,7 @@ func (d *decoder) entry(kind byte) (entry, error) {
 // checkName refuses names that are not one path element.
 func checkName(name string) error {
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") || strings.ContainsRune(name, '\\') && filepathSeparator == '\\' {
-		return malformed("%q is not the name of a file in a folder", name)
+		return malformed("%q is not the name of a file in a directory", name)
 	}
 	return nil
 }

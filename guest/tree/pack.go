@@ -18,8 +18,8 @@ type PackOptions struct {
 	FollowLinks bool
 }
 
-// Pack writes the file or folder at path to w. A file that disappears while its
-// folder is read is left out.
+// Pack writes the file or directory at path to w. A file that disappears while its
+// directory is read is left out.
 func Pack(w io.Writer, path string, opts PackOptions) error {
 	p := packer{encoder: encoder{w: w}, opts: opts, linked: make(map[fileID]string)}
 	return p.add(path, "", "", 0)
@@ -46,7 +46,7 @@ type packer struct {
 // path from the top.
 func (p *packer) add(path, name, inside string, depth int) error {
 	if depth > maxDepth {
-		return fmt.Errorf("%s: more than %d folders within folders", path, maxDepth)
+		return fmt.Errorf("%s: more than %d directories within directories", path, maxDepth)
 	}
 	info, err := p.stat(path)
 	if err != nil {
@@ -159,7 +159,7 @@ func (p *packer) list(path string) ([]string, error) {
 	return names, err
 }
 
-// errGone matches the errors of files that disappeared since their folder was
+// errGone matches the errors of files that disappeared since their directory was
 // read. It is checked only where nothing of the file was sent.
 var errGone = fs.ErrNotExist
 

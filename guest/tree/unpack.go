@@ -26,9 +26,9 @@ type UnpackOptions struct {
 	MaxEntries int64
 }
 
-// Unpack makes the file or folder in the stream r at path, and missing folders on
+// Unpack makes the file or directory in the stream r at path, and missing directories on
 // the way. Files that exist are replaced; symbolic links that exist are replaced,
-// not followed. A folder that exists keeps its permissions, owner, and what the
+// not followed. A directory that exists keeps its permissions, owner, and what the
 // stream does not mention.
 //
 // It writes nothing outside path, whatever the stream says. The destination must
@@ -43,7 +43,7 @@ func Unpack(r io.Reader, path string, opts UnpackOptions) error {
 	return err
 }
 
-// level is a folder that the stream entered and did not leave.
+// level is a directory that the stream entered and did not leave.
 type level struct {
 	root  *os.Root
 	path  string
@@ -79,7 +79,7 @@ func (u *unpacker) all(path string) error {
 	if n.name != "" || n.kind == kindLink {
 		return malformed("begins with %q", n.name)
 	}
-	// The top gets its name here, in a folder that the stream does not know.
+	// The top gets its name here, in a directory that the stream does not know.
 	path = filepath.Clean(path)
 	parent := filepath.Dir(path)
 	if err := os.MkdirAll(parent, 0o777); err != nil {
@@ -113,7 +113,7 @@ func (u *unpacker) all(path string) error {
 	return nil
 }
 
-// next handles one record within a folder.
+// next handles one record within a directory.
 func (u *unpacker) next() error {
 	kind, err := u.kind()
 	if err != nil {
@@ -160,16 +160,16 @@ func (u *unpacker) enterTop(path string, n entry) error {
 func (u *unpacker) enter(parent level, n entry) error {
 	path := filepath.Join(parent.path, n.name)
 	if len(u.levels) >= maxDepth {
-		return fmt.Errorf("%s: more than %d folders within folders", path, maxDepth)
+		return fmt.Errorf("%s: more than %d directories within directories", path, maxDepth)
 	}
 	made := true
 	err := parent.root.Mkdir(n.name, 0o700)
 	if errors.Is(err, fs.ErrExist) {
 		made = false
-		// A symbolic link to a folder is not entered: it may lead outside.
+		// A symbolic link to a directory is not entered: it may lead outside.
 		var info fs.FileInfo
 		if info, err = parent.root.Lstat(n.name); err == nil && !info.IsDir() {
-			err = fmt.Errorf("%s exists and is not a folder", path)
+			err = fmt.Errorf("%s exists and is not a directory", path)
 		}
 	}
 	if err != nil {
@@ -183,7 +183,7 @@ func (u *unpacker) enter(parent level, n entry) error {
 	return nil
 }
 
-// leave finishes the folder that was entered last.
+// leave finishes the directory that was entered last.
 func (u *unpacker) leave() error {
 	l := u.levels[len(u.levels)-1]
 	u.levels = u.levels[:len(u.levels)-1]
@@ -215,8 +215,8 @@ func (u *unpacker) apply(f *os.File, n entry) error {
 	return f.Chmod(toMode(perm))
 }
 
-// make makes a file that is not a folder. Every folder in parent.path below the
-// destination is one that Lstat saw as a folder, so the path has no symbolic link
+// make makes a file that is not a directory. Every directory in parent.path below the
+// destination is one that Lstat saw as a directory, so the path has no symbolic link
 // of the stream in it.
 func (u *unpacker) make(parent level, n entry) error {
 	path := filepath.Join(parent.path, n.name)

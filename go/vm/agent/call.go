@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -37,8 +38,8 @@ func (c *Client) open(ctx context.Context, op protocol.Op, body protocol.Message
 	if err != nil {
 		return nil, k.end(err)
 	}
-	if err := k.SendBody(); err != nil {
-		// The agent may have ended the request with a better reason.
+	// An agent that has enough of the body has a result already, which says more.
+	if err := k.SendBody(); err != nil && !errors.Is(err, protocol.ErrRequestOver) {
 		if resultErr := k.result(nil); resultErr != nil {
 			err = resultErr
 		}

@@ -44,6 +44,9 @@ var ErrClosed = errors.New("the connection to the agent is closed")
 // after the request's context is done. Variable for tests.
 var cancelGrace = 10 * time.Second
 
+// helloPause is the time between hellos. Variable for tests.
+var helloPause = time.Second
+
 // New begins a session with the agent at the other end of conn, and waits for its
 // answer until ctx is done: for as long as the guest boots. Requests of an earlier
 // session with the same agent end, and their commands are killed.
@@ -85,18 +88,19 @@ func (c *Client) hello(r *bufio.Reader, w *protocol.Writer) error {
 	// Repeat it, but in a goroutine: a full conn blocks until the agent reads.
 	answered, sent := make(chan struct{}), make(chan error, 1)
 	go func() {
-		for pause := time.Second; ; pause = min(2*pause, 10*time.Second) {
-			if err := w.WriteHello(hello); err != nil {
-				sent <- err
-				return
+		err := w.WritePadding()
+		for err == nil {
+			if err = w.WriteHello(hello); err != nil {
+				break
 			}
 			select {
 			case <-answered:
 				sent <- nil
 				return
-			case <-time.After(pause):
+			case <-time.After(helloPause):
 			}
 		}
+		sent <- err
 	}()
 	answer, err := protocol.ReadAnswer(r, hello.Nonce)
 	close(answered)
