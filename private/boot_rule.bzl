@@ -1,6 +1,6 @@
 """The rule behind qemu_boot_test."""
 
-load(":machine.bzl", "MACHINE_ATTRS", "machine")
+load(":machine.bzl", "MACHINE_ATTRS", "machine", "without_agent")
 load(":providers.bzl", "QemuVmInfo")
 load(":runner.bzl", "EXEC_GROUPS", "rlocationpath", "run", "target_name")
 
@@ -9,12 +9,15 @@ _NO_EXIT_STATUS = -1
 
 def _qemu_boot_test_impl(ctx):
     vm = ctx.attr.vm[QemuVmInfo] if ctx.attr.vm else machine(ctx)
+
+    # Only run_while_up can use the agent.
+    config = vm.config if ctx.attr.run_while_up else without_agent(vm.config)
     programs = [target for target in [ctx.attr.run_after, ctx.attr.run_while_up] if target]
     if ctx.attr.time_limit < 0:
         fail("%s: time_limit = %d must be at least 1 second" % (ctx.label, ctx.attr.time_limit))
     return [run(
         ctx,
-        vm.config | {
+        config | {
             "exit_status": _exit_status(ctx, vm),
             "expect": ctx.attr.expect,
             "fail_on": ctx.attr.fail_on,
@@ -24,7 +27,7 @@ def _qemu_boot_test_impl(ctx):
             "time_limit": ctx.attr.time_limit,
         },
         ".vm.json",
-        [vm.runfiles] + [target[DefaultInfo].default_runfiles for target in programs],
+        [vm.runfiles] + ([vm.agent_runfiles] if ctx.attr.run_while_up else []) + [target[DefaultInfo].default_runfiles for target in programs],
     )]
 
 def _exit_status(ctx, vm):
@@ -64,7 +67,8 @@ systems.""",
             doc = """\
 a program that runs on the host once the console has shown all of `expect`. The
 test passes if it exits with 0. `VM_TCP_22` is the address of the guest's port 22,
-as in `127.0.0.1:34567`; `VM_QEMU_IMG` and `VM_CONSOLE` are set as well. The
+as in `127.0.0.1:34567`; `VM_QEMU_IMG` and `VM_CONSOLE` are set as well. `VM` is
+the path of the program `vm`, which uses the machine: `"$VM" exec -- uname -a`. The
 test's arguments (`--test_arg`) are its arguments. Without `exit_status` the
 machine must run until the program ends; with it, the guest may end before.""",
             cfg = "target",

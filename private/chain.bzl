@@ -12,7 +12,7 @@ def link_backing_chain(ctx, image, backing):
     base. That name holds in `bazel-bin`, in runfiles, in a sandbox and below
     another overlay, whatever repository and configuration the base comes from.
 
-    ```starlark
+    ```
     load("@rules_qcow2//:defs.bzl", "Qcow2Info", "link_backing_chain")
 
     def _my_image_impl(ctx):

@@ -20,6 +20,7 @@ read from the image: an object with `virtual-size` and `cluster-size` in bytes, 
 QemuVmInfo = provider(
     doc = "Provider of machine targets: a virtual machine and the files that are needed to run it.",
     fields = {
+        "agent_runfiles": "The `runfiles` that the agent needs besides `runfiles`.",
         "config": """\
 The machine: a dict with the keys and values of `Config` in the Go package
 `go/vm`. Paths are rlocation paths.""",

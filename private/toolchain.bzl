@@ -1,5 +1,6 @@
-"""Toolchain types: the generator of images and the runner of tests."""
+"""Toolchain types: the generator of images, the runner of tests and the agent in guests."""
 
+GUEST_AGENT_TOOLCHAIN_TYPE = Label("//guest:toolchain_type")
 QCOW2GEN_TOOLCHAIN_TYPE = Label("//tools/qcow2gen:toolchain_type")
 VMBOOT_TOOLCHAIN_TYPE = Label("//tools/vmboot:toolchain_type")
 
@@ -95,6 +96,42 @@ vmboot_toolchain = rule(
             mandatory = True,
         ),
     },
+)
+
+def _guest_agent_toolchain_impl(ctx):
+    return [platform_common.ToolchainInfo(agents = {
+        arch: getattr(ctx.file, arch)
+        for arch in ["aarch64", "x86_64"]
+        if getattr(ctx.file, arch)
+    })]
+
+guest_agent_toolchain = rule(
+    implementation = _guest_agent_toolchain_impl,
+    doc = "Declares the agent that runs in guests, by the guest's architecture.",
+    attrs = {
+        arch: attr.label(
+            doc = "The agent for Linux guests of this architecture: a static program.",
+            allow_single_file = True,
+        )
+        for arch in ["aarch64", "x86_64"]
+    },
+)
+
+def _resolved_vm_impl(ctx):
+    runner = ctx.toolchains[VMBOOT_TOOLCHAIN_TYPE].runner.files_to_run.executable
+    link = ctx.actions.declare_file(ctx.label.name + "_/vm")
+    ctx.actions.symlink(output = link, target_file = runner, is_executable = True)
+    return [DefaultInfo(
+        executable = link,
+        files = depset([link]),
+        runfiles = ctx.runfiles([link, runner]),
+    )]
+
+resolved_vm = rule(
+    implementation = _resolved_vm_impl,
+    doc = "The toolchain's runner under the name vm, by which it is the program for tests in any language.",
+    executable = True,
+    toolchains = [VMBOOT_TOOLCHAIN_TYPE],
 )
 
 def _resolved_qcow2gen_impl(ctx):

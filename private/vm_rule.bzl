@@ -7,8 +7,8 @@ load(":runner.bzl", "EXEC_GROUPS", "run")
 def _qemu_vm_impl(ctx):
     vm = machine(ctx)
     return [
-        run(ctx, vm.config | {"interactive": True}, ".vm.json", [vm.runfiles]),
-        QemuVmInfo(config = vm.config, runfiles = vm.runfiles),
+        run(ctx, vm.config | {"interactive": True}, ".vm.json", [vm.runfiles, vm.agent_runfiles]),
+        vm,
     ]
 
 qemu_vm = rule(

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -235,4 +236,77 @@ func (m *Machine) PowerOff(ctx context.Context) error {
 		return fmt.Errorf("%w, want a power-off", m.endError())
 	}
 	return nil
+}
+
+const (
+	// WaitFor pauses between two attempts, at first briefly.
+	firstPause = 50 * time.Millisecond
+	lastPause  = time.Second
+	// maxTail bounds, in bytes, the output of a command in an error.
+	maxTail = 2 << 10
+)
+
+// WaitFor runs a command again and again until it succeeds, for as long as limit
+// allows; 0 is no limit but the context's. The error has the last failure.
+func (m *Machine) WaitFor(ctx context.Context, cmd Command, limit time.Duration) error {
+	if limit > 0 {
+		var cancel func()
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("waited %v", limit))
+		defer cancel()
+	}
+	last := "it did not end once"
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		var stdout, stderr Tail
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		result, err := m.Exec(ctx, cmd)
+		switch {
+		case ctx.Err() != nil:
+			return fmt.Errorf("%q did not succeed: %w; %s", cmd.Args, context.Cause(ctx), last)
+		case err != nil:
+			return err
+		case result.Success():
+			return nil
+		}
+		last = fmt.Sprintf("last: %v%s", result, Outputs(&stdout, &stderr))
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// A Tail is a writer that keeps the last 2 KiB.
+type Tail struct {
+	b   []byte
+	cut bool
+}
+
+func (t *Tail) Write(b []byte) (int, error) {
+	t.b = append(t.b, b[max(0, len(b)-maxTail):]...)
+	if over := len(t.b) - maxTail; over > 0 || len(b) > maxTail {
+		t.b, t.cut = append(t.b[:0], t.b[max(0, over):]...), true
+	}
+	return len(b), nil
+}
+
+func (t *Tail) String() string {
+	if t.cut {
+		return "…" + string(t.b)
+	}
+	return string(t.b)
+}
+
+// Outputs formats the ends of a command's outputs for an error: nothing, or
+// lines that each begin with a line break.
+func Outputs(stdout, stderr *Tail) string {
+	var s string
+	for _, output := range []struct {
+		name string
+		tail *Tail
+	}{{"standard output", stdout}, {"standard error", stderr}} {
+		if text := output.tail.String(); text != "" {
+			s += "\n  " + output.name + ":\n  | " + strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n  | ")
+		}
+	}
+	return s
 }

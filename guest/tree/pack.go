@@ -18,9 +18,14 @@ type PackOptions struct {
 	FollowLinks bool
 }
 
-// Pack writes the file or directory at path to w. A file that disappears while its
-// directory is read is left out.
+// Pack writes the file or directory at path to w. If path itself is a symbolic
+// link, it is followed, as by cp -H. A file that disappears while its directory is
+// read is left out.
 func Pack(w io.Writer, path string, opts PackOptions) error {
+	path, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return err
+	}
 	p := packer{encoder: encoder{w: w}, opts: opts, linked: make(map[fileID]string)}
 	return p.add(path, "", "", 0)
 }

@@ -6,29 +6,53 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 
 	"github.com/rules-qcow2/rules_qcow2/go/vm"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/control"
 )
 
-// Hooks are the programs of a boot test, and what they are told.
+// hooks are the programs of a boot test, and what they are told.
 type hooks struct {
-	args []string // of the test, as from --test_arg
-	env  []string
+	args   []string // of the test, as from --test_arg
+	env    []string
+	server *control.Server // for the program vm; nil if no hook runs while the machine does
 }
 
 // errHook is what the error of a failed hook wraps.
 var errHook = errors.New("failed")
 
-// setMachine sets the variables that describe a machine to the hooks.
-func (h *hooks) setMachine(c *vm.Config, m *vm.Machine) {
+// setMachine sets the variables that describe a machine to the hooks, and lets
+// them use it with the program vm, a link to this program in dir.
+func (h *hooks) setMachine(c *vm.Config, m *vm.Machine, dir string) error {
 	h.env = []string{"VM_CONSOLE=" + m.ConsoleLog(), "VM_QEMU_IMG=" + c.QEMUImg}
 	for i, layer := range m.Layers() {
 		h.env = append(h.env, fmt.Sprintf("VM_DISK%d=%s", i, layer))
 	}
 	for port, address := range m.Ports() {
 		h.env = append(h.env, "VM_"+strings.ToUpper(strings.ReplaceAll(port, ":", "_"))+"="+address)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	program := filepath.Join(dir, "vm")
+	if err := os.Symlink(self, program); err != nil {
+		return err
+	}
+	if h.server, err = control.Listen(m); err != nil {
+		return err
+	}
+	h.env = append(h.env, "VM="+program, control.SocketVariable+"="+h.server.Socket)
+	return nil
+}
+
+// close ends the use of the machine by hooks.
+func (h *hooks) close() {
+	if h.server != nil {
+		h.server.Close()
 	}
 }
 

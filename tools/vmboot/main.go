@@ -2,6 +2,9 @@
 // qemu_vm, which the file with its own name and the suffix ".vm.json"
 // describes, or qemu-img for a qcow2_check_test, with the suffix ".check.json".
 //
+// Under the name vm it is the program for tests in any language: see
+// tools/vm/cli.
+//
 // A boot test's arguments are passed to its hooks. With --interactive first, or
 // for a qemu_vm, the machine runs on the terminal: --keep keeps the guest's
 // writes, and further arguments are QEMU's.
@@ -11,11 +14,16 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/rules-qcow2/rules_qcow2/go/vm"
+	"github.com/rules-qcow2/rules_qcow2/tools/vm/cli"
 )
 
 func main() {
+	if filepath.Base(os.Args[0]) == "vm" {
+		os.Exit(cli.Main(os.Args[1:], loadMachine))
+	}
 	target, err := runTarget(os.Args[0], os.Args[1:])
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", target, err)
@@ -39,7 +47,16 @@ func runTarget(program string, args []string) (target string, err error) {
 	return c.Target, err
 }
 
+// loadMachine reads the machine of a qemu_vm for vm start.
+func loadMachine(target string) (*vm.Config, error) {
+	c, err := load(target + ".vm.json")
+	return &c.Config, err
+}
+
 func run(c *config, args []string) error {
+	if c.Interactive && len(args) > 0 && args[0] == "exec" {
+		return execute(c, args[1:])
+	}
 	keep, interactive := false, c.Interactive
 	for len(args) > 0 && (args[0] == "--keep" || args[0] == "--interactive") {
 		keep = keep || args[0] == "--keep"

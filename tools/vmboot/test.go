@@ -73,11 +73,17 @@ func boot(ctx context.Context, c *config, hooks *hooks, limits limits, options v
 		ctx, cancel = context.WithTimeoutCause(ctx, limits.machine, errLimit)
 		defer cancel()
 	}
+	// Without a program that could use it, the agent would only change the boot.
+	options.Agent = c.RunWhileUp != ""
 	m, err := vm.Start(ctx, &c.Config, options)
 	if err != nil {
 		return err
 	}
-	hooks.setMachine(&c.Config, m)
+	defer hooks.close()
+	if err := hooks.setMachine(&c.Config, m, options.Dir); err != nil {
+		m.Close()
+		return err
+	}
 	err = watch(ctx, c, hooks, m, limits.machine)
 	switch end := m.Close(); {
 	case end.Failure != nil:

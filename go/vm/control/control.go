@@ -1,0 +1,58 @@
+// Package control lets other processes use a running machine: a server in the
+// process that runs the machine, and a client for the program vm.
+//
+// They talk over a Unix socket. The client passes its standard files with the
+// request, so that the output of a command in the guest does not pass through
+// the socket. A client that closes its connection cancels its request.
+package control
+
+import (
+	"time"
+)
+
+// SocketVariable is the environment variable with the path of a machine's
+// socket.
+const SocketVariable = "VM_SOCKET"
+
+// A Request asks for one thing. Exactly one field that is not a parameter of
+// another is set.
+type Request struct {
+	Exec       *Exec   `json:"exec,omitempty"`
+	Copy       *Copy   `json:"copy,omitempty"`
+	WaitFor    *Exec   `json:"wait_for,omitempty"` // repeated until it succeeds
+	Expect     *Expect `json:"expect,omitempty"`
+	Screenshot string  `json:"screenshot,omitempty"` // absolute path of a PNG file
+	PowerOff   bool    `json:"power_off,omitempty"`
+	Stop       bool    `json:"stop,omitempty"`
+	Ports      bool    `json:"ports,omitempty"`
+}
+
+// Exec is a command in the guest. Arguments may have any bytes.
+type Exec struct {
+	Args  [][]byte      `json:"args"`
+	Env   [][]byte      `json:"env,omitempty"`
+	Dir   string        `json:"dir,omitempty"`
+	User  string        `json:"user,omitempty"`
+	Limit time.Duration `json:"limit,omitempty"` // 0 for none
+}
+
+// Copy copies a file or directory between the host and the guest.
+type Copy struct {
+	From    string `json:"from"`
+	To      string `json:"to"`
+	ToGuest bool   `json:"to_guest"`
+}
+
+// Expect waits for patterns on the console.
+type Expect struct {
+	Patterns []string      `json:"patterns"`
+	Limit    time.Duration `json:"limit,omitempty"` // 0 for none
+}
+
+// A Response ends a request.
+type Response struct {
+	Error      string            `json:"error,omitempty"`
+	ExitStatus int               `json:"exit_status"`      // of a command
+	Signal     int               `json:"signal,omitempty"` // that ended the command; 0 for none
+	Ports      map[string]string `json:"ports,omitempty"`
+}

@@ -1,0 +1,180 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/rules-qcow2/rules_qcow2/go/vm"
+)
+
+// maxSocketPath bounds the path of a Unix socket: 108 bytes on Linux, 104 on
+// macOS, with the final zero.
+const maxSocketPath = 103
+
+// A Server answers requests for one machine.
+type Server struct {
+	// Socket is the path of the server's socket.
+	Socket string
+
+	dir      string
+	listener *net.UnixListener
+	machine  *vm.Machine
+	ctx      context.Context
+	cancel   context.CancelFunc
+}
+
+// Listen starts a server for a machine, at a socket in a new folder. Only the
+// user of this process may open it.
+func Listen(m *vm.Machine) (*Server, error) {
+	dir, err := os.MkdirTemp("", "vm")
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{Socket: filepath.Join(dir, "socket"), dir: dir, machine: m}
+	if len(s.Socket) > maxSocketPath {
+		// The temporary folder of a test is too deep for a socket.
+		os.Remove(dir)
+		if s.dir, err = os.MkdirTemp("/tmp", "vm"); err != nil {
+			return nil, err
+		}
+		s.Socket = filepath.Join(s.dir, "socket")
+	}
+	s.listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: s.Socket, Net: "unix"})
+	if err != nil {
+		os.RemoveAll(s.dir)
+		return nil, err
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	go s.accept()
+	return s, nil
+}
+
+// Close ends the server and cancels all requests.
+func (s *Server) Close() error {
+	s.cancel()
+	return errors.Join(s.listener.Close(), os.RemoveAll(s.dir))
+}
+
+func (s *Server) accept() {
+	for {
+		conn, err := s.listener.AcceptUnix()
+		if err != nil {
+			return
+		}
+		go s.serve(conn)
+	}
+}
+
+// serve answers the one request of a connection.
+func (s *Server) serve(conn *net.UnixConn) {
+	defer conn.Close()
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	request, files, err := receive(conn)
+	defer func() {
+		for _, f := range files {
+			f.Close()
+		}
+	}()
+	var response Response
+	if err == nil {
+		go func() {
+			// A client sends nothing more: a read ends when the client does.
+			io.Copy(io.Discard, conn)
+			cancel()
+		}()
+		err = s.do(ctx, request, files, &response)
+	}
+	if err != nil {
+		response.Error = err.Error()
+	}
+	json.NewEncoder(conn).Encode(&response)
+}
+
+// receive reads a request and the three files that come with it.
+func receive(conn *net.UnixConn) (*Request, []*os.File, error) {
+	first, rights := make([]byte, 1), make([]byte, syscall.CmsgSpace(3*4))
+	_, n, _, _, err := conn.ReadMsgUnix(first, rights)
+	if err != nil {
+		return nil, nil, err
+	}
+	var files []*os.File
+	messages, err := syscall.ParseSocketControlMessage(rights[:n])
+	for i := range messages {
+		descriptors, err := syscall.ParseUnixRights(&messages[i])
+		if err != nil {
+			return nil, files, err
+		}
+		for _, fd := range descriptors {
+			syscall.CloseOnExec(fd)
+			files = append(files, os.NewFile(uintptr(fd), "file of the client"))
+		}
+	}
+	if err != nil || len(files) != 3 {
+		return nil, files, errors.New("the request needs the three standard files of the client")
+	}
+	request := &Request{}
+	if err := json.NewDecoder(io.MultiReader(bytes.NewReader(first), conn)).Decode(request); err != nil {
+		return nil, files, fmt.Errorf("request: %w", err)
+	}
+	return request, files, nil
+}
+
+func (s *Server) do(ctx context.Context, r *Request, files []*os.File, response *Response) error {
+	m := s.machine
+	switch {
+	case r.Exec != nil:
+		cmd := r.Exec.command()
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = files[0], files[1], files[2]
+		result, err := m.Exec(ctx, cmd)
+		response.ExitStatus, response.Signal = result.ExitStatus, int(result.Signal)
+		if err == nil && result.TimedOut {
+			return fmt.Errorf("%q did not end within %v", r.Exec.Args, r.Exec.Limit)
+		}
+		return err
+	case r.WaitFor != nil:
+		return m.WaitFor(ctx, r.WaitFor.command(), r.WaitFor.Limit)
+	case r.Copy != nil && r.Copy.ToGuest:
+		return m.CopyTo(ctx, r.Copy.To, r.Copy.From)
+	case r.Copy != nil:
+		return m.CopyFrom(ctx, r.Copy.From, r.Copy.To)
+	case r.Expect != nil:
+		if r.Expect.Limit > 0 {
+			var cancel func()
+			ctx, cancel = context.WithTimeoutCause(ctx, r.Expect.Limit, fmt.Errorf("waited %v", r.Expect.Limit))
+			defer cancel()
+		}
+		return m.Expect(ctx, r.Expect.Patterns...)
+	case r.Screenshot != "":
+		return m.Screenshot(ctx, r.Screenshot)
+	case r.PowerOff:
+		return m.PowerOff(ctx)
+	case r.Stop:
+		m.Stop()
+		_, err := m.Wait(ctx)
+		return err
+	case r.Ports:
+		response.Ports = m.Ports()
+		return nil
+	}
+	return errors.New("the request is empty")
+}
+
+func (e *Exec) command() vm.Command {
+	cmd := vm.Command{Dir: e.Dir, User: e.User, TimeLimit: e.Limit}
+	for _, arg := range e.Args {
+		cmd.Args = append(cmd.Args, string(arg))
+	}
+	for _, variable := range e.Env {
+		cmd.Env = append(cmd.Env, string(variable))
+	}
+	return cmd
+}

@@ -1,0 +1,300 @@
+// Package vmtest gives Go tests virtual machines: they start from a qemu_vm
+// target, run commands, and end with the test.
+//
+//	func TestNginx(t *testing.T) {
+//		m := vmtest.Start(t, os.Getenv("DEBIAN")) // $(rlocationpath :debian)
+//		m.CopyTo("/srv/www", "testdata/www")
+//		m.Run("systemctl start nginx")
+//		m.WaitFor("curl --fail --silent localhost")
+//	}
+//
+// Methods that return no error fail the test with t.Fatal, so call them from the
+// test's goroutine. The methods of [vm.Machine] that take a context are for
+// everything else: a Machine has them as well.
+package vmtest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bazelbuild/rules_go/go/runfiles"
+	"github.com/rules-qcow2/rules_qcow2/go/vm"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/network"
+)
+
+// A Machine is a virtual machine of a test.
+type Machine struct {
+	*vm.Machine
+	t   testing.TB
+	ctx context.Context
+}
+
+// Start boots the machine of a qemu_vm target, given by its rlocation path, as
+// from $(rlocationpath :vm), or by the absolute path of its executable. It
+// returns when QEMU runs the guest; calls that need the guest's agent wait for
+// it.
+//
+// The machine ends with the test. If the test has failed by then, the test's
+// undeclared outputs have its console.log, qemu.log, screenshot.png and command,
+// a script that runs the machine again.
+//
+// A message of [vm.DefaultFailOn] on the console, such as a kernel panic, ends
+// the machine; calls that use it then fail with that message.
+func Start(t testing.TB, target string, opts ...vm.Option) *Machine {
+	t.Helper()
+	config, err := load(target)
+	if err != nil {
+		t.Fatalf("vmtest: %s: %v", target, err)
+	}
+	options := vm.Options{Dir: t.TempDir(), Logs: t.TempDir(), FailOn: vm.DefaultFailOn, Agent: true}
+	for _, o := range opts {
+		o(&options)
+	}
+	ctx := testContext(t)
+	machine, err := vm.Start(ctx, config, options)
+	if err != nil {
+		t.Fatalf("%s: %v", config.Target, err)
+	}
+	m := &Machine{Machine: machine, t: t, ctx: ctx}
+	// Runs before the clean-up of the folders, which was registered before.
+	t.Cleanup(func() {
+		end := m.Close()
+		if end.Failure != nil && !t.Failed() {
+			t.Errorf("%s: %v", m.Name(), m.Report(end.Failure))
+		}
+		if t.Failed() {
+			keepLogs(t, m.Name(), options.Logs)
+		}
+	})
+	return m
+}
+
+// Network makes a network between machines, which ends with the test. Attach a
+// machine with [vm.On].
+func Network(t testing.TB, opts ...network.Option) *network.Network {
+	t.Helper()
+	n, err := network.New(opts...)
+	if err != nil {
+		t.Fatalf("vmtest: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			t.Errorf("vmtest: %v", err)
+		}
+	})
+	return n
+}
+
+// load reads the description of a machine next to its target's executable.
+func load(target string) (*vm.Config, error) {
+	r, err := runfiles.New()
+	if err != nil {
+		return nil, fmt.Errorf("runfiles: %w", err)
+	}
+	path := target
+	if !filepath.IsAbs(path) {
+		if path, err = r.Rlocation(target); err != nil {
+			return nil, fmt.Errorf("it is neither an absolute path nor a runfile: %w", err)
+		}
+	}
+	b, err := os.ReadFile(path + ".vm.json")
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, errors.New("it is not a qemu_vm in the test's data: use $(rlocationpath :vm) and data = [\":vm\"]")
+	} else if err != nil {
+		return nil, err
+	}
+	config := &vm.Config{}
+	if err := json.Unmarshal(b, config); err != nil {
+		return nil, fmt.Errorf("%s.vm.json: %w", path, err)
+	}
+	return config, config.Locate(r.Rlocation)
+}
+
+// testContext returns a context that ends early enough before the test's
+// deadline for a report.
+func testContext(t testing.TB) context.Context {
+	ctx := t.Context()
+	deadliner, ok := t.(interface{ Deadline() (time.Time, bool) })
+	if !ok {
+		return ctx
+	}
+	deadline, ok := deadliner.Deadline()
+	if !ok {
+		return ctx
+	}
+	total := time.Until(deadline)
+	deadline = deadline.Add(-min(max(total/10, 2*time.Second), 15*time.Second, total/2))
+	ctx, cancel := context.WithDeadlineCause(ctx, deadline, errors.New("the test's time limit is nearly over"))
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// keepLogs copies a failed test's logs to its undeclared outputs.
+func keepLogs(t testing.TB, name, logs string) {
+	outputs := os.Getenv("TEST_UNDECLARED_OUTPUTS_DIR")
+	if outputs == "" {
+		return
+	}
+	dir, err := os.MkdirTemp(outputs, strings.ReplaceAll(t.Name(), "/", "_")+"_"+name+"_")
+	if err == nil {
+		err = os.CopyFS(dir, os.DirFS(logs))
+	}
+	if err != nil {
+		t.Logf("vmtest: the logs of %s are lost: %v", name, err)
+		return
+	}
+	t.Logf("vmtest: the logs of %s are in the test's outputs, folder %s", name, filepath.Base(dir))
+}
+
+// fatal ends the test.
+func (m *Machine) fatal(what string, err error) {
+	m.t.Helper()
+	m.t.Fatalf("%s: %s: %v", m.Name(), what, err)
+}
+
+// Run runs a line for the guest's shell, /bin/sh, and returns its standard
+// output. The test fails with the end of both outputs if the exit status is not
+// 0.
+func (m *Machine) Run(line string) string {
+	m.t.Helper()
+	return m.Output("/bin/sh", "-c", line)
+}
+
+// Output runs a program in the guest, without a shell, and returns its standard
+// output. The test fails as with Run.
+func (m *Machine) Output(args ...string) string {
+	m.t.Helper()
+	var output strings.Builder
+	var stdout, stderr vm.Tail
+	result, err := m.Exec(m.ctx, vm.Command{Args: args, Stdout: tee{&output, &stdout}, Stderr: &stderr})
+	what := args[len(args)-1]
+	if len(args) != 3 || args[0] != "/bin/sh" {
+		what = fmt.Sprintf("%q", args)
+	}
+	if err != nil {
+		m.fatal(what, err)
+	}
+	if !result.Success() {
+		m.t.Fatalf("%s: %s: %v%s", m.Name(), what, result, vm.Outputs(&stdout, &stderr))
+	}
+	return output.String()
+}
+
+type tee struct {
+	a, b interface{ Write([]byte) (int, error) }
+}
+
+func (t tee) Write(b []byte) (int, error) {
+	t.b.Write(b)
+	return t.a.Write(b)
+}
+
+// WaitFor runs a line for the guest's shell until it succeeds. The test fails
+// with the last failure if that takes until the test's deadline.
+func (m *Machine) WaitFor(line string) {
+	m.t.Helper()
+	if err := m.Machine.WaitFor(m.ctx, vm.Command{Args: []string{"/bin/sh", "-c", line}}, 0); err != nil {
+		m.fatal("WaitFor", err)
+	}
+}
+
+// Expect waits until the console has shown all patterns, in this order: see
+// [vm.Machine.Expect].
+func (m *Machine) Expect(patterns ...string) {
+	m.t.Helper()
+	if err := m.Machine.Expect(m.ctx, patterns...); err != nil {
+		m.t.Fatalf("%s: %v", m.Name(), m.Report(err))
+	}
+}
+
+// CopyTo copies a file or folder of the host to the path dst in the guest, which
+// is the name of the copy.
+func (m *Machine) CopyTo(dst, src string) {
+	m.t.Helper()
+	if err := m.Machine.CopyTo(m.ctx, dst, src); err != nil {
+		m.fatal("CopyTo "+dst, err)
+	}
+}
+
+// CopyFrom copies a file or folder of the guest to the path dst of the host.
+func (m *Machine) CopyFrom(src, dst string) {
+	m.t.Helper()
+	if err := m.Machine.CopyFrom(m.ctx, src, dst); err != nil {
+		m.fatal("CopyFrom "+src, err)
+	}
+}
+
+// WriteFile writes a file in the guest with the permissions 0644.
+func (m *Machine) WriteFile(name string, content []byte) {
+	m.t.Helper()
+	if err := m.Machine.WriteFile(m.ctx, name, content, 0o644); err != nil {
+		m.fatal("WriteFile "+name, err)
+	}
+}
+
+// ReadFile returns the content of a file in the guest.
+func (m *Machine) ReadFile(name string) []byte {
+	m.t.Helper()
+	content, err := m.Machine.ReadFile(m.ctx, name)
+	if err != nil {
+		m.fatal("ReadFile "+name, err)
+	}
+	return content
+}
+
+// Dial connects to a TCP port of the guest, without a network. The connection
+// ends with the test.
+func (m *Machine) Dial(network string, port int) net.Conn {
+	m.t.Helper()
+	conn, err := m.Machine.Dial(m.ctx, network, net.JoinHostPort("localhost", fmt.Sprint(port)))
+	if err != nil {
+		m.fatal(fmt.Sprintf("Dial %s %d", network, port), err)
+	}
+	m.t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// Screenshot writes the display to a PNG file in the test's undeclared outputs,
+// or in a temporary folder outside Bazel, and returns its path.
+func (m *Machine) Screenshot() string {
+	m.t.Helper()
+	dir := os.Getenv("TEST_UNDECLARED_OUTPUTS_DIR")
+	if dir == "" {
+		dir = m.t.TempDir()
+	}
+	f, err := os.CreateTemp(dir, m.Name()+"_*.png")
+	if err != nil {
+		m.fatal("Screenshot", err)
+	}
+	f.Close()
+	if err := m.Machine.Screenshot(m.ctx, f.Name()); err != nil {
+		m.fatal("Screenshot", err)
+	}
+	return f.Name()
+}
+
+// PowerOff makes the guest power off, and waits until it has.
+func (m *Machine) PowerOff() {
+	m.t.Helper()
+	if err := m.Machine.PowerOff(m.ctx); err != nil {
+		m.fatal("PowerOff", err)
+	}
+}
+
+// Wait waits until the machine ends, and returns how it ended.
+func (m *Machine) Wait() vm.End {
+	m.t.Helper()
+	end, err := m.Machine.Wait(m.ctx)
+	if err != nil {
+		m.fatal("Wait", err)
+	}
+	return end
+}

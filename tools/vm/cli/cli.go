@@ -1,0 +1,230 @@
+// Package cli is the command line of the program vm, which uses a running
+// machine from any language: it runs commands in the guest, copies files, waits
+// for text on the console, takes screenshots.
+package cli
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sort"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rules-qcow2/rules_qcow2/go/vm/control"
+)
+
+const usage = `usage: vm COMMAND [OPTIONS] ARGUMENTS
+
+Use the machine of the socket in $VM_SOCKET, or of -s SOCKET behind COMMAND:
+  exec [-i] [-u USER] [-C DIR] [-e KEY=VALUE]... [-t TIME] [--] PROGRAM [ARGUMENT]...
+                              run a command in the guest; its exit status is vm's
+  copy HOST :GUEST            copy a file or folder into the guest
+  copy :GUEST HOST            copy a file or folder out of the guest
+  wait-for [-u USER] [-t TIME] [--] PROGRAM [ARGUMENT]...
+                              repeat a command in the guest until it succeeds
+  expect [-t TIME] PATTERN... wait until the console shows the patterns, in order
+  screenshot FILE             write the display to a PNG file
+  ports                       print forwarded ports: "tcp:22 127.0.0.1:34567"
+  poweroff                    make the guest power off, and wait for it
+  stop                        end the machine as if its power were cut
+
+Start a machine for the program that runs vm; it ends with that program:
+  start [-t TIME] TARGET      boot a qemu_vm, by the path of its executable, wait
+                              for its agent, and print the path of its socket
+
+TIME is as in "90s" or "2m30s".
+`
+
+// Main runs vm with its arguments and returns its exit status. serve runs a
+// machine: see start.go.
+func Main(args []string, load Loader) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	status, err := run(ctx, args, load)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Print(usage)
+		return 0
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "vm: %v\n", err)
+		return max(status, 1)
+	}
+	return status
+}
+
+// options are the options of all commands; each command accepts some of them.
+type options struct {
+	socket string
+	stdin  bool
+	user   string
+	dir    string
+	env    list
+	limit  time.Duration
+}
+
+type list []string
+
+func (l *list) String() string     { return strings.Join(*l, " ") }
+func (l *list) Set(s string) error { *l = append(*l, s); return nil }
+
+// parse parses the options of a command; accepted has their letters.
+func parse(command, accepted string, args []string) (*options, []string, error) {
+	o := &options{}
+	flags := flag.NewFlagSet(command, flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	for _, letter := range accepted {
+		switch letter {
+		case 's':
+			flags.StringVar(&o.socket, "s", os.Getenv(control.SocketVariable), "")
+		case 'i':
+			flags.BoolVar(&o.stdin, "i", false, "")
+		case 'u':
+			flags.StringVar(&o.user, "u", "", "")
+		case 'C':
+			flags.StringVar(&o.dir, "C", "", "")
+		case 'e':
+			flags.Var(&o.env, "e", "")
+		case 't':
+			flags.DurationVar(&o.limit, "t", 0, "")
+		}
+	}
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return nil, nil, err
+		}
+		return nil, nil, fmt.Errorf("%s: %w; see vm -h", command, err)
+	}
+	return o, flags.Args(), nil
+}
+
+func run(ctx context.Context, args []string, load Loader) (int, error) {
+	if len(args) == 0 {
+		return 2, errors.New("a command is missing; see vm -h")
+	}
+	command, args := args[0], args[1:]
+	switch command {
+	case "-h", "-help", "--help", "help":
+		return 0, flag.ErrHelp
+	case "start":
+		return 0, start(ctx, args)
+	case serveCommand:
+		return 0, serve(ctx, args, load)
+	}
+	accepted, ok := map[string]string{
+		"copy": "s", "exec": "siuCet", "expect": "st", "ports": "s", "poweroff": "s", "screenshot": "s", "stop": "s", "wait-for": "suCet",
+	}[command]
+	if !ok {
+		return 2, fmt.Errorf("unknown command %q; see vm -h", command)
+	}
+	o, args, err := parse(command, accepted, args)
+	if err != nil {
+		return 2, err
+	}
+	request, err := newRequest(command, o, args)
+	if err != nil {
+		return 2, err
+	}
+	if o.socket == "" {
+		return 2, fmt.Errorf("%s: $%s is not set; start a machine with vm start, or run in run_while_up", command, control.SocketVariable)
+	}
+	files, err := standardFiles(o.stdin)
+	if err != nil {
+		return 1, err
+	}
+	response, err := control.Do(ctx, o.socket, request, files)
+	if err != nil {
+		return 1, err
+	}
+	for _, port := range sortedKeys(response.Ports) {
+		fmt.Println(port, response.Ports[port])
+	}
+	if response.Signal != 0 {
+		// As a shell reports it.
+		return 128 + response.Signal, nil
+	}
+	return response.ExitStatus, nil
+}
+
+// newRequest turns the arguments of a command into a request.
+func newRequest(command string, o *options, args []string) (*control.Request, error) {
+	want := map[string]int{"copy": 2, "screenshot": 1, "ports": 0, "poweroff": 0, "stop": 0}
+	if n, ok := want[command]; ok && len(args) != n {
+		return nil, fmt.Errorf("%s: got %d arguments, want %d; see vm -h", command, len(args), n)
+	}
+	if len(args) == 0 && (command == "exec" || command == "wait-for" || command == "expect") {
+		return nil, fmt.Errorf("%s: an argument is missing; see vm -h", command)
+	}
+	run := &control.Exec{Args: toBytes(args), Env: toBytes(o.env), Dir: o.dir, User: o.user, Limit: o.limit}
+	switch command {
+	case "exec":
+		return &control.Request{Exec: run}, nil
+	case "wait-for":
+		return &control.Request{WaitFor: run}, nil
+	case "expect":
+		return &control.Request{Expect: &control.Expect{Patterns: args, Limit: o.limit}}, nil
+	case "copy":
+		return copyRequest(args[0], args[1])
+	case "screenshot":
+		path, err := filepath.Abs(args[0])
+		return &control.Request{Screenshot: path}, err
+	case "poweroff":
+		return &control.Request{PowerOff: true}, nil
+	case "stop":
+		return &control.Request{Stop: true}, nil
+	}
+	return &control.Request{Ports: true}, nil
+}
+
+// copyRequest copies between a path of the host and one of the guest, which
+// begins with a colon.
+func copyRequest(from, to string) (*control.Request, error) {
+	fromGuest, isFrom := strings.CutPrefix(from, ":")
+	toGuest, isTo := strings.CutPrefix(to, ":")
+	if isFrom == isTo {
+		return nil, fmt.Errorf("copy: %q and %q: exactly one must be in the guest, as in :/etc/hosts", from, to)
+	}
+	c := &control.Copy{From: from, To: toGuest, ToGuest: true}
+	host := &c.From
+	if isFrom {
+		c = &control.Copy{From: fromGuest, To: to}
+		host = &c.To
+	}
+	var err error
+	*host, err = filepath.Abs(*host)
+	return &control.Request{Copy: c}, err
+}
+
+// standardFiles returns the standard files for a command in the guest.
+func standardFiles(stdin bool) ([3]*os.File, error) {
+	files := [3]*os.File{os.Stdin, os.Stdout, os.Stderr}
+	if stdin {
+		return files, nil
+	}
+	null, err := os.Open(os.DevNull)
+	files[0] = null
+	return files, err
+}
+
+func toBytes(args []string) [][]byte {
+	var b [][]byte
+	for _, arg := range args {
+		b = append(b, []byte(arg))
+	}
+	return b
+}
+
+func sortedKeys(m map[string]string) []string {
+	var keys []string
+	for key := range m {
+		keys = append(keys, key)
+	}
+	sort.Strings(keys)
+	return keys
+}
