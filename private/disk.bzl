@@ -45,7 +45,7 @@ def qemu_disk(image, interface = "virtio", serial = None, read_only = False):
     """
     return struct(image = image, interface = interface, serial = serial or "", read_only = read_only)
 
-def disk_attributes(disks):
+def disk_attributes(disks):  # buildifier: disable=unnamed-macro
     """Converts the list of a BUILD file to the attributes in DISK_ATTRS.
 
     Args:
