@@ -64,5 +64,9 @@ func copySparse(from, to string) error {
 	}
 	_, err = source.WriteTo(target)
 	// WriteTo fills the last sector.
-	return errors.Join(err, target.Truncate(info.Size()), target.Close())
+	if err := errors.Join(err, target.Truncate(info.Size()), target.Close()); err != nil {
+		os.Remove(to)
+		return err
+	}
+	return nil
 }
