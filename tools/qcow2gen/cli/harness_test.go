@@ -8,15 +8,14 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/rules-qcow2/rules_qcow2/internal/qemuimg"
 	"github.com/rules-qcow2/rules_qcow2/tools/qcow2gen/cli"
+	"github.com/rules-qcow2/rules_qcow2/tools/qcow2gen/worker"
 )
 
 // Variables of the environment that make this test binary run as qcow2gen, for
@@ -37,7 +36,7 @@ func TestMain(m *testing.M) {
 	if limit, err := strconv.ParseUint(os.Getenv(fileSizeLimit), 10, 64); err == nil {
 		limitFileSize(limit)
 	}
-	os.Exit(cli.Main(os.Args, os.Stdout, os.Stderr))
+	os.Exit(worker.Main(os.Args, os.Stdin, os.Stdout, os.Stderr, cli.Main))
 }
 
 // program returns a process of qcow2gen in dir that is yet to be started.
@@ -65,8 +64,6 @@ func run(t testing.TB, dir string, args ...string) qemuimg.Result {
 		t.Fatal(err)
 	}
 	defer os.Chdir(previous)
-	// At its end the program ignores signals.
-	defer signal.Reset(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	var stdout, stderr bytes.Buffer
 	code := cli.Main(append([]string{"qcow2gen"}, args...), &stdout, &stderr)
 	return qemuimg.Result{Stdout: stdout.String(), Stderr: stderr.String(), Code: code}

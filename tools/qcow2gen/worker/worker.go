@@ -14,6 +14,8 @@ import (
 	"os"
 	"strings"
 	"sync"
+
+	"github.com/rules-qcow2/rules_qcow2/tools/qcow2gen/tempfile"
 )
 
 // A Command runs a command line, which begins with the program's name, and
@@ -34,6 +36,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer, command Comm
 	}
 	program, argument := args[0], args[1]
 	if argument == "--persistent_worker" {
+		tempfile.HandleSignals() // once, before any request: they share the process
 		if err := serve(program, stdin, stdout, command); err != nil {
 			fmt.Fprintf(stderr, "%s: persistent worker: %s\n", program, err)
 			return 1
