@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"strings"
 
 	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
 )
@@ -177,41 +176,4 @@ func (c *createArgs) checkExtraOptions() error {
 		}
 	}
 	return nil
-}
-
-// generateOptions are the library's for what is given.
-func (c *createArgs) generateOptions() ([]*qcow2.GenerateOption, error) {
-	opts := []*qcow2.GenerateOption{qcow2.GenerateWithFileSize(c.size)}
-	for name, value := range c.values {
-		switch name {
-		case "cluster_size":
-			opts = append(opts, qcow2.GenerateWithClusterSize(value.number))
-		case "extended_l2":
-			opts = append(opts, qcow2.GenerateWithExtendedL2(value.on))
-		case "preallocation":
-			opts = append(opts, qcow2.GenerateWithPreallocation(qcow2.Preallocation(value.text)))
-		case "compression_type":
-			opts = append(opts, qcow2.GenerateWithCompressionType(qcow2.CompressionType(value.text)))
-		case "compat":
-			version, ok := map[string]int{"0.10": 2, "v2": 2, "1.1": 3, "v3": 3}[value.text]
-			if !ok {
-				return nil, fmt.Errorf("compat is %q, allowed are 0.10 (v2) and 1.1 (v3)", value.text)
-			}
-			opts = append(opts, qcow2.GenerateWithVersion(version))
-		case "backing_file":
-			opts = append(opts, qcow2.GenerateWithBackingFile(value.text))
-		case "backing_fmt":
-			opts = append(opts, qcow2.GenerateWithBackingFormat(value.text))
-		case "data_file":
-			// QEMU stores the path only, however it was named.
-			opts = append(opts, qcow2.GenerateWithDataFile(strings.TrimPrefix(value.text, "file:")))
-		case "data_file_raw":
-			opts = append(opts, qcow2.GenerateWithDataFileRaw(value.on))
-		case "lazy_refcounts":
-			opts = append(opts, qcow2.GenerateWithLazyRefcounts(value.on))
-		case "refcount_bits":
-			opts = append(opts, qcow2.GenerateWithRefcountBits(int(min(value.number, math.MaxInt32))))
-		}
-	}
-	return opts, nil
 }

@@ -77,7 +77,7 @@ func (c *createArgs) clusterSize() uint64 {
 	if value, ok := c.values["cluster_size"]; ok {
 		return value.number
 	}
-	return 65536
+	return defaultClusterSize
 }
 
 // roundUp rounds n up to a multiple of unit, or down to the last one that there

@@ -2,9 +2,12 @@ package cli
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
 )
 
 // A kind says how the value of a format option is read and printed.
@@ -29,34 +32,81 @@ var kindNames = map[kind]string{
 type formatOption struct {
 	name string
 	kind kind
-	// initial is the value where none is given, as qemu-img prints it; it
-	// prints nothing where that is empty.
+	// initial is the default value as qemu-img prints it. Where it is empty,
+	// qemu-img prints nothing.
 	initial string
-	// help is empty if no value but the one that changes nothing is supported.
+	// help is empty if only the value that changes nothing is supported.
 	help string
-	// only are the values that are supported, if qemu-img has more.
+	// only lists the supported values if qemu-img has more.
 	only []string
+	// apply returns the library's option for a value. Every row needs one: an
+	// option without it is refused.
+	apply applyFunc
 }
+
+// An applyFunc returns nil if the library does not need to know the value.
+type applyFunc func(formatValue) (*qcow2.GenerateOption, error)
+
+// defaultClusterSize is qemu-img's, in bytes.
+const defaultClusterSize = 65536
 
 // formatOptions are in the order in which qemu-img prints them before it
 // creates an image.
 var formatOptions = []formatOption{
-	{name: "encryption", kind: kindBool, only: []string{"off"}},
-	{name: "cluster_size", kind: kindSize, initial: "65536", help: "qcow2 cluster size"},
-	{name: "extended_l2", kind: kindBool, initial: "off", help: "Extended L2 tables"},
-	{name: "preallocation", help: "Preallocation mode (allowed values: off, metadata)", only: []string{"off", "metadata"}},
-	{name: "compression_type", initial: "zlib", help: "Compression method used for image cluster compression"},
-	{name: "keep_data_file", kind: kindBool, help: "Assume the external data file already exists and do not overwrite it"},
-	{name: "size", kind: kindSize, help: "Virtual disk size"},
-	{name: "compat", help: "Compatibility level (v2 [0.10] or v3 [1.1])"},
-	{name: "backing_file", help: "File name of a base image"},
-	{name: "backing_fmt", help: "Image format of the base image"},
-	{name: "data_file", help: "File name of an external data file"},
-	{name: "data_file_raw", kind: kindBool, help: "The external data file must stay valid as a raw image"},
-	{name: "lazy_refcounts", kind: kindBool, initial: "off", help: "Postpone refcount updates"},
-	{name: "refcount_bits", kind: kindNumber, initial: "16", help: "Width of a reference count entry in bits"},
-	{name: "nocow", kind: kindBool, only: []string{"off"}},
-	{name: "extent_size_hint", kind: kindSize, only: []string{"0"}},
+	{name: "encryption", kind: kindBool, only: []string{"off"}, apply: changesNothing},
+	{name: "cluster_size", kind: kindSize, initial: strconv.Itoa(defaultClusterSize), help: "qcow2 cluster size", apply: fromNumber(qcow2.GenerateWithClusterSize)},
+	{name: "extended_l2", kind: kindBool, initial: "off", help: "Extended L2 tables", apply: fromBool(qcow2.GenerateWithExtendedL2)},
+	{name: "preallocation", help: "Preallocation mode (allowed values: off, metadata)", only: []string{"off", "metadata"}, apply: fromText(qcow2.GenerateWithPreallocation)},
+	{name: "compression_type", initial: "zlib", help: "Compression method used for image cluster compression", apply: fromText(qcow2.GenerateWithCompressionType)},
+	{name: "keep_data_file", kind: kindBool, help: "Assume the external data file already exists and do not overwrite it", apply: usedByCreate},
+	{name: "size", kind: kindSize, help: "Virtual disk size", apply: fromNumber(qcow2.GenerateWithFileSize)},
+	{name: "compat", help: "Compatibility level (v2 [0.10] or v3 [1.1])", apply: applyCompat},
+	{name: "backing_file", help: "File name of a base image", apply: fromText(qcow2.GenerateWithBackingFile)},
+	{name: "backing_fmt", help: "Image format of the base image", apply: fromText(qcow2.GenerateWithBackingFormat)},
+	{name: "data_file", help: "File name of an external data file", apply: applyDataFile},
+	{name: "data_file_raw", kind: kindBool, help: "The external data file must stay valid as a raw image", apply: fromBool(qcow2.GenerateWithDataFileRaw)},
+	{name: "lazy_refcounts", kind: kindBool, initial: "off", help: "Postpone refcount updates", apply: fromBool(qcow2.GenerateWithLazyRefcounts)},
+	{name: "refcount_bits", kind: kindNumber, initial: "16", help: "Width of a reference count entry in bits", apply: fromNumber(generateWithRefcountBits)},
+	{name: "nocow", kind: kindBool, only: []string{"off"}, apply: changesNothing},
+	{name: "extent_size_hint", kind: kindSize, only: []string{"0"}, apply: changesNothing},
+}
+
+func fromBool(option func(bool) *qcow2.GenerateOption) applyFunc {
+	return func(v formatValue) (*qcow2.GenerateOption, error) { return option(v.on), nil }
+}
+
+func fromNumber(option func(uint64) *qcow2.GenerateOption) applyFunc {
+	return func(v formatValue) (*qcow2.GenerateOption, error) { return option(v.number), nil }
+}
+
+func fromText[T ~string](option func(T) *qcow2.GenerateOption) applyFunc {
+	return func(v formatValue) (*qcow2.GenerateOption, error) { return option(T(v.text)), nil }
+}
+
+// changesNothing is for options of which only the default is supported.
+func changesNothing(formatValue) (*qcow2.GenerateOption, error) { return nil, nil }
+
+// usedByCreate is for options that the library does not have. The command
+// create reads their values.
+func usedByCreate(formatValue) (*qcow2.GenerateOption, error) { return nil, nil }
+
+func applyCompat(v formatValue) (*qcow2.GenerateOption, error) {
+	switch v.text {
+	case "0.10", "v2":
+		return qcow2.GenerateWithVersion(2), nil
+	case "1.1", "v3":
+		return qcow2.GenerateWithVersion(3), nil
+	}
+	return nil, fmt.Errorf("compat is %q, allowed are 0.10 (v2) and 1.1 (v3)", v.text)
+}
+
+// applyDataFile drops "file:", of which QEMU stores only the path.
+func applyDataFile(v formatValue) (*qcow2.GenerateOption, error) {
+	return qcow2.GenerateWithDataFile(strings.TrimPrefix(v.text, "file:")), nil
+}
+
+func generateWithRefcountBits(bits uint64) *qcow2.GenerateOption {
+	return qcow2.GenerateWithRefcountBits(int(min(bits, math.MaxInt32)))
 }
 
 // A formatValue is the value of a format option that is given.
@@ -82,6 +132,9 @@ func (v formatValues) set(name, text string) error {
 		return fmt.Errorf("option %q is no option of qcow2 (see qcow2gen create -o help)", name)
 	}
 	o := formatOptions[i]
+	if o.apply == nil {
+		return fmt.Errorf("option %s is not supported", name)
+	}
 	value := formatValue{text: text}
 	var err error
 	switch o.kind {
@@ -127,6 +180,25 @@ func (v formatValue) canonical(k kind) string {
 }
 
 func (v formatValues) has(name string) bool { _, ok := v[name]; return ok }
+
+// generateOptions returns the library's options for the values.
+func (v formatValues) generateOptions() ([]*qcow2.GenerateOption, error) {
+	var opts []*qcow2.GenerateOption
+	for _, o := range formatOptions {
+		value, ok := v[o.name]
+		if !ok {
+			continue
+		}
+		opt, err := o.apply(value)
+		if err != nil {
+			return nil, err
+		}
+		if opt != nil {
+			opts = append(opts, opt)
+		}
+	}
+	return opts, nil
+}
 
 // formatting is the line that qemu-img prints before it creates an image.
 func (v formatValues) formatting(file string) string {

@@ -20,7 +20,7 @@ func (c *createArgs) create() error {
 		return errors.New("the size is missing; it is needed without a backing file that can be asked")
 	}
 	c.values["size"] = formatValue{number: c.size}
-	opts, err := c.generateOptions()
+	opts, err := c.values.generateOptions()
 	if err != nil {
 		return err
 	}
