@@ -129,7 +129,15 @@ func inspectDisk(r io.ReaderAt, size int64, format string) (uint64, *Image, erro
 		}
 		return image.VirtualSize(), image, nil
 	}
-	return 0, nil, fmt.Errorf("format %q is not supported, only %s and %s are", format, FormatRaw, FormatQCOW2)
+	return 0, nil, &unsupportedFormatError{format}
+}
+
+// unsupportedFormatError is the error for a format that this package does not
+// read.
+type unsupportedFormatError struct{ format string }
+
+func (e *unsupportedFormatError) Error() string {
+	return fmt.Sprintf("format %q is not supported, only %s and %s are", e.format, FormatRaw, FormatQCOW2)
 }
 
 // checkComplete refuses a file that is too short for the tables that its

@@ -2,6 +2,7 @@ package qcow2_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log"
 	"os"
@@ -60,6 +61,39 @@ func ExampleGenerate_overlay() {
 	// Output:
 	// overlay.qcow2 qcow2 10485760
 	// base.img raw 10485760
+}
+
+// Each test writes to a layer of its own. The image below stays unchanged.
+func ExampleCreateLayer() {
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	base, disk := filepath.Join(dir, "base.img"), filepath.Join(dir, "disk.qcow2")
+	if err := os.WriteFile(base, make([]byte, 10<<20), 0o444); err != nil {
+		log.Fatal(err)
+	}
+
+	if err := qcow2.CreateLayer(disk, base, qcow2.FormatRaw); err != nil {
+		log.Fatal(err)
+	}
+	layer, err := qcow2.InspectLayer(disk, qcow2.FormatQCOW2)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("virtual size:", layer.VirtualSize)
+	fmt.Println("backing file is absolute:", filepath.IsAbs(layer.Image.BackingFile))
+	fmt.Println("backing format:", layer.Image.BackingFormat)
+
+	// It replaces no file.
+	err = qcow2.CreateLayer(disk, base, qcow2.FormatRaw)
+	fmt.Println("exists:", errors.Is(err, os.ErrExist))
+	// Output:
+	// virtual size: 10485760
+	// backing file is absolute: true
+	// backing format: raw
+	// exists: true
 }
 
 // Options that exceed what the format or QEMU allows are refused, and nothing

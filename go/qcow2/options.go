@@ -1,6 +1,9 @@
 package qcow2
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // A GenerateOption is one parameter of Generate. Each may be given once.
 type GenerateOption struct {
@@ -107,19 +110,18 @@ func GenerateWithDataFileRaw(dataFileRaw bool) *GenerateOption {
 	return &GenerateOption{"GenerateWithDataFileRaw", func(p *params) { p.dataFileRaw = dataFileRaw }}
 }
 
-// collect applies opts to the default parameters.
-func collect(opts []*GenerateOption) (*params, error) {
-	p := defaultParams()
+// apply sets what opts say. An option that is given twice is an error.
+func (p *params) apply(opts []*GenerateOption) error {
 	seen := map[string]bool{}
 	for _, opt := range opts {
 		if opt == nil || opt.apply == nil {
-			return nil, fmt.Errorf("qcow2: option is nil, use one of the GenerateWith functions")
+			return errors.New("qcow2: option is nil, use one of the GenerateWith functions")
 		}
 		if seen[opt.name] {
-			return nil, fmt.Errorf("qcow2: %s is given twice, each option is allowed once", opt.name)
+			return fmt.Errorf("qcow2: %s is given twice, each option is allowed once", opt.name)
 		}
 		seen[opt.name] = true
 		opt.apply(p)
 	}
-	return p, nil
+	return nil
 }

@@ -33,11 +33,32 @@ type params struct {
 	preallocation   Preallocation
 }
 
+// Defaults and limits. Sizes are in bytes.
+const (
+	// DefaultClusterSize is the cluster size of Generate, as of qemu-img create.
+	DefaultClusterSize uint64 = 64 << 10
+	// LayerClusterSize is the cluster size of CreateLayer and of the Bazel rule
+	// qcow2_overlay.
+	LayerClusterSize uint64 = 128 << 10
+	// LayerExtendedL2 says that CreateLayer and the Bazel rule qcow2_overlay use
+	// extended L2 entries. With subclusters of 4096 bytes, QEMU writes small
+	// blocks faster and the image grows less than with any other cluster size.
+	LayerExtendedL2 = true
+
+	// MinClusterSize and MaxClusterSize are the limits of QEMU. The
+	// specification has no upper limit.
+	MinClusterSize uint64 = 1 << minClusterBits
+	MaxClusterSize uint64 = 1 << maxClusterBits
+	// MinExtendedL2ClusterSize is the smallest cluster size with extended L2
+	// entries.
+	MinExtendedL2ClusterSize uint64 = 1 << minClusterBitsExtendedL2
+)
+
 func defaultParams() *params {
 	return &params{
 		version:         3,
-		clusterSize:     65536,
-		refcountBits:    16,
+		clusterSize:     DefaultClusterSize,
+		refcountBits:    1 << refcountOrderV2,
 		compressionType: CompressionZlib,
 		preallocation:   PreallocationOff,
 	}
@@ -73,8 +94,8 @@ func (p *params) check() error {
 	if p.version != 2 && p.version != 3 {
 		return fmt.Errorf("qcow2: version is %d, allowed are 2 and 3", p.version)
 	}
-	if bits.OnesCount64(p.clusterSize) != 1 || p.clusterSize < 1<<minClusterBits || p.clusterSize > 1<<maxClusterBits {
-		return fmt.Errorf("qcow2: cluster size is %d bytes, allowed are powers of two from %d to %d", p.clusterSize, 1<<minClusterBits, 1<<maxClusterBits)
+	if bits.OnesCount64(p.clusterSize) != 1 || p.clusterSize < MinClusterSize || p.clusterSize > MaxClusterSize {
+		return fmt.Errorf("qcow2: cluster size is %d bytes, allowed are powers of two from %d to %d", p.clusterSize, MinClusterSize, MaxClusterSize)
 	}
 	if p.refcountBits < 1 || p.refcountBits > 1<<maxRefcountOrder || bits.OnesCount(uint(p.refcountBits)) != 1 {
 		return fmt.Errorf("qcow2: refcount width is %d bits, allowed are powers of two from 1 to %d", p.refcountBits, 1<<maxRefcountOrder)
@@ -85,8 +106,8 @@ func (p *params) check() error {
 	if p.preallocation != PreallocationOff && p.preallocation != PreallocationMetadata {
 		return fmt.Errorf("qcow2: preallocation is %q, allowed are %q and %q", p.preallocation, PreallocationOff, PreallocationMetadata)
 	}
-	if p.extendedL2 && p.clusterSize < 1<<minClusterBitsExtendedL2 {
-		return fmt.Errorf("qcow2: cluster size is %d bytes, extended L2 entries need at least %d", p.clusterSize, 1<<minClusterBitsExtendedL2)
+	if p.extendedL2 && p.clusterSize < MinExtendedL2ClusterSize {
+		return fmt.Errorf("qcow2: cluster size is %d bytes, extended L2 entries need at least %d", p.clusterSize, MinExtendedL2ClusterSize)
 	}
 	if p.version == 2 {
 		for _, option := range []struct {

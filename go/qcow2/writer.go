@@ -21,16 +21,21 @@ import (
 // *os.File positioned at its end, long runs of zeros become holes where the
 // file system has them.
 func Generate(w io.Writer, opts ...*GenerateOption) error {
-	p, err := collect(opts)
-	if err != nil {
+	p := defaultParams()
+	if err := p.apply(opts); err != nil {
 		return err
 	}
+	return p.generate(w)
+}
+
+func (p *params) generate(w io.Writer) error {
 	if err := p.check(); err != nil {
 		return err
 	}
 	if err := p.completeFromBackingFile(nameOf(w)); err != nil {
 		return err
 	}
+	var err error
 	if p.size, err = roundUpSize(p.size); err != nil {
 		return err
 	}

@@ -5,56 +5,55 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/bazelbuild/rules_go/go/runfiles"
 	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
 )
 
-// KeepVariable is the environment variable that, set to anything but the empty
-// string, keeps the disks of failed tests:
-//
-//	bazel test --test_env=QCOW2TEST_KEEP=1 //...
-//
-// They are moved to the test's undeclared outputs, and outside of Bazel to the
-// folder for temporary files; the test's log says where they are.
-const KeepVariable = "QCOW2TEST_KEEP"
-
 // An Option is a parameter of Disk.
-type Option struct {
-	generate *qcow2.GenerateOption
+type Option func(*options)
+
+type options struct {
+	format   string
+	generate []*qcow2.GenerateOption
 }
 
 // WithSize sets the virtual size of the disk in bytes, rounded up to a
-// multiple of 512. The default is that of the base.
-func WithSize(size uint64) Option { return Option{qcow2.GenerateWithFileSize(size)} }
+// multiple of 512. The default is the size of the base.
+func WithSize(size uint64) Option {
+	return func(o *options) { o.generate = append(o.generate, qcow2.GenerateWithFileSize(size)) }
+}
 
-// WithFormat says what format the base has, by the name of QEMU's block
-// driver. The default is what its first bytes say, which is to be trusted for
-// images that no guest has written to.
-func WithFormat(format string) Option { return Option{qcow2.GenerateWithBackingFormat(format)} }
+// WithFormat sets the format of the base, by the name of QEMU's block driver.
+// The default is the format that its first bytes show. Set the format if a
+// guest may have written to the base: the guest decides what they show.
+func WithFormat(format string) Option { return func(o *options) { o.format = format } }
 
-// Disk returns the path of a fresh qcow2 image on top of base, which reads as
-// base does and takes all that is written to it. It takes a few kilobytes and
-// no time; any number of them can share a base, which stays as it is.
+// Disk creates a qcow2 image on top of base and returns its path. The disk
+// reads as base until the test writes to it. It takes a few milliseconds and
+// 12 KiB. Any number of disks can share a base, which stays unchanged.
 //
 // The base is the path of a data dependency in the runfiles, as
 // $(rlocationpath) gives it, or an absolute path. The disk is in a temporary
-// folder of the test and gone when the test and its subtests are over, unless
-// KeepVariable is set and the test has failed. If it cannot be made, t.Fatal
-// says why.
+// directory, which is removed when the test and its subtests are over. Disks of
+// failed tests can be kept: see [KeepVariable]. If Disk fails, it calls t.Fatal.
+// [qcow2.CreateLayer] creates the same image outside of a test.
 func Disk(t testing.TB, base string, opts ...Option) string {
 	t.Helper()
 	backing, err := find(base)
 	if err != nil {
 		t.Fatalf("qcow2test: base %q: %v", base, err)
 	}
+	var o options
+	for _, apply := range opts {
+		apply(&o)
+	}
 	disk := filepath.Join(t.TempDir(), "disk.qcow2")
-	if err := create(disk, backing, opts); err != nil {
+	if err := qcow2.CreateLayer(disk, backing, o.format, o.generate...); err != nil {
 		t.Fatalf("qcow2test: disk on %q: %v", base, err)
 	}
-	// Runs before the cleanup of t.TempDir, which was registered before.
+	// This runs before the cleanup of t.TempDir, which was registered first.
 	t.Cleanup(func() {
 		if t.Failed() && os.Getenv(KeepVariable) != "" {
 			keep(t, disk, backing)
@@ -73,44 +72,7 @@ func find(base string) (string, error) {
 		_, err = os.Stat(path)
 	}
 	if err != nil {
-		return "", fmt.Errorf("it is neither an absolute path nor found in the runfiles: %w", err)
+		return "", fmt.Errorf("not an absolute path and not found in the runfiles: %w", err)
 	}
 	return filepath.Abs(path)
-}
-
-func create(disk, backing string, opts []Option) error {
-	// As qcow2_overlay has them by default: quick small writes.
-	generate := []*qcow2.GenerateOption{
-		qcow2.GenerateWithBackingFile(backing),
-		qcow2.GenerateWithClusterSize(128 << 10),
-		qcow2.GenerateWithExtendedL2(true),
-	}
-	for _, o := range opts {
-		generate = append(generate, o.generate)
-	}
-	f, err := os.Create(disk)
-	if err != nil {
-		return err
-	}
-	if err := qcow2.Generate(f, generate...); err != nil {
-		f.Close()
-		return err
-	}
-	return f.Close()
-}
-
-// keep moves the disk to where it survives the test.
-func keep(t testing.TB, disk, backing string) {
-	t.Helper()
-	dir, err := os.MkdirTemp(os.Getenv("TEST_UNDECLARED_OUTPUTS_DIR"), strings.ReplaceAll(t.Name(), "/", "_")+"_")
-	if err != nil {
-		t.Errorf("qcow2test: disk cannot be kept: %v", err)
-		return
-	}
-	kept := filepath.Join(dir, filepath.Base(disk))
-	if err := os.Rename(disk, kept); err != nil {
-		t.Errorf("qcow2test: disk cannot be kept: %v", err)
-		return
-	}
-	t.Logf("qcow2test: disk is kept as %s, on top of %s", kept, backing)
 }

@@ -98,47 +98,6 @@ func TestThousandParallelTestsShareABase(t *testing.T) {
 	}
 }
 
-// failVariable makes TestFails fail, in a process of its own.
-const failVariable = "QCOW2TEST_FAIL"
-
-func TestFails(t *testing.T) {
-	base := os.Getenv(failVariable)
-	if base == "" {
-		t.Skip("runs as a part of TestKeepsDiskOfFailedTest")
-	}
-	fmt.Println("disk:", qcow2test.Disk(t, base))
-	t.Error("fails")
-}
-
-func TestKeepsDiskOfFailedTest(t *testing.T) {
-	base := newBase(t)
-	for _, keep := range []string{"", "1"} {
-		t.Run("keep="+keep, func(t *testing.T) {
-			outputs := t.TempDir()
-			cmd := exec.Command(os.Args[0], "-test.run=^TestFails$")
-			cmd.Env = append(os.Environ(), failVariable+"="+base, qcow2test.KeepVariable+"="+keep, "TEST_UNDECLARED_OUTPUTS_DIR="+outputs)
-			out, err := cmd.CombinedOutput()
-			if err == nil {
-				t.Fatalf("TestFails passed: %s", out)
-			}
-			kept, err := filepath.Glob(filepath.Join(outputs, "*", "disk.qcow2"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if keep == "" {
-				if len(kept) != 0 {
-					t.Errorf("disks are kept that nobody asked for: %q", kept)
-				}
-				return
-			}
-			if len(kept) != 1 || !strings.Contains(string(out), kept[0]) {
-				t.Fatalf("kept are %q, want one disk that the log names: %s", kept, out)
-			}
-			qemuimg.Must(t, "", "check", kept[0])
-		})
-	}
-}
-
 // failing is a testing.TB that notes what a test would end with.
 type failing struct {
 	testing.TB
@@ -161,7 +120,7 @@ func TestDiskSaysWhatIsWrong(t *testing.T) {
 		want string
 	}{
 		{"missing", "/no/such/base.img", nil, "no such file"},
-		{"not in the runfiles", "_main/no/such/base.img", nil, "neither an absolute path nor found in the runfiles"},
+		{"not in the runfiles", "_main/no/such/base.img", nil, "not an absolute path and not found in the runfiles"},
 		{"directory", filepath.Dir(base), nil, "is a directory"},
 		{"other format", base, []qcow2test.Option{qcow2test.WithFormat("qcow2")}, "no qcow2 image"},
 		{"too large", base, []qcow2test.Option{qcow2test.WithSize(1 << 63)}, "virtual size is 9223372036854775808 bytes"},

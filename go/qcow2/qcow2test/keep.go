@@ -1,0 +1,72 @@
+package qcow2test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
+)
+
+// KeepVariable is an environment variable. If it is not empty, the disks of
+// failed tests are kept:
+//
+//	bazel test --test_env=QCOW2TEST_KEEP=1 //...
+//
+// Bazel's tests move them to their undeclared outputs; other tests move them to
+// the system's directory for temporary files. The test's log has the paths.
+const KeepVariable = "QCOW2TEST_KEEP"
+
+// keep moves the disk to a directory that is there after the test.
+func keep(t testing.TB, disk, backing string) {
+	t.Helper()
+	dir, err := os.MkdirTemp(os.Getenv("TEST_UNDECLARED_OUTPUTS_DIR"), strings.ReplaceAll(t.Name(), "/", "_")+"_")
+	if err != nil {
+		t.Errorf("qcow2test: disk cannot be kept: %v", err)
+		return
+	}
+	kept := filepath.Join(dir, filepath.Base(disk))
+	if err := move(disk, kept); err != nil {
+		t.Errorf("qcow2test: disk cannot be kept: %v", err)
+		return
+	}
+	t.Logf("qcow2test: disk is kept as %s, on top of %s", kept, backing)
+}
+
+// move renames the file at from. It copies the file if to is on another file
+// system, as Bazel's sandbox may have it.
+func move(from, to string) error {
+	err := os.Rename(from, to)
+	if !errors.Is(err, syscall.EXDEV) {
+		return err
+	}
+	return copySparse(from, to)
+}
+
+// copySparse copies a file. The holes of the file stay holes: a layer with
+// small scattered writes is many times longer than its data.
+func copySparse(from, to string) error {
+	info, err := os.Stat(from)
+	if err != nil {
+		return err
+	}
+	source, err := qcow2.OpenChain(from, qcow2.OpenWithFormat(qcow2.FormatRaw))
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	target, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
+	if err != nil {
+		return err
+	}
+	_, err = source.WriteTo(target)
+	// WriteTo fills the last sector.
+	if err := errors.Join(err, target.Truncate(info.Size()), target.Close()); err != nil {
+		os.Remove(to)
+		return err
+	}
+	return nil
+}
