@@ -62,7 +62,7 @@ for strategy in worker sandboxed; do
   if log=$(build //tests/generator:refused "${flags[@]}"); then
     fail "an overlay is made on an image whose backing file is unknown: $log"
   fi
-  words='^qcow2gen: .*/refused.qcow2: backing file cannot be used: .*/refused.qcow2.backing/from_elsewhere.qcow2: it names a backing file itself, "nowhere.raw"; allowed is an image that stands alone$'
+  words='^qcow2gen: .*/refused.qcow2: backing file cannot be used: .*/refused.qcow2.backing/from_elsewhere.qcow2: it has a backing file itself, "nowhere.raw"; use an image without one$'
   grep -q "$words" <<<"$log" || fail "the build does not say \"$words\": $log"
 done
 [[ $(made_by worker) == "$digests" ]] || fail "the workers make other files after the errors"

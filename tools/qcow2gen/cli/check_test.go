@@ -96,7 +96,7 @@ func TestCheckRefuses(t *testing.T) {
 		".":                      {".: "},
 		"nbd:x":                  {"nbd:x", `"nbd"`},
 		"--output=xml x.qcow2":   {"--output", "xml", "human", "json"},
-		"-r all x.qcow2":         {"--repair", "only read"},
+		"-r all x.qcow2":         {"--repair", "does not write"},
 		"--repair=leaks x.qcow2": {"--repair"},
 		"--image-opts x":         {"--image-opts", "not supported"},
 		"--object a x.qcow2":     {"--object"},

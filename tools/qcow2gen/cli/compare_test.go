@@ -9,6 +9,7 @@ import (
 )
 
 func TestCompare(t *testing.T) {
+	needSameCommandLine(t)
 	dir := t.TempDir()
 	writeFile(t, strings.Repeat("x", 70000), dir, "a.raw")
 	writeFile(t, strings.Repeat("x", 69999)+"y", dir, "b.raw")

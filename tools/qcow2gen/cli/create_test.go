@@ -44,6 +44,7 @@ func (c *call) prepare(t testing.TB) (dir string) {
 // TestCreateLikeQemuImg runs each call through qemu-img and through qcow2gen, in
 // directories of their own with the same files.
 func TestCreateLikeQemuImg(t *testing.T) {
+	needSameCommandLine(t)
 	if testing.Short() {
 		t.Skip("runs qemu-img several hundred times")
 	}
@@ -53,6 +54,7 @@ func TestCreateLikeQemuImg(t *testing.T) {
 // TestCreateRandomCallsLikeQemuImg does the same with calls that are put
 // together at random, the same ones each time.
 func TestCreateRandomCallsLikeQemuImg(t *testing.T) {
+	needSameCommandLine(t)
 	if testing.Short() {
 		t.Skip("runs qemu-img many times")
 	}

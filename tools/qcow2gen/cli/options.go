@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -10,7 +11,7 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
 )
 
-// A kind says how the value of a format option is read and printed.
+// A kind determines how the value of a format option is read and printed.
 type kind int
 
 const (
@@ -20,7 +21,7 @@ const (
 	kindNumber
 )
 
-// kindNames are qemu-img's, for the list of options.
+// kindNames are the names in qemu-img's list of options.
 var kindNames = map[kind]string{
 	kindString: "str",
 	kindBool:   "bool (on/off)",
@@ -32,8 +33,8 @@ var kindNames = map[kind]string{
 type formatOption struct {
 	name string
 	kind kind
-	// initial is the default value as qemu-img prints it. Where it is empty,
-	// qemu-img prints nothing.
+	// initial is the default value as qemu-img prints it; it prints nothing if
+	// initial is empty.
 	initial string
 	// help is empty if only the value that changes nothing is supported.
 	help string
@@ -47,14 +48,11 @@ type formatOption struct {
 // An applyFunc returns nil if the library does not need to know the value.
 type applyFunc func(formatValue) (*qcow2.GenerateOption, error)
 
-// defaultClusterSize is qemu-img's, in bytes.
-const defaultClusterSize = 65536
-
 // formatOptions are in the order in which qemu-img prints them before it
 // creates an image.
 var formatOptions = []formatOption{
 	{name: "encryption", kind: kindBool, only: []string{"off"}, apply: changesNothing},
-	{name: "cluster_size", kind: kindSize, initial: strconv.Itoa(defaultClusterSize), help: "qcow2 cluster size", apply: fromNumber(qcow2.GenerateWithClusterSize)},
+	{name: "cluster_size", kind: kindSize, initial: strconv.FormatUint(qcow2.DefaultClusterSize, 10), help: "qcow2 cluster size", apply: fromNumber(qcow2.GenerateWithClusterSize)},
 	{name: "extended_l2", kind: kindBool, initial: "off", help: "Extended L2 tables", apply: fromBool(qcow2.GenerateWithExtendedL2)},
 	{name: "preallocation", help: "Preallocation mode (allowed values: off, metadata)", only: []string{"off", "metadata"}, apply: fromText(qcow2.GenerateWithPreallocation)},
 	{name: "compression_type", initial: "zlib", help: "Compression method used for image cluster compression", apply: fromText(qcow2.GenerateWithCompressionType)},
@@ -97,7 +95,7 @@ func applyCompat(v formatValue) (*qcow2.GenerateOption, error) {
 	case "1.1", "v3":
 		return qcow2.GenerateWithVersion(3), nil
 	}
-	return nil, fmt.Errorf("compat is %q, allowed are 0.10 (v2) and 1.1 (v3)", v.text)
+	return nil, fmt.Errorf("compat is %q; use 0.10 (v2) or 1.1 (v3)", v.text)
 }
 
 // applyDataFile drops "file:", of which QEMU stores only the path.
@@ -109,27 +107,27 @@ func generateWithRefcountBits(bits uint64) *qcow2.GenerateOption {
 	return qcow2.GenerateWithRefcountBits(int(min(bits, math.MaxInt32)))
 }
 
-// A formatValue is the value of a format option that is given.
+// A formatValue is the value of a format option on the command line.
 type formatValue struct {
 	text   string
 	on     bool   // of a kindBool
 	number uint64 // of a kindSize or kindNumber
 }
 
-// formatValues are those that are given, by name.
+// formatValues are the values on the command line by the names of their options.
 type formatValues map[string]formatValue
 
-// set reads a value. One that is set before is replaced.
+// set reads a value. It replaces an earlier value of the same option.
 func (v formatValues) set(name, text string) error {
 	if name == "id" {
-		return nil // which qemu-img takes for a name of the whole list
+		return nil // qemu-img reads it as a name of the whole list
 	}
 	if strings.HasPrefix(name, "encrypt.") {
-		return fmt.Errorf("option %s is not supported, images are made without encryption only", name)
+		return fmt.Errorf("option %s is not supported; qcow2gen does not encrypt images", name)
 	}
 	i := slices.IndexFunc(formatOptions, func(o formatOption) bool { return o.name == name })
 	if i < 0 {
-		return fmt.Errorf("option %q is no option of qcow2 (see qcow2gen create -o help)", name)
+		return fmt.Errorf("unknown option %q (see qcow2gen create -o help)", name)
 	}
 	o := formatOptions[i]
 	if o.apply == nil {
@@ -149,13 +147,13 @@ func (v formatValues) set(name, text string) error {
 		return fmt.Errorf("option %s is %q: %w", name, text, err)
 	}
 	if o.only != nil && !slices.Contains(o.only, value.canonical(o.kind)) {
-		return fmt.Errorf("option %s is %q, which is not supported; allowed is %s", name, text, strings.Join(o.only, ", "))
+		return fmt.Errorf("option %s is %q, which is not supported; use %s", name, text, strings.Join(o.only, " or "))
 	}
 	v[name] = value
 	return nil
 }
 
-// parseBool reads what QEMU takes for a truth value (qapi_bool_parse).
+// parseBool accepts the same words as QEMU (qapi_bool_parse).
 func parseBool(text string) (bool, error) {
 	switch text {
 	case "on", "yes", "true", "y":
@@ -163,20 +161,25 @@ func parseBool(text string) (bool, error) {
 	case "off", "no", "false", "n":
 		return false, nil
 	}
-	return false, fmt.Errorf("allowed are on and off")
+	return false, errors.New("use on or off")
 }
 
-// canonical is the one way to write the value.
+// canonical returns the value in the same form however it was written.
 func (v formatValue) canonical(k kind) string {
 	switch {
 	case k == kindSize || k == kindNumber:
 		return strconv.FormatUint(v.number, 10)
-	case k == kindBool && v.on:
-		return "on"
 	case k == kindBool:
-		return "off"
+		return onOff(v.on)
 	}
 	return v.text
+}
+
+func onOff(v bool) string {
+	if v {
+		return "on"
+	}
+	return "off"
 }
 
 func (v formatValues) has(name string) bool { _, ok := v[name]; return ok }
@@ -224,8 +227,7 @@ func (v formatValues) formatting(file string) string {
 	return b.String()
 }
 
-// optionHelp is qemu-img's list of options, without those that are not
-// supported.
+// optionHelp is qemu-img's list of options without the unsupported ones.
 func optionHelp() string {
 	var lines []string
 	for _, o := range formatOptions {

@@ -87,7 +87,7 @@ func (o *outputs) commit() (err error) {
 	defer tempfile.Postpone()()
 	for _, f := range o.files {
 		if f.temporary == "" {
-			continue // its name has to come first
+			continue // it must be open to get its name
 		}
 		if err := f.Close(); err != nil { // some file systems write only now
 			return fmt.Errorf("%s cannot be written: %s", f.target, reason(err))
@@ -109,7 +109,7 @@ func (o *outputs) commit() (err error) {
 	}
 	for _, f := range slices.Backward(o.files) {
 		if err := f.publish(); err != nil {
-			return fmt.Errorf("%s cannot be put in its place: %s", f.target, reason(err))
+			return fmt.Errorf("%s cannot be given its name: %s", f.target, reason(err))
 		}
 		if !f.existed {
 			undo = append(undo, func() { os.Remove(f.target) })
@@ -151,11 +151,11 @@ func (o *outputs) discard() {
 }
 
 // directory returns path without its last element: empty, or with a slash at the
-// end. filepath.Dir would take "link/.." for the directory of link.
+// end. filepath.Dir would remove "link/..", which is not the same directory.
 func directory(path string) string { return path[:strings.LastIndexByte(path, '/')+1] }
 
-// followLinks returns the name of the file to which path leads, which need not
-// exist. A link is kept, and what it leads to is replaced.
+// followLinks returns the name of the file that path leads to. The file need not
+// exist. A symbolic link stays, and its target is replaced.
 func followLinks(path string) (string, error) {
 	for range 40 { // Linux's own limit
 		info, err := os.Lstat(path)
@@ -174,8 +174,9 @@ func followLinks(path string) (string, error) {
 	return "", syscall.ELOOP
 }
 
-// checkReplaceable refuses what is no regular file, one that may not be written
-// to, as qemu-img would write into it, and the disk of a running guest.
+// checkReplaceable returns an error for a file that is not regular, that is
+// read-only, or that is the disk of a running guest. qemu-img, which writes into
+// the file, would refuse a read-only file too.
 func checkReplaceable(path string) (exists bool, err error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -186,9 +187,9 @@ func checkReplaceable(path string) (exists bool, err error) {
 	}
 	switch mode := info.Mode(); {
 	case mode.IsDir():
-		return false, errors.New("it is a directory, only a regular file is allowed")
+		return false, errors.New("it is a directory; use a regular file")
 	case !mode.IsRegular():
-		return false, errors.New("it is a device, a pipe or a socket, only a regular file is allowed")
+		return false, errors.New("it is a device, a pipe or a socket; use a regular file")
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
@@ -196,7 +197,7 @@ func checkReplaceable(path string) (exists bool, err error) {
 	}
 	defer f.Close()
 	if inUse(f) {
-		return false, errors.New("it is in use by QEMU, which has it locked; another name is needed")
+		return false, errors.New("QEMU has it open and locked; use another name")
 	}
 	return true, nil
 }

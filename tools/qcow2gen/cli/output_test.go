@@ -291,7 +291,7 @@ func TestInUse(t *testing.T) {
 		if err := syscall.FcntlFlock(f.Fd(), setOpenFileLock, &lock); err != nil {
 			t.Fatal(err)
 		}
-		mustRefuse(t, dir, []string{"t.qcow2: ", "in use"}, "create", "t.qcow2", "2M")
+		mustRefuse(t, dir, []string{"t.qcow2: ", "QEMU has it open"}, "create", "t.qcow2", "2M")
 		lock.Type = syscall.F_UNLCK
 		syscall.FcntlFlock(f.Fd(), setOpenFileLock, &lock)
 	}
