@@ -18,12 +18,12 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/tools/qcow2gen/worker"
 )
 
-// Variables of the environment that make this test binary run as qcow2gen, for
-// the tests that need a process of it.
+// Environment variables that make this test binary run as qcow2gen, for tests that
+// need a process.
 const (
 	asProgram      = "QCOW2GEN_TEST_AS_PROGRAM"
 	namedTemporary = "QCOW2GEN_TEST_NAMED_TEMPORARY" // see cli.NameTemporaryFiles
-	fileSizeLimit  = "QCOW2GEN_TEST_FILE_SIZE_LIMIT" // in bytes: a disk that is full from there on
+	fileSizeLimit  = "QCOW2GEN_TEST_FILE_SIZE_LIMIT" // in bytes; stands for a full disk
 )
 
 func TestMain(m *testing.M) {
@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 	os.Exit(worker.Main(os.Args, os.Stdin, os.Stdout, os.Stderr, cli.Main))
 }
 
-// program returns a process of qcow2gen in dir that is yet to be started.
+// program returns a process of qcow2gen in dir that is not started yet.
 func program(t testing.TB, dir string, environment []string, args ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
@@ -84,8 +84,8 @@ func run(t testing.TB, dir string, args ...string) qemuimg.Result {
 	return qemuimg.Result{Stdout: stdout.String(), Stderr: stderr.String(), Code: code}
 }
 
-// mustRun is run where anything but success ends the test. It returns what was
-// written to standard output.
+// mustRun is run, but ends the test unless qcow2gen succeeds. It returns the
+// standard output.
 func mustRun(t testing.TB, dir string, args ...string) string {
 	t.Helper()
 	r := run(t, dir, args...)
@@ -95,8 +95,8 @@ func mustRun(t testing.TB, dir string, args ...string) string {
 	return r.Stdout
 }
 
-// mustRefuse runs what has to be refused with a message that contains all of
-// parts, and checks that no file in dir is made, changed or lost.
+// mustRefuse checks that a command line fails with a message that contains all of
+// parts, and that no file in dir is created, changed or removed.
 func mustRefuse(t testing.TB, dir string, parts []string, args ...string) {
 	t.Helper()
 	before := readTree(t, dir)
@@ -107,22 +107,21 @@ func mustRefuse(t testing.TB, dir string, parts []string, args ...string) {
 	}
 }
 
-// checkRefused checks that r is a refusal in one sentence that contains all of
-// parts.
+// checkRefused checks that r is an error of one line that contains all of parts.
 func checkRefused(t testing.TB, r qemuimg.Result, parts ...string) {
 	t.Helper()
 	if r.Code != 1 {
 		t.Errorf("exit code is %d, want 1", r.Code)
 	}
 	if r.Stdout != "" {
-		t.Errorf("a refusal writes to standard output: %q", r.Stdout)
+		t.Errorf("the error case writes to standard output: %q", r.Stdout)
 	}
 	sentence := strings.TrimSuffix(r.Stderr, "\n")
 	if !strings.HasPrefix(sentence, "qcow2gen: ") || sentence == r.Stderr || strings.Contains(sentence, "\n") {
-		t.Errorf("error is not one line of qcow2gen's: %q", r.Stderr)
+		t.Errorf("error is not one line with the prefix qcow2gen: %q", r.Stderr)
 	}
 	if strings.Contains(sentence, ": qcow2: ") || strings.Contains(sentence, ".qcow2gen-") {
-		t.Errorf("error names what the user has not: %q", r.Stderr)
+		t.Errorf("error contains an internal name: %q", r.Stderr)
 	}
 	for _, part := range parts {
 		if !strings.Contains(sentence, part) {
@@ -131,8 +130,8 @@ func checkRefused(t testing.TB, r qemuimg.Result, parts ...string) {
 	}
 }
 
-// A tree is the contents of the files in a directory, by their path; of large
-// ones, length and digest. Links and directories are there with their kind.
+// A tree maps the paths in a directory to the contents of files, to length and
+// digest of files of 1 MiB and more, or to the type of anything else.
 type tree map[string]string
 
 func readTree(t testing.TB, dir string) tree {
@@ -175,7 +174,7 @@ func contents(path string) (string, error) {
 	return fmt.Sprintf("%d bytes, sha256 %x", 1<<20+n, digest.Sum(nil)), err
 }
 
-// diff names the files that differ, "" if none do.
+// diff lists the files that differ. It returns "" if none do.
 func (a tree) diff(b tree) string {
 	var differing []string
 	for name, text := range a {
