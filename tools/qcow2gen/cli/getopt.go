@@ -89,7 +89,7 @@ func findLong(name string, options []option) (*option, error) {
 }
 
 // useShort uses the options of one argument, "qu" or "Fraw" or "quF", and
-// returns the arguments behind them.
+// returns the arguments after them.
 func useShort(arg string, args []string, options []option) ([]string, error) {
 	for i := range len(arg) {
 		o, err := findShort(arg[i], options)

@@ -21,7 +21,7 @@ func patch(t testing.TB, offset int, with []byte, elem ...string) {
 
 func uint64Bytes(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 
-// makeInfoImages makes images of all kinds that info describes, and returns
+// makeInfoImages creates images of all kinds that info describes, and returns
 // their names.
 func makeInfoImages(t testing.TB, dir string) []string {
 	for _, sub := range []string{"sub", "sub/é\"\\ \x7f\t\n"} {
@@ -75,7 +75,7 @@ func makeInfoImages(t testing.TB, dir string) []string {
 	return names
 }
 
-// TestInfoLikeQemuImg compares what is printed, whole.
+// TestInfoLikeQemuImg compares the whole output.
 func TestInfoLikeQemuImg(t *testing.T) {
 	needSameCommandLine(t)
 	dir := t.TempDir()
@@ -105,8 +105,7 @@ func TestInfoLikeQemuImg(t *testing.T) {
 	}
 }
 
-// TestInfoSizes goes through the sizes in human form, at the limits of units and
-// of digits.
+// TestInfoSizes compares sizes in human form at the limits of units and digits.
 func TestInfoSizes(t *testing.T) {
 	needSameCommandLine(t)
 	dir := t.TempDir()

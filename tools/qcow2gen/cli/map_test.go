@@ -11,8 +11,8 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/internal/qemuscript"
 )
 
-// TestMapRandomChains compares what map prints, byte for byte, on chains that
-// QEMU has made and on parts of them.
+// TestMapRandomChains compares the output of map with qemu-img's, on chains that
+// QEMU made and on parts of them.
 func TestMapRandomChains(t *testing.T) {
 	for seed := range uint64(4) {
 		dir := t.TempDir()
@@ -30,8 +30,8 @@ func TestMapRandomChains(t *testing.T) {
 
 var compressedMember = regexp.MustCompile(`, "compressed": (true|false)`)
 
-// compareOutput compares standard output and exit code with qemu-img's, and
-// that both or none say something on standard error.
+// compareOutput compares standard output and exit code with qemu-img's. Both or
+// none must write to standard error.
 func compareOutput(t *testing.T, dir string, args ...string) {
 	t.Helper()
 	ours, theirs := run(t, dir, args...), qemuimg.Run(t, dir, args...)

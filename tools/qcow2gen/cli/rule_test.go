@@ -9,7 +9,7 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/internal/qemuimg"
 )
 
-// The options that qemu-img does not have, which the Bazel rule uses.
+// This file tests the options that only the Bazel rule uses, not qemu-img's.
 
 func TestDetectBackingFormat(t *testing.T) {
 	dir := t.TempDir()
@@ -29,7 +29,7 @@ func TestDetectBackingFormat(t *testing.T) {
 	mustRefuse(t, dir, []string{`"vmdk" is not supported, only raw and qcow2 are`}, "create", "-b", "vmdk", "--detect-backing-format", "x", "1M")
 }
 
-// TestBackingInfo checks that the backing file is not needed: it is not there.
+// TestBackingInfo checks that the backing file may be missing.
 func TestBackingInfo(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
@@ -59,7 +59,7 @@ func TestBackingInfo(t *testing.T) {
 		made := readFile(t, dir, "t.qcow2")
 		same := qemuimg.Must(t, dir, append([]string{"create", "-u", "-f", "qcow2", "-b", "nowhere", "t.qcow2"}, strings.Fields(c.same)...)...)
 		if ours != same || made != readFile(t, dir, "t.qcow2") {
-			t.Errorf("%s does not make the same image as qemu-img with %s, or does not say the same:\n%s%s", c.ours, c.same, ours, same)
+			t.Errorf("%s does not create the same image or print the same as qemu-img with %s:\n%s%s", c.ours, c.same, ours, same)
 		}
 	}
 	for args, part := range map[string]string{
@@ -81,8 +81,8 @@ func TestBackingInfo(t *testing.T) {
 	mustRefuse(t, dir, []string{"--backing-info", "needs a backing file"}, "create", info("raw.json"), "x", "1M")
 }
 
-// TestBackingInfoOfQemuImg takes what qemu-img info prints as it is, in which
-// the file below the format has a size as well.
+// TestBackingInfoOfQemuImg uses the unchanged output of qemu-img info. It contains
+// a second size, of the file below the format.
 func TestBackingInfoOfQemuImg(t *testing.T) {
 	dir := t.TempDir()
 	mustRun(t, dir, "create", "-q", "base.qcow2", "5M")
@@ -107,8 +107,8 @@ func TestNoShrink(t *testing.T) {
 	mustRefuse(t, dir, []string{"--no-shrink", "needs a backing file"}, "create", "--no-shrink", "x", "1M")
 }
 
-// TestStandaloneBacking refuses what consists of several files, whether the
-// others are there or not.
+// TestStandaloneBacking refuses images that need other files, whether these exist
+// or not.
 func TestStandaloneBacking(t *testing.T) {
 	dir := t.TempDir()
 	writeFile(t, strings.Repeat("raw", 1000), dir, "base.raw")
@@ -147,7 +147,7 @@ func TestInfoOutput(t *testing.T) {
 			t.Errorf("%s: info output is %q, want %q", args, got, want)
 		}
 	}
-	// It is what --backing-info takes.
+	// --backing-info reads this file.
 	mustRun(t, dir, "create", "-q", "-b", "t.qcow2", "--backing-info=t.json", "--info-output=x.json", "x.qcow2")
 	qemuimg.Must(t, dir, "check", "-q", "x.qcow2")
 
@@ -159,12 +159,12 @@ func TestInfoOutput(t *testing.T) {
 	mustRefuse(t, dir, []string{"t.qcow2 would be overwritten"}, "create", "--info-output=t.qcow2", "-b", "t.qcow2", "-F", "qcow2", "x.qcow2", "1M")
 	mustRefuse(t, dir, []string{"t.json would be overwritten"}, "create", "--info-output=t.json", "-b", "t.qcow2", "--backing-info=t.json", "x.qcow2", "1M")
 	mustRefuse(t, dir, []string{"--info-output no/t.json: no such file"}, "create", "--info-output=no/t.json", "x.qcow2", "1M")
-	// Where the image is refused, so is what says what is in it.
+	// If the image is refused, its description is not written.
 	mustRefuse(t, dir, []string{"cluster size"}, "create", "--info-output=new.json", "-o", "cluster_size=3", "x.qcow2", "1M")
 }
 
-// TestMessages goes through what the messages have to say: who, what is
-// wrong, what is allowed.
+// TestMessages checks whole messages: the input, what is wrong with it, and what
+// to do.
 func TestMessages(t *testing.T) {
 	dir := t.TempDir()
 	for args, want := range map[string]string{

@@ -115,7 +115,7 @@ func parseHexSize(digits string) (uint64, error) {
 }
 
 // parseNumber reads a number without a unit as qemu-img does (strtoull with base
-// 0): decimal, hexadecimal behind 0x, octal behind 0.
+// 0): decimal, hexadecimal after 0x, octal after 0.
 func parseNumber(s string) (uint64, error) {
 	digits, base := trimNumberStart(s), 10
 	if hex, ok := cutHexPrefix(digits); ok {
