@@ -1,8 +1,8 @@
-// Command qcow2check runs qemu-img check on an image and all images below it. It
-// is the runner of qcow2_check_test.
+// Command qcow2check runs qemu-img check over an image and all images below
+// it: the runner behind qcow2_check_test.
 //
-// It reads its configuration from a file next to the program, which has the
-// program's name with the suffix ".json".
+// What to check is in the file beside the program that has the same name and
+// ".json" behind it.
 package main
 
 import (
@@ -17,15 +17,15 @@ import (
 	"github.com/bazelbuild/rules_go/go/runfiles"
 )
 
-// A config is the configuration that the rule writes. Paths are rlocation paths.
+// A config is what the rule wrote. Paths are those of the runfiles.
 type config struct {
 	Target  string `json:"target"`
 	QEMUImg string `json:"qemu_img"`
 	Image   string `json:"image"`
-	Format  string `json:"format"` // "" to probe the first bytes
+	Format  string `json:"format"` // "" to look at the first bytes
 }
 
-// A layer is an image of the chain, from `qemu-img info --output=json`.
+// A layer is a member of the chain as `qemu-img info --output=json` has it.
 type layer struct {
 	Filename string `json:"filename"`
 	Format   string `json:"format"`
@@ -65,7 +65,7 @@ func load(path string) (*config, error) {
 	return c, nil
 }
 
-// check checks every layer. Its error lists all layers that failed.
+// check checks every layer, and fails with all that is wrong.
 func check(c *config) (err error) {
 	var report strings.Builder
 	defer func() {
@@ -83,7 +83,7 @@ func check(c *config) (err error) {
 	for _, layer := range layers {
 		fmt.Fprintf(&report, "%s: %s\n", layer.Filename, layer.Format)
 		if layer.Format == "raw" {
-			report.WriteString("raw images cannot be checked\n\n")
+			report.WriteString("raw has nothing to check\n\n")
 			continue
 		}
 		out, err := exec.Command(c.QEMUImg, "check", "-f", layer.Format, layer.Filename).CombinedOutput()
@@ -119,19 +119,19 @@ func chain(c *config) ([]layer, error) {
 	return layers, nil
 }
 
-// meaning explains an exit status of qemu-img check.
+// meaning says what an exit status of qemu-img check means.
 func meaning(err error) string {
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		switch exit.ExitCode() {
 		case 1:
-			return "qemu-img could not complete the check"
+			return "the check could not be completed"
 		case 2:
 			return "the image is corrupt"
 		case 3:
 			return "the image has leaked clusters"
 		case 63:
-			return "images of this format cannot be checked"
+			return "the format knows no check"
 		}
 	}
 	return err.Error()
