@@ -35,16 +35,18 @@ func TestLayer(t *testing.T) {
 	qemuimg.Must(t, dir, "create", "-q", "-f", "vmdk", "base.vmdk", "1G")
 	qemuimg.Must(t, dir, "create", "-q", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", "top.qcow2", "2M")
 	for args, want := range map[string]layerInfo{
-		"base.raw":                                {VirtualSize: 1 << 17, Backing: "base.raw", BackingFormat: "raw"},
-		"base.qcow2":                              {VirtualSize: 1 << 17, Backing: "base.qcow2", BackingFormat: "qcow2"},
-		"./sub/../base.raw":                       {VirtualSize: 1 << 17, Backing: "base.raw", BackingFormat: "raw"},
-		"file:base.raw":                           {VirtualSize: 1 << 17, Backing: "base.raw", BackingFormat: "raw"},
-		"./a:b,c":                                 {VirtualSize: 1 << 17, Backing: "a:b,c", BackingFormat: "raw"},
-		dir + "/top.qcow2":                        {VirtualSize: 2 << 20, Backing: "top.qcow2", BackingFormat: "qcow2"},
-		"-F raw base.raw":                         {VirtualSize: 1 << 17, Backing: "base.raw", BackingFormat: "raw"},
-		"-Fqcow2 base.qcow2 FILE 40G":             {VirtualSize: 40 << 30, Backing: "base.qcow2", BackingFormat: "qcow2"},
-		"base.qcow2 FILE 128k":                    {VirtualSize: 1 << 17, Backing: "base.qcow2", BackingFormat: "qcow2"},
-		"base.qcow2 FILE 131073":                  {VirtualSize: 1<<17 + 512, Backing: "base.qcow2", BackingFormat: "qcow2"},
+		"base.raw":                    {VirtualSize: 1 << 17, Backing: "base.raw", BackingFormat: "raw"},
+		"base.qcow2":                  {VirtualSize: 1 << 17, Backing: "base.qcow2", BackingFormat: "qcow2"},
+		"./sub/../base.raw":           {VirtualSize: 1 << 17, Backing: "base.raw", BackingFormat: "raw"},
+		"file:base.raw":               {VirtualSize: 1 << 17, Backing: "base.raw", BackingFormat: "raw"},
+		"./a:b,c":                     {VirtualSize: 1 << 17, Backing: "a:b,c", BackingFormat: "raw"},
+		dir + "/top.qcow2":            {VirtualSize: 2 << 20, Backing: "top.qcow2", BackingFormat: "qcow2"},
+		"-F raw base.raw":             {VirtualSize: 1 << 17, Backing: "base.raw", BackingFormat: "raw"},
+		"-Fqcow2 base.qcow2 FILE 40G": {VirtualSize: 40 << 30, Backing: "base.qcow2", BackingFormat: "qcow2"},
+		"base.qcow2 FILE 128k":        {VirtualSize: 1 << 17, Backing: "base.qcow2", BackingFormat: "qcow2"},
+		"base.qcow2 FILE 131073":      {VirtualSize: 1<<17 + 512, Backing: "base.qcow2", BackingFormat: "qcow2"},
+
+		// Options may come last.
 		"base.vmdk FILE 1G --backing-format=vmdk": {VirtualSize: 1 << 30, Backing: "base.vmdk", BackingFormat: "vmdk"},
 	} {
 		// The layer is in another directory than the working directory.
