@@ -1,6 +1,9 @@
-"""Sizes as qemu-img takes them."""
+"""Sizes in attributes: those of qemu-img, and the suffixes KiB, MiB, GiB, TiB, PiB and EiB.
 
-# log2 of what a suffix multiplies with.
+tests/generator compares parse_size with qemu-img.
+"""
+
+# Binary logarithms of the units.
 _SUFFIXES = {
     "": 0,
     "B": 0,
@@ -19,15 +22,16 @@ def parse_size(size):
     """Converts a size to bytes.
 
     Args:
-      size: a string: a number, which may have a fraction, and a suffix of
-        powers of 1024 (`K`, `M`, `G`, `T`, `P` or `E`, in either case, alone
-        or followed by `iB`); without one, or with `B`, bytes.
+      size: a string: a number and the suffix `K`, `M`, `G`, `T`, `P` or `E`, in
+        either case, for a power of 1024. The number may have a fraction.
+        Without a suffix, or with `B`, it is a whole number of bytes. qemu-img
+        has the same syntax. `iB` after the suffix is an extension.
 
     Returns:
-      A pair of the number of bytes and None, or None and a clause that says
-      what is wrong and what is allowed.
+      A pair of the number of bytes and None, or None and a clause for an error
+      message that says what is wrong.
     """
-    allowed = "allowed are a number and a suffix as in \"20G\", \"20GiB\", \"3.5G\" or \"21474836480\""
+    syntax = "use a number and a suffix, as in \"20G\", \"20GiB\", \"3.5G\" or \"21474836480\""
     text = size.upper()
     number = text.rstrip("BIKMGTPE")
     suffix = text[len(number):]
@@ -36,9 +40,11 @@ def parse_size(size):
     whole, _, fraction = number.partition(".")
     digits = whole + fraction
     if suffix not in _SUFFIXES or not digits.isdigit():
-        return None, allowed
+        return None, syntax
+    if _SUFFIXES[suffix] == 0 and fraction.strip("0"):
+        return None, "a fraction of a byte is not possible; add a suffix, as in \"%sG\"" % number
 
-    # Rounded to the nearest byte, as qemu-img does.
+    # Like qemu-img, round to the nearest byte.
     scale = _pow10(len(fraction))
     numerator = int(digits, 10) << _SUFFIXES[suffix]
     size_bytes = (2 * numerator + scale) // (2 * scale)

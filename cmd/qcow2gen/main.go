@@ -1,11 +1,11 @@
-// Command qcow2gen is the generator of [tools/qcow2gen] for a shell: the same
-// command line, and it reads clusters compressed with zstd as well.
+// Command qcow2gen is [tools/qcow2gen] for a shell. It has the same command line,
+// and it also reads clusters that are compressed with zstd.
 //
 //	go install github.com/rules-qcow2/rules_qcow2/cmd/qcow2gen@latest
 //
-// The generator itself, which every build that uses the ruleset compiles, has
-// no zstd: making an overlay reads no guest data, and a Go module would bring
-// repository rules into those builds.
+// Every build that uses the ruleset compiles tools/qcow2gen. It does not read
+// guest data, so it does not need zstd, whose Go module would add repository
+// rules to those builds.
 //
 // [tools/qcow2gen]: https://pkg.go.dev/github.com/rules-qcow2/rules_qcow2/tools/qcow2gen
 package main

@@ -11,8 +11,8 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/tools/qcow2gen/cli"
 )
 
-// TestCompareZstd compares images whose clusters are compressed with zstd: main
-// is cli.Main with what this package imports.
+// TestCompareZstd compares images whose clusters are compressed with zstd. It
+// calls cli.Main, as main does, with the imports of this package.
 func TestCompareZstd(t *testing.T) {
 	dir := t.TempDir()
 	contents := strings.Repeat("some words that can be compressed, ", 20000)

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # check.sh builds overlays in each way in which Bazel runs a generator on this
 # machine, in worker processes and in sandboxes:
-#   - this repository's makes the same bytes in all of them;
-#   - one that makes corrupt images fails the build in all of them, by the
-#     validation, with the reason, and by nothing else;
-#   - a request that fails leaves the worker as it was for the next one.
+#   - this repository's generator makes the same bytes in all of them;
+#   - with a generator that makes corrupt images, the build fails in all of them.
+#     Only the validation fails, and it says why;
+#   - a request that fails does not affect later requests of the worker.
 
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-# What comes from a cache has run no generator.
+# A cached action would not run the generator.
 build() {
   ./bazelw build --modify_execution_info='Qcow2.*=+no-cache' "$@" 2>&1
 }
@@ -20,7 +20,7 @@ fail() {
   exit 1
 }
 
-# made_by builds the overlays anew and checks what ran the actions.
+# made_by rebuilds the overlays and checks which strategy ran the actions.
 made_by() {
   local runner=$1 log
   shift
@@ -40,7 +40,7 @@ for strategy in \
   # shellcheck disable=SC2086 # a runner and a flag or two
   other=$(made_by $strategy) || fail "$other"
   if [[ $other != "$digests" ]]; then
-    fail "$strategy makes other files:" "$digests" "$other"
+    fail "$strategy makes different files:" "$digests" "$other"
   fi
 done
 
@@ -56,13 +56,13 @@ for strategy in worker sandboxed; do
     "1 errors were found on the image"; do
     grep -q "$words" <<<"$log" || fail "the build does not say \"$words\": $log"
   done
-  log=$(build "${corrupt[@]}" --norun_validations) || fail "something else than the validation fails: $log"
+  log=$(build "${corrupt[@]}" --norun_validations) || fail "the build fails without the validation too: $log"
 
-  # What only the generator can see.
+  # Only the generator can see this error.
   if log=$(build //tests/generator:refused "${flags[@]}"); then
-    fail "an overlay is made on an image whose backing file is unknown: $log"
+    fail "the generator accepts an image whose backing file Bazel does not know: $log"
   fi
-  words='^qcow2gen: .*/refused.qcow2: backing file cannot be used: .*/refused.qcow2.backing/from_elsewhere.qcow2: it names a backing file itself, "nowhere.raw"; allowed is an image that stands alone$'
+  words='^qcow2gen: .*/refused.qcow2: backing file cannot be used: .*/refused.qcow2.backing/from_elsewhere.qcow2: it has a backing file itself, "nowhere.raw"; use an image without one$'
   grep -q "$words" <<<"$log" || fail "the build does not say \"$words\": $log"
 done
-[[ $(made_by worker) == "$digests" ]] || fail "the workers make other files after the errors"
+[[ $(made_by worker) == "$digests" ]] || fail "the workers make different files after the errors"

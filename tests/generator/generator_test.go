@@ -1,5 +1,5 @@
-// Package generator_test runs the generator as actions do, many at a time and
-// killed on the way.
+// Package generator_test runs the generator as actions do: many processes at a
+// time, and processes that are killed.
 package generator_test
 
 import (
@@ -23,7 +23,7 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/internal/qemuimg"
 )
 
-// The names of what the rule asks for.
+// The names of the files that the rule declares.
 const (
 	image    = "disk.qcow2"
 	metadata = "disk.qcow2.json"
@@ -41,7 +41,7 @@ func newDir(t *testing.T) string {
 	return dir
 }
 
-// arguments is a command line. It writes to out, a folder in the working
+// arguments returns a command line that writes to out, a folder in the working
 // directory.
 func arguments(out string) []string {
 	return []string{
@@ -51,7 +51,7 @@ func arguments(out string) []string {
 	}
 }
 
-// qcow2gen returns a process in dir that is yet to be started.
+// qcow2gen returns a process in dir that is not started yet.
 func qcow2gen(t *testing.T, dir string, args ...string) *exec.Cmd {
 	t.Helper()
 	program, err := runfiles.Rlocation(os.Getenv("QCOW2GEN"))
@@ -63,15 +63,15 @@ func qcow2gen(t *testing.T, dir string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// create returns a process that is yet to be started. It writes to out, a folder
-// in dir.
+// create returns a process that is not started yet. It writes to out, a folder in
+// dir.
 func create(t *testing.T, dir, out string) *exec.Cmd {
 	t.Helper()
 	return qcow2gen(t, dir, arguments(out)...)
 }
 
-// newOuts makes folders in dir for as many images as many are, and returns their
-// names.
+// newOuts makes a folder in dir for each of many images, and returns the names of
+// the folders.
 func newOuts(t *testing.T, dir string) []string {
 	t.Helper()
 	names := make([]string, many)
@@ -80,7 +80,7 @@ func newOuts(t *testing.T, dir string) []string {
 		if err := os.MkdirAll(filepath.Join(dir, names[n], filepath.Dir(base)), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		// What the overlay names is beside it.
+		// The overlay's backing file name is relative to its folder.
 		if err := os.Link(filepath.Join(dir, base), filepath.Join(dir, names[n], base)); err != nil {
 			t.Fatal(err)
 		}
@@ -110,26 +110,25 @@ func TestManyOnOneBase(t *testing.T) {
 	checkMany(t, dir, outs, before)
 }
 
-// checkMany checks the image in each of outs, and that the base is as it was
-// before.
+// checkMany checks the image in each of outs, and that the base is unchanged.
 func checkMany(t *testing.T, dir string, outs []string, before []byte) {
 	t.Helper()
 	if t.Failed() {
 		return
 	}
-	// What one process makes when it is alone.
+	// The image of a single process is the reference.
 	if log, err := create(t, dir, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, log)
 	}
 	for _, out := range outs {
 		for _, name := range []string{image, metadata} {
 			if !bytes.Equal(read(t, dir, out, name), read(t, dir, name)) {
-				t.Errorf("%s/%s has other bytes than one that is made alone", out, name)
+				t.Errorf("%s/%s differs from the file of a single process", out, name)
 			}
 		}
 		entries, err := os.ReadDir(filepath.Join(dir, out))
 		if err != nil || len(entries) != 3 {
-			t.Errorf("there is %v in %s, want the image, its metadata and its links: %v", entries, out, err)
+			t.Errorf("%s contains %v, want the image, its metadata and its links: %v", out, entries, err)
 		}
 	}
 	if !bytes.Equal(before, read(t, dir, base)) {
@@ -140,15 +139,15 @@ func checkMany(t *testing.T, dir string, outs []string, before []byte) {
 	checkChain(t, last)
 }
 
-// TestWorker sends as many requests to one persistent worker, all at once, with
-// some between them that fail.
+// TestWorker sends many requests to one persistent worker at once. Some of them
+// fail.
 func TestWorker(t *testing.T) {
 	dir := newDir(t)
 	before := read(t, dir, base)
 	outs := newOuts(t, dir)
 	var requests bytes.Buffer
 	add := func(id int, arguments []string) {
-		// Bazel says more than a worker reads.
+		// Bazel also sends fields that the worker ignores.
 		if err := json.NewEncoder(&requests).Encode(map[string]any{
 			"arguments": arguments,
 			"inputs":    []map[string]string{{"path": base, "digest": "0000"}},
@@ -198,8 +197,8 @@ func TestWorker(t *testing.T) {
 	checkMany(t, dir, outs, before)
 }
 
-// TestWorkerErrors ends a worker that is sent nonsense, and refuses a file of
-// arguments that is not there.
+// TestWorkerErrors sends invalid JSON to a worker, and runs the generator with a
+// missing file of arguments.
 func TestWorkerErrors(t *testing.T) {
 	dir := t.TempDir()
 	worker := qcow2gen(t, dir, "--persistent_worker")
@@ -209,7 +208,7 @@ func TestWorkerErrors(t *testing.T) {
 		want string
 	}{
 		{worker, "qcow2gen: persistent worker: invalid character 'c' looking for beginning of value\n"},
-		{qcow2gen(t, dir, "@nowhere"), "qcow2gen: file of arguments cannot be read: open nowhere: no such file or directory\n"},
+		{qcow2gen(t, dir, "@nowhere"), "qcow2gen: cannot read arguments: open nowhere: no such file or directory\n"},
 	} {
 		c.cmd.Args[0] = "qcow2gen"
 		log, err := c.cmd.CombinedOutput()
@@ -234,8 +233,8 @@ func checkChain(t *testing.T, dir string) {
 	}
 }
 
-// TestKill kills the generator a thousand times, at moments all over its life:
-// what is there under its name is whole.
+// TestKill kills the generator 1,000 times at random moments. A file that exists
+// afterwards must be complete.
 func TestKill(t *testing.T) {
 	dir := newDir(t)
 	var lives []time.Duration
@@ -272,7 +271,7 @@ func TestKill(t *testing.T) {
 				continue
 			}
 			if err != nil || sha256.Sum256(content) != want {
-				t.Fatalf("%s is not whole: %d bytes, %v", name, len(content), err)
+				t.Fatalf("%s is not complete: %d bytes, %v", name, len(content), err)
 			}
 			made[name]++
 		}
@@ -280,9 +279,9 @@ func TestKill(t *testing.T) {
 	if sha256.Sum256(read(t, dir, base)) != before {
 		t.Error("the base has changed")
 	}
-	t.Logf("of %d killed processes %d had made the image", kills, made[image])
+	t.Logf("%d processes were killed, %d of them after they created the image", kills, made[image])
 	if made[image] == 0 || made[image] == kills {
-		t.Errorf("the kills came at the wrong times: of %d processes %d had made the image", kills, made[image])
+		t.Errorf("all kills came too early or too late: %d processes were killed, %d of them after they created the image", kills, made[image])
 	}
 }
 

@@ -10,11 +10,10 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/internal/smallfs"
 )
 
-// TestNoRoom fills a file system at each page of what the generator writes: all
-// of it is there or none.
+// TestNoRoom runs the generator on file systems that are full after each page of
+// its files. It must create both files or none.
 func TestNoRoom(t *testing.T) {
-	// Three clusters that are not empty, of which each is a page, and the
-	// metadata.
+	// Three clusters with one page of data each, and the metadata.
 	needed := 4 * os.Getpagesize()
 	for size := os.Getpagesize(); size <= needed; size += os.Getpagesize() {
 		dir := t.TempDir()
@@ -24,19 +23,19 @@ func TestNoRoom(t *testing.T) {
 		}
 		cmd := qcow2gen(t, dir, "create", "-q", "-u", "-b", "base.img", "-F", "raw", "-o", "extended_l2=on,cluster_size=131072",
 			"--info-output="+filepath.Join(out, metadata), filepath.Join(out, image), "20G")
-		// The file system is gone with the process.
+		// The file system exists only while the process runs.
 		cmd.Args = append([]string{"sh", "-c", `"$@"; code=$?; ls -A "$0"; exit $code`, out}, cmd.Args...)
 		smallfs.Mount(t, cmd, out, fmt.Sprint(size))
 		log, err := cmd.CombinedOutput()
 		if size == needed {
 			if err != nil || string(log) != image+"\n"+metadata+"\n" {
-				t.Errorf("there is room for %d bytes, and the image takes no more: %v: %s", size, err, log)
+				t.Errorf("%d bytes are free, enough for the image: %v: %s", size, err, log)
 			}
 			continue
 		}
 		line, left, _ := strings.Cut(string(log), "\n")
 		if err == nil || !strings.HasSuffix(line, ": no space left on device") || left != "" {
-			t.Errorf("there is room for %d bytes: %v: %s", size, err, log)
+			t.Errorf("%d bytes are free, not enough for the image: %v: %s", size, err, log)
 		}
 	}
 }

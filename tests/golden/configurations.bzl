@@ -1,4 +1,4 @@
-"""The same target, built in other configurations."""
+"""Rules that build a target in another configuration."""
 
 def _optimized_transition_impl(_settings, _attr):
     return {"//command_line_option:compilation_mode": "opt"}
@@ -10,8 +10,8 @@ _optimized_transition = transition(
 )
 
 def _renamed_impl(ctx):
-    # The outputs have one name in all configurations, and with it one place in
-    # runfiles.
+    # The output has the same path in the runfiles in all configurations, so each
+    # needs a link with its own name.
     link = ctx.actions.declare_file(ctx.label.name)
     ctx.actions.symlink(output = link, target_file = ctx.file.target)
     return [DefaultInfo(files = depset([link]))]

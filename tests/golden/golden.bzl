@@ -1,4 +1,4 @@
-"""Tests that an overlay's bytes are the ones on record, in any configuration."""
+"""Tests that compare an overlay with a recorded digest, in several configurations."""
 
 load("@rules_shell//shell:sh_test.bzl", "sh_test")
 load(":configurations.bzl", "for_execution", "optimized")

@@ -1,5 +1,5 @@
-// Command qcow2gen makes qcow2 images without guest data, and says what is in
-// a header. Its command line is qemu-img's; Bazel keeps it running as a
+// Command qcow2gen creates qcow2 images without guest data, and describes and
+// checks images. It has the command line of qemu-img. Bazel runs it as a
 // persistent worker.
 package main
 

@@ -1,5 +1,5 @@
-// Command corrupting is a generator with a defect: in the images that it makes,
-// the header cluster has a reference count of zero.
+// Command corrupting is a generator with a defect: the header cluster of its
+// images has a reference count of zero.
 package main
 
 import (

@@ -11,8 +11,8 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
 )
 
-// backingFormats are the names that QEMU takes for a backing format: those of
-// its block drivers (qapi/block-core.json, BlockdevDriver, QEMU 11.1).
+// backingFormats are the backing formats that QEMU accepts: the names of its
+// block drivers (qapi/block-core.json, BlockdevDriver, QEMU 11.1).
 var backingFormats = []string{
 	"blkdebug", "blklogwrites", "blkreplay", "blkverify", "bochs", "cloop", "compress",
 	"copy-before-write", "copy-on-read", "dmg", "file", "ftp", "ftps", "host_cdrom", "host_device",
@@ -22,19 +22,19 @@ var backingFormats = []string{
 	"virtio-blk-vhost-user", "virtio-blk-vhost-vdpa", "vmdk", "vpc", "vvfat",
 }
 
-// completeFromBackingFile finds the size and the backing format where they are
-// not given, and checks what is given against the backing file. It returns the
-// files that the image depends on, which must not be overwritten.
+// completeFromBackingFile takes the size and the backing format from the backing
+// file if they are not given, and checks them against it if they are. It returns
+// the files that the image depends on, which must not be overwritten.
 func (c *createArgs) completeFromBackingFile() (inputs []string, err error) {
 	backing, ok := c.values["backing_file"]
 	if !ok {
 		return nil, nil
 	}
 	if backing.text == "" {
-		return nil, errors.New("backing file name is empty, a path is needed")
+		return nil, errors.New("backing file name is empty; give a path")
 	}
 	if backing.text == c.file {
-		return nil, errors.New("it is its own backing file; another name is needed")
+		return nil, errors.New("it is its own backing file; use another name")
 	}
 	path := qcow2.ResolveBackingFile(c.path, backing.text)
 	switch {
@@ -54,20 +54,24 @@ func (c *createArgs) completeFromBackingFile() (inputs []string, err error) {
 func (c *createArgs) checkBackingFormat() error {
 	format, ok := c.values["backing_fmt"]
 	if !ok {
-		return fmt.Errorf("backing file %s is given without its format; -F (--backing-format) has to name it: raw, qcow2, …", c.values["backing_file"].text)
+		return fmt.Errorf("backing file %s needs a format; name it with -F (--backing-format): raw, qcow2, …", c.values["backing_file"].text)
 	}
 	if !slices.Contains(backingFormats, format.text) {
-		return fmt.Errorf("backing format %q is no format of QEMU; allowed is raw, qcow2, vmdk, …", format.text)
+		return unknownBackingFormat(format.text)
 	}
 	return nil
 }
 
-// openBackingChain takes what is not given from the backing file, all layers
-// of which have to open, as in qemu-img.
+func unknownBackingFormat(format string) error {
+	return fmt.Errorf("backing format %q is not a format of QEMU; use raw, qcow2, vmdk, …", format)
+}
+
+// openBackingChain takes the size and the format from the backing file if they
+// are not given. As in qemu-img, all layers must open.
 func (c *createArgs) openBackingChain(path string) (inputs []string, err error) {
 	format := c.values["backing_fmt"].text
 	if format != "" && format != qcow2.FormatRaw && format != qcow2.FormatQCOW2 {
-		return nil, fmt.Errorf("backing file %s has the format %s, which cannot be opened here, only raw and qcow2 can; with -u and a size it is not opened", path, format)
+		return nil, fmt.Errorf("backing file %s has the format %s; qcow2gen opens only raw and qcow2, use -u and a size to leave the file closed", path, format)
 	}
 	layers, err := c.inspectBacking(path, format)
 	if err != nil {
@@ -82,8 +86,8 @@ func (c *createArgs) openBackingChain(path string) (inputs []string, err error) 
 	return inputs, c.useBackingSize(layers[0].VirtualSize)
 }
 
-// inspectBacking returns the layers of the backing file, all of which open, or
-// with --standalone-backing the one that it has to consist of.
+// inspectBacking opens the backing file and all layers below it, and returns
+// them. With --standalone-backing there must be only one.
 func (c *createArgs) inspectBacking(path, format string) ([]qcow2.Layer, error) {
 	if !c.standaloneBacking {
 		return qcow2.InspectChain(path, format)
@@ -95,16 +99,15 @@ func (c *createArgs) inspectBacking(path, format string) ([]qcow2.Layer, error) 
 	if image := layer.Image; image != nil {
 		switch {
 		case image.BackingFile != "":
-			return nil, fmt.Errorf("%s: it names a backing file itself, %q; allowed is an image that stands alone", path, image.BackingFile)
+			return nil, fmt.Errorf("%s: it has a backing file itself, %q; use an image without one", path, image.BackingFile)
 		case image.HasDataFile():
-			return nil, fmt.Errorf("%s: its data is in another file, %q; allowed is an image that stands alone", path, image.DataFile)
+			return nil, fmt.Errorf("%s: its data is in another file, %q; use an image without an external data file", path, image.DataFile)
 		}
 	}
 	return []qcow2.Layer{*layer}, nil
 }
 
-// layerReason is reason with the name of the layer, which may be any below the
-// image.
+// layerReason is reason with the name of the layer that has the error.
 func layerReason(err error) string {
 	var pathError *fs.PathError
 	if errors.As(err, &pathError) {
@@ -120,14 +123,18 @@ func (c *createArgs) useBackingSize(virtualSize uint64) error {
 		return nil
 	}
 	if c.noShrink && roundUp(c.size, sectorSize) < virtualSize {
-		return fmt.Errorf("size is %d bytes, less than the virtual size of backing file %s, which is %d; allowed is that and more, or no size for just that",
-			c.size, c.values["backing_file"].text, virtualSize)
+		return sizeTooSmall(c.size, c.values["backing_file"].text, virtualSize)
 	}
 	return nil
 }
 
-// readBackingInfo takes size and format of the backing file from what
-// qemu-img info --output=json has said of it, or --info-output of create.
+func sizeTooSmall(size uint64, backing string, virtualSize uint64) error {
+	return fmt.Errorf("size is %d bytes, less than the virtual size of backing file %s, which is %d; use at least that, or omit the size to use exactly that",
+		size, backing, virtualSize)
+}
+
+// readBackingInfo takes size and format of the backing file from the output of
+// qemu-img info --output=json, or from a file that --info-output of create wrote.
 func (c *createArgs) readBackingInfo() error {
 	text, err := os.ReadFile(c.backingInfo)
 	if err != nil {
@@ -138,10 +145,10 @@ func (c *createArgs) readBackingInfo() error {
 		Format      *string `json:"format"`
 	}
 	if err := json.Unmarshal(text, &info); err != nil {
-		return fmt.Errorf("--backing-info %s is not in the form of qemu-img info --output=json: %w", c.backingInfo, err)
+		return fmt.Errorf("--backing-info %s is not output of qemu-img info --output=json: %w", c.backingInfo, err)
 	}
 	if info.VirtualSize == nil {
-		return fmt.Errorf("--backing-info %s has no \"virtual-size\", which is needed", c.backingInfo)
+		return fmt.Errorf("--backing-info %s does not have \"virtual-size\"", c.backingInfo)
 	}
 	if !c.values.has("backing_fmt") && info.Format != nil {
 		c.values.set("backing_fmt", *info.Format)

@@ -13,7 +13,7 @@ import (
 const (
 	exitCorrupt     = 2
 	exitLeaks       = 3
-	exitUnsupported = 63 // a format that has no check
+	exitUnsupported = 63 // this format cannot be checked
 )
 
 const checkHelp = `Usage:
@@ -21,17 +21,17 @@ const checkHelp = `Usage:
         FILE
 
 Check whether the metadata of an image is consistent. Unlike qemu-img this
-reads no other file: neither a backing file nor an external data file needs to
-be there, and of an encrypted image no key is needed.
+opens only FILE: the backing file and the external data file may be missing, and
+an encrypted image does not need a key.
 
 Arguments:
   -h, --help
      print this help and exit
   -f, --format FMT
      specifies the format of the image explicitly
-     (default: what its first bytes say)
+     (default: the format that its first bytes show)
   -U, --force-share
-     check an image that QEMU has open for writing, too
+     also check an image that QEMU has open for writing
   --output human|json
      output format (default: human)
   -q, --quiet
@@ -41,17 +41,17 @@ Arguments:
 
 Argument that qemu-img does not have:
   --report-output FILE
-     write the report to FILE, which appears only if nothing is wrong
+     write the report to FILE, which is created only if the image is clean
 
-The exit code is 0 if nothing is wrong, 1 if the image could not be checked, 2
-if it is corrupt, 3 if it has leaked clusters only, 63 if there is no check for
-its format.
+The exit code is 0 if the image is clean, 1 if it could not be checked, 2 if it
+is corrupt, 3 if its only errors are leaked clusters, 63 if its format cannot be
+checked.
 `
 
 func runCheck(args []string, stdout io.Writer) error {
 	var format, output, reportOutput string
 	var shared, quiet bool
-	notHere := "allowed are -f, -U, --output and -q"
+	notHere := "use only -f, -U, --output, --report-output and -q"
 	rest, err := parseOptions(args, []option{
 		{"h", "help", false, func(string) error { return errHelp }},
 		{"f", "format", true, store(&format)},
@@ -59,7 +59,7 @@ func runCheck(args []string, stdout io.Writer) error {
 		{"", "output", true, store(&output)},
 		{"q", "quiet", false, set(&quiet)},
 		{"", "report-output", true, store(&reportOutput)},
-		{"r", "repair", true, unsupported("--repair", "an image is only read")},
+		{"r", "repair", true, unsupported("--repair", "check does not write to images")},
 		{"", "image-opts", false, unsupported("--image-opts", notHere)},
 		{"T", "cache", true, unsupported("--cache", notHere)},
 		{"", "object", true, unsupported("--object", notHere)},
@@ -68,10 +68,10 @@ func runCheck(args []string, stdout io.Writer) error {
 		return err
 	}
 	if output != "" && output != "human" && output != "json" {
-		return usageError("--output expects 'human' or 'json', not '%s'", output)
+		return usageError("--output must be 'human' or 'json', not '%s'", output)
 	}
 	if len(rest) != 1 {
-		return usageError("one image file name is expected, %d are given", len(rest))
+		return usageError("want one image file name, got %d", len(rest))
 	}
 	path, err := filePath(rest[0])
 	if err != nil {
@@ -97,7 +97,8 @@ func runCheck(args []string, stdout io.Writer) error {
 	return verdict
 }
 
-// writeReport writes what a build takes for the proof that an image is clean.
+// writeReport writes the report of a clean image. A build needs the file to
+// succeed.
 func writeReport(path, text string) error {
 	out := &outputs{}
 	defer out.discard()
@@ -121,7 +122,7 @@ func checkImage(path, format string, shared bool) (*qcow2.CheckResult, error) {
 	}
 	defer f.Close()
 	if !shared && beingWritten(f) {
-		return nil, fmt.Errorf("%s: QEMU has it open for writing, what is read may be half written (use -U to check it all the same)", path)
+		return nil, fmt.Errorf("%s: QEMU has it open for writing, so it can change during the check; close it or use -U", path)
 	}
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
@@ -133,7 +134,7 @@ func checkImage(path, format string, shared bool) (*qcow2.CheckResult, error) {
 		}
 	}
 	if format != qcow2.FormatQCOW2 {
-		return nil, &exitError{code: exitUnsupported, error: fmt.Errorf("%s: format %q has no check, only qcow2 has", path, format)}
+		return nil, &exitError{code: exitUnsupported, error: fmt.Errorf("%s: format %q cannot be checked, only qcow2 can", path, format)}
 	}
 	result, err := qcow2.Check(f, size)
 	if err != nil {
@@ -142,13 +143,13 @@ func checkImage(path, format string, shared bool) (*qcow2.CheckResult, error) {
 	return result, nil
 }
 
-// checkVerdict is the error that exits as qemu-img check does, and says what
-// was found.
+// checkVerdict returns nil for a clean image, or an error with the problems and
+// the exit code of qemu-img check.
 func checkVerdict(result *qcow2.CheckResult, path string) error {
 	verdict := &exitError{details: result.Problems}
 	switch {
 	case result.CheckErrors > 0:
-		verdict.code, verdict.error = 1, fmt.Errorf("%s: some of it could not be checked", path)
+		verdict.code, verdict.error = 1, fmt.Errorf("%s: parts of it could not be checked", path)
 	case result.Corruptions > 0:
 		verdict.code, verdict.error = exitCorrupt, fmt.Errorf("%s: it is corrupt", path)
 	case result.Leaks > 0:

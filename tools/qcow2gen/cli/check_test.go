@@ -10,8 +10,8 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/internal/qemuimg"
 )
 
-// TestCheckLikeQemuImg compares output and exit code, whole, on images of all
-// verdicts. QEMU writes its findings to standard error in its own words.
+// TestCheckLikeQemuImg compares output and exit codes on images with each result.
+// Standard error differs: QEMU words the problems in its own way.
 func TestCheckLikeQemuImg(t *testing.T) {
 	dir := t.TempDir()
 	for _, args := range []string{
@@ -56,7 +56,7 @@ func TestCheckLikeQemuImg(t *testing.T) {
 	}
 }
 
-// TestCheckFindings looks at the lines behind the message.
+// TestCheckFindings checks the lines after the message.
 func TestCheckFindings(t *testing.T) {
 	dir := t.TempDir()
 	mustRun(t, dir, "create", "-q", "x.qcow2", "10M")
@@ -70,14 +70,14 @@ func TestCheckFindings(t *testing.T) {
 	}
 }
 
-// TestCheckNeedsNoOtherFile checks overlays whose base is missing, which
-// qemu-img does not.
+// TestCheckNeedsNoOtherFile checks overlays whose base is missing. qemu-img fails
+// on them.
 func TestCheckNeedsNoOtherFile(t *testing.T) {
 	dir := t.TempDir()
 	mustRun(t, dir, "create", "-q", "-u", "-b", "missing", "-F", "qcow2", "overlay.qcow2", "1G")
 	mustRun(t, dir, "create", "-q", "-o", "data_file=data", "data.qcow2", "1M")
 	if err := qemuimg.Run(t, dir, "check", "overlay.qcow2"); err.Code != 1 {
-		t.Errorf("qemu-img check needs no base any more (exit code %d)", err.Code)
+		t.Errorf("qemu-img check does not need the base (exit code %d)", err.Code)
 	}
 	for _, name := range []string{"overlay.qcow2", "data.qcow2"} {
 		if out := mustRun(t, dir, "check", name); !strings.HasPrefix(out, "No errors were found") {
@@ -96,7 +96,7 @@ func TestCheckRefuses(t *testing.T) {
 		".":                      {".: "},
 		"nbd:x":                  {"nbd:x", `"nbd"`},
 		"--output=xml x.qcow2":   {"--output", "xml", "human", "json"},
-		"-r all x.qcow2":         {"--repair", "only read"},
+		"-r all x.qcow2":         {"--repair", "does not write"},
 		"--repair=leaks x.qcow2": {"--repair"},
 		"--image-opts x":         {"--image-opts", "not supported"},
 		"--object a x.qcow2":     {"--object"},
@@ -106,8 +106,8 @@ func TestCheckRefuses(t *testing.T) {
 	}
 }
 
-// TestCheckInUse checks an image that QEMU has open: for reading, which does
-// no harm, and for writing.
+// TestCheckInUse checks an image that QEMU has open, for reading and for writing.
+// Only the second is an error.
 func TestCheckInUse(t *testing.T) {
 	dir := t.TempDir()
 	mustRun(t, dir, "create", "-q", "x.qcow2", "1M")
@@ -137,7 +137,7 @@ func TestCheckReport(t *testing.T) {
 	mustRun(t, dir, "create", "-q", "good.qcow2", "1G")
 	want := mustRun(t, dir, "check", "good.qcow2")
 	if out := mustRun(t, dir, "check", "--report-output=report", "good.qcow2"); out != "" {
-		t.Errorf("the report is in standard output, too: %q", out)
+		t.Errorf("standard output contains the report too: %q", out)
 	}
 	if got := readFile(t, dir, "report"); got != want {
 		t.Errorf("report is %q, want %q", got, want)
@@ -148,7 +148,7 @@ func TestCheckReport(t *testing.T) {
 	image[2*65536+1] = 0
 	writeFile(t, string(image), dir, "bad.qcow2")
 	if r := run(t, dir, "check", "--report-output=bad report", "bad.qcow2"); r.Code != 2 || !strings.Contains(r.Stdout, "errors were found") {
-		t.Errorf("check of a corrupt image exits with %d and says %q", r.Code, r.Stdout)
+		t.Errorf("check of a corrupt image exits with %d and prints %q", r.Code, r.Stdout)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "bad report")); err == nil {
 		t.Error("a corrupt image has a report")

@@ -1,6 +1,7 @@
-// Package cli is the command line of qcow2gen: that of qemu-img, of which it
-// takes the commands check, compare, create, info and map, with the same
-// options, output and exit codes. What it does not support it refuses by name.
+// Package cli is the command line of qcow2gen. It has the commands check,
+// compare, create, info and map of qemu-img, with the same options, output and
+// exit codes, and one command of its own, layer. Unsupported commands and options
+// are errors.
 package cli
 
 import (
@@ -12,7 +13,7 @@ import (
 	"strings"
 )
 
-// A command runs with the arguments behind its name.
+// A command runs with the arguments after its name.
 type command struct {
 	name string
 	run  func(args []string, stdout io.Writer) error
@@ -20,26 +21,26 @@ type command struct {
 }
 
 var commands = []command{
+	{"check", runCheck, checkHelp},
+	{"compare", runCompare, compareHelp},
 	{"create", runCreate, createHelp},
 	{"info", runInfo, infoHelp},
-	{"check", runCheck, checkHelp},
+	{"layer", runLayer, layerHelp},
 	{"map", runMap, mapHelp},
-	{"compare", runCompare, compareHelp},
 }
 
-// An exitError ends the program with another exit code than 1, or with more
-// than one line.
+// An exitError ends the program with its own exit code and error lines.
 type exitError struct {
 	code int
 	error
-	details []string // lines behind the message
+	details []string // lines after the message
 }
 
 func (e *exitError) Unwrap() error { return e.error }
 
-// Main runs the command line args, the first of which is the program's name,
-// and returns the exit code: 0, or 1 for any failure that qemu-img has no other
-// code for.
+// Main runs the command line args, which begins with the program's name, and
+// returns the exit code: 0 for success, 1 for an error, or the code that
+// qemu-img has for the result.
 func Main(args []string, stdout, stderr io.Writer) int {
 	err := run(args[min(1, len(args)):], stdout)
 	if err == nil {
@@ -61,7 +62,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 
 func run(args []string, stdout io.Writer) error {
 	if len(args) == 0 {
-		return errors.New("no command is given, allowed are check, compare, create, info and map (see qcow2gen --help)")
+		return errors.New("command is missing; use " + commandNames() + " (see qcow2gen --help)")
 	}
 	if args[0] == "--help" || args[0] == "-h" {
 		return print(stdout, help)
@@ -80,7 +81,17 @@ func run(args []string, stdout io.Writer) error {
 		}
 		return err
 	}
-	return fmt.Errorf("command %q is not supported, allowed are check, compare, create, info and map (see qcow2gen --help)", args[0])
+	return fmt.Errorf("command %q is not supported; use %s (see qcow2gen --help)", args[0], commandNames())
+}
+
+// commandNames lists the commands for messages.
+func commandNames() string {
+	var names []string
+	for _, c := range commands {
+		names = append(names, c.name)
+	}
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " or " + names[last]
 }
 
 func print(w io.Writer, text string) error {
@@ -88,7 +99,7 @@ func print(w io.Writer, text string) error {
 	return err
 }
 
-// A usage is an error in how the command line is put together.
+// A usage is an error in the syntax of the command line.
 type usage struct{ text string }
 
 func (u *usage) Error() string { return u.text }
@@ -97,11 +108,11 @@ func usageError(format string, args ...any) error {
 	return &usage{fmt.Sprintf(format, args...)}
 }
 
-// oneLine is text, in which a file name may have newlines, in one line.
+// oneLine escapes newlines, which a file name may contain.
 func oneLine(text string) string { return strings.ReplaceAll(text, "\n", `\n`) }
 
-// reason is what err says without a file name that the caller names already,
-// maybe by another name than the user's, and without the library's prefix.
+// reason returns the message of err without the file name and without the
+// library's prefix. The caller adds the file name that the user gave.
 func reason(err error) string {
 	var pathError *fs.PathError
 	if errors.As(err, &pathError) {
@@ -114,16 +125,15 @@ func reason(err error) string {
 	return strings.TrimPrefix(err.Error(), "qcow2: ")
 }
 
-// filePath returns the path of an image that is named on the command line,
-// where qemu-img takes "file:" for a file as well. Names of other protocols
-// are refused.
+// filePath returns the path for an image name on the command line. Like qemu-img
+// it accepts "file:" before the path. Other protocols are errors.
 func filePath(name string) (string, error) {
 	path, isFile := strings.CutPrefix(name, "file:")
 	if i := strings.IndexAny(path, ":/"); !isFile && i >= 0 && path[i] == ':' {
-		return "", fmt.Errorf("%s: it would be read as the protocol %q, only files are allowed (put ./ in front to name a file)", name, path[:i])
+		return "", fmt.Errorf("%s: QEMU would read it as protocol %q, but only files are supported; put ./ in front to name a file", name, path[:i])
 	}
 	if path == "" {
-		return "", fmt.Errorf("image file name %q is empty, a path is needed", name)
+		return "", fmt.Errorf("image file name %q is empty; give a path", name)
 	}
 	return path, nil
 }

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestFailedCommit lets the last of several files fail to get its name, as a
-// directory has taken it: what was done before is undone.
+// TestFailedCommit makes the last of several files fail to get its name, with a
+// directory of that name. The earlier steps must be undone.
 func TestFailedCommit(t *testing.T) {
 	for _, named := range []bool{false, true} {
 		if named {

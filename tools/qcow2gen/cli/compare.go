@@ -22,22 +22,22 @@ Arguments:
      print this help and exit
   -f, --a-format FMT
      specify FILE1 image format explicitly: raw or qcow2
-     (default: what its first bytes say)
+     (default: the format that its first bytes show)
   -F, --b-format FMT
      specify FILE2 image format explicitly: raw or qcow2
-     (default: what its first bytes say)
+     (default: the format that its first bytes show)
   -s, --strict
      strict mode, also check if sizes and allocation are equal
   -U, --force-share
-     open images in shared mode for concurrent access, as is done in any case
+     open images in shared mode for concurrent access (always on)
   -q, --quiet
      quiet mode (produce only error messages if any)
   FILE1, FILE2
      names of the image files to compare
 `
 
-// errDifferent ends the program without a message: that the images differ is
-// no failure.
+// errDifferent ends the program without an error message: different images are
+// a result.
 var errDifferent = errors.New("images differ")
 
 // Exit codes of compare.
@@ -51,7 +51,7 @@ const (
 func runCompare(args []string, stdout io.Writer) error {
 	var formats [2]string
 	var strict, quiet, shared bool
-	const notHere = "allowed are -f, -F, -s, -U and -q"
+	const notHere = "use only -f, -F, -s, -U and -q"
 	rest, err := parseOptions(args, []option{
 		{"h", "help", false, func(string) error { return errHelp }},
 		{"f", "a-format", true, store(&formats[0])},
@@ -65,7 +65,7 @@ func runCompare(args []string, stdout io.Writer) error {
 		{"", "object", true, unsupported("--object", notHere)},
 	})
 	if err == nil && len(rest) != 2 {
-		err = usageError("two image file names are expected, %d are given", len(rest))
+		err = usageError("want two image file names, got %d", len(rest))
 	}
 	if errors.Is(err, errHelp) {
 		return err
@@ -120,7 +120,7 @@ func compareFailure(err error) error {
 	reason := layerReason(err)
 	var missing *qcow2.NoDecompressorError
 	if errors.As(err, &missing) && missing.Type == qcow2.CompressionZstd {
-		reason += "; cmd/qcow2gen is this program with it"
+		reason += "; use cmd/qcow2gen, which has one"
 	}
 	return &exitError{code: code, error: errors.New(reason)}
 }

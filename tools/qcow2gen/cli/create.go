@@ -5,14 +5,13 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"strings"
 
 	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
 )
 
 // createArgs is the command line of create.
 type createArgs struct {
-	file    string // as given
+	file    string // as on the command line
 	path    string // of the image: file without "file:"
 	values  formatValues
 	size    uint64 // virtual size in bytes, if sizeGiven; not rounded
@@ -20,7 +19,7 @@ type createArgs struct {
 	unsafe  bool // -u
 	sizeSet bool
 
-	// Ours, for the Bazel rule.
+	// Options that qemu-img does not have, for the Bazel rule.
 	detectBackingFormat bool
 	backingInfo         string
 	noShrink            bool
@@ -40,14 +39,13 @@ func runCreate(args []string, stdout io.Writer) error {
 		return fmt.Errorf("%s: %s", c.file, reason(err))
 	}
 	if !c.quiet {
-		// The image is there, whoever reads this: as in qemu-img, an error is
-		// none.
+		// Like qemu-img, ignore write errors: the image exists.
 		print(stdout, c.values.formatting(c.file))
 	}
 	return nil
 }
 
-// errOptionHelp stands for "-o help".
+// errOptionHelp is a request for "-o help".
 var errOptionHelp = errors.New("help for -o")
 
 func parseCreate(args []string) (*createArgs, error) {
@@ -65,7 +63,7 @@ func parseCreate(args []string) (*createArgs, error) {
 		{"BF", "backing-format", true, func(v string) error { backingFormat = &v; return nil }},
 		{"u", "backing-unsafe", false, set(&c.unsafe)},
 		{"q", "quiet", false, set(&c.quiet)},
-		{"", "object", true, unsupported("--object", "images are made without encryption only, which is what needs it")},
+		{"", "object", true, unsupported("--object", "only encryption needs it, and qcow2gen does not encrypt images")},
 
 		{"", "detect-backing-format", false, set(&c.detectBackingFormat)},
 		{"", "backing-info", true, store(&c.backingInfo)},
@@ -78,7 +76,7 @@ func parseCreate(args []string) (*createArgs, error) {
 		return nil, err
 	}
 	if format != qcow2.FormatQCOW2 {
-		return nil, fmt.Errorf("create: format %q is not supported, only qcow2 is", format)
+		return nil, fmt.Errorf("create: format %q is not supported; use qcow2", format)
 	}
 	if len(rest) > 0 {
 		c.file = rest[0]
@@ -94,7 +92,7 @@ func parseCreate(args []string) (*createArgs, error) {
 	case len(rest) == 0:
 		return nil, usageError("the image file name is missing")
 	case len(rest) > 2:
-		return nil, usageError("unexpected argument %q behind file name and size", rest[2])
+		return nil, usageError("unexpected argument %q after file name and size", rest[2])
 	}
 	if err := c.setValues(items, backing, backingFormat, rest[1:]); err != nil {
 		return nil, fmt.Errorf("%s: %w", c.file, err)
@@ -114,8 +112,8 @@ func parseOptionLists(lists []string) ([]keyval, error) {
 	return items, err
 }
 
-// setValues merges what -o, -b and -F say; what has an option of its own comes
-// last, as in qemu-img.
+// setValues merges -o, -b and -F. Like in qemu-img, -b and -F replace the values
+// in -o.
 func (c *createArgs) setValues(items []keyval, backing, backingFormat *string, size []string) error {
 	for _, item := range items {
 		if err := c.values.set(item.key, item.value); err != nil {
@@ -130,7 +128,7 @@ func (c *createArgs) setValues(items []keyval, backing, backingFormat *string, s
 	}
 	switch sizeOption, ok := c.values["size"]; {
 	case ok && len(size) > 0:
-		return errors.New("the size is given twice, behind the file name and in -o; once is allowed")
+		return errors.New("the size is given twice, after the file name and in -o; give it once")
 	case ok:
 		c.size, c.sizeSet = sizeOption.number, true
 	case len(size) > 0:
@@ -146,7 +144,7 @@ func (c *createArgs) setValues(items []keyval, backing, backingFormat *string, s
 	return c.checkExtraOptions()
 }
 
-// checkExtraOptions refuses combinations of the options that qemu-img has not.
+// checkExtraOptions checks the options that qemu-img does not have.
 func (c *createArgs) checkExtraOptions() error {
 	hasBacking := c.values.has("backing_file")
 	for _, o := range []struct {
@@ -159,7 +157,7 @@ func (c *createArgs) checkExtraOptions() error {
 		{c.standaloneBacking, "--standalone-backing"},
 	} {
 		if o.given && !hasBacking {
-			return fmt.Errorf("%s is given without a backing file, which it is about", o.name)
+			return fmt.Errorf("%s needs a backing file (-b)", o.name)
 		}
 	}
 	if c.detectBackingFormat {
@@ -168,50 +166,13 @@ func (c *createArgs) checkExtraOptions() error {
 			name  string
 		}{
 			{c.values.has("backing_fmt"), "a backing format (-F)"},
-			{c.unsafe, "-u, which keeps the backing file closed"},
-			{c.backingInfo != "", "--backing-info, which keeps the backing file closed"},
+			{c.unsafe, "-u, which leaves the backing file closed"},
+			{c.backingInfo != "", "--backing-info, which leaves the backing file closed"},
 		} {
 			if o.given {
-				return fmt.Errorf("--detect-backing-format is given with %s; one of them is allowed", o.name)
+				return fmt.Errorf("--detect-backing-format cannot be used with %s; give only one of them", o.name)
 			}
 		}
 	}
 	return nil
-}
-
-// generateOptions are the library's for what is given.
-func (c *createArgs) generateOptions() ([]*qcow2.GenerateOption, error) {
-	opts := []*qcow2.GenerateOption{qcow2.GenerateWithFileSize(c.size)}
-	for name, value := range c.values {
-		switch name {
-		case "cluster_size":
-			opts = append(opts, qcow2.GenerateWithClusterSize(value.number))
-		case "extended_l2":
-			opts = append(opts, qcow2.GenerateWithExtendedL2(value.on))
-		case "preallocation":
-			opts = append(opts, qcow2.GenerateWithPreallocation(qcow2.Preallocation(value.text)))
-		case "compression_type":
-			opts = append(opts, qcow2.GenerateWithCompressionType(qcow2.CompressionType(value.text)))
-		case "compat":
-			version, ok := map[string]int{"0.10": 2, "v2": 2, "1.1": 3, "v3": 3}[value.text]
-			if !ok {
-				return nil, fmt.Errorf("compat is %q, allowed are 0.10 (v2) and 1.1 (v3)", value.text)
-			}
-			opts = append(opts, qcow2.GenerateWithVersion(version))
-		case "backing_file":
-			opts = append(opts, qcow2.GenerateWithBackingFile(value.text))
-		case "backing_fmt":
-			opts = append(opts, qcow2.GenerateWithBackingFormat(value.text))
-		case "data_file":
-			// QEMU stores the path only, however it was named.
-			opts = append(opts, qcow2.GenerateWithDataFile(strings.TrimPrefix(value.text, "file:")))
-		case "data_file_raw":
-			opts = append(opts, qcow2.GenerateWithDataFileRaw(value.on))
-		case "lazy_refcounts":
-			opts = append(opts, qcow2.GenerateWithLazyRefcounts(value.on))
-		case "refcount_bits":
-			opts = append(opts, qcow2.GenerateWithRefcountBits(int(min(value.number, math.MaxInt32))))
-		}
-	}
-	return opts, nil
 }

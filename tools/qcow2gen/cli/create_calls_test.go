@@ -1,14 +1,13 @@
 package cli_test
 
-// createCalls are calls of qemu-img create, one a line, with spaces between the
-// arguments and "" for an empty one: what QEMU's own test scripts
-// (tests/qemu-iotests, by number) ask for qcow2, with the image under test named
-// t.qcow2, and what else there is in the command line. The files that are there
-// before are made by call.prepare.
+// createCalls are calls of qemu-img create, one per line, with spaces between the
+// arguments and "" for an empty one. They are the calls for qcow2 in QEMU's own
+// test scripts (tests/qemu-iotests, by number), with the image under test named
+// t.qcow2, and calls for the rest of the command line. call.prepare creates the
+// files that they use.
 //
-// Which calls are accepted, and with what outcome, qemu-img says when the test
-// runs. What stands behind "=>" is part of our message where we refuse what it
-// accepts.
+// qemu-img decides at test time which calls are valid. After "=>" is a part of the
+// message for a call that qemu-img accepts and qcow2gen refuses.
 const createCalls = `# 049 sizes
 -f qcow2 t.qcow2 1024
 -f qcow2 t.qcow2 1024b

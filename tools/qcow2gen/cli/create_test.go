@@ -14,7 +14,7 @@ import (
 
 var preparedFiles = regexp.MustCompile(`base|raw|mid|orphan|short|a:b|link|dangling`)
 
-// prepare makes the files that createCalls use, if c names one of them.
+// prepare creates the files that createCalls use, if c names one of them.
 func (c *call) prepare(t testing.TB) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -41,18 +41,20 @@ func (c *call) prepare(t testing.TB) (dir string) {
 	return dir
 }
 
-// TestCreateLikeQemuImg runs each call through qemu-img and through qcow2gen, in
-// directories of their own with the same files.
+// TestCreateLikeQemuImg runs each call in qemu-img and in qcow2gen, in separate
+// directories with the same files.
 func TestCreateLikeQemuImg(t *testing.T) {
+	needSameCommandLine(t)
 	if testing.Short() {
 		t.Skip("runs qemu-img several hundred times")
 	}
 	compareCalls(t, createCalls)
 }
 
-// TestCreateRandomCallsLikeQemuImg does the same with calls that are put
-// together at random, the same ones each time.
+// TestCreateRandomCallsLikeQemuImg does the same with random calls, from a fixed
+// seed.
 func TestCreateRandomCallsLikeQemuImg(t *testing.T) {
+	needSameCommandLine(t)
 	if testing.Short() {
 		t.Skip("runs qemu-img many times")
 	}
@@ -113,15 +115,15 @@ func parseCalls(text string) []call {
 	return calls
 }
 
-// An outcome is what a call left.
+// An outcome is the result of a call and the files in its directory.
 type outcome struct {
 	qemuimg.Result
 	dir   string
 	files tree
 }
 
-// runCallsInQemuImg runs a few processes at a time, while the caller goes
-// through their outcomes: they do not take long, but add up.
+// runCallsInQemuImg runs several processes at a time, while the caller compares
+// their outcomes.
 func runCallsInQemuImg(t testing.TB, calls []call) []chan outcome {
 	qemuimg.Path(t) // ends the test here if there is none
 	outcomes := make([]chan outcome, len(calls))
@@ -138,7 +140,7 @@ func runCallsInQemuImg(t testing.TB, calls []call) []chan outcome {
 	for range 3 {
 		go func() {
 			for n := range next {
-				// It would make a raw image without -f.
+				// Without -f, qemu-img creates a raw image.
 				args := append([]string{"create", "-f", "qcow2"}, calls[n].args[1:]...)
 				outcomes[n] <- outcome{qemuimg.Run(t, dirs[n], args...), dirs[n], readTree(t, dirs[n])}
 			}
@@ -151,7 +153,7 @@ func (c *call) compare(t *testing.T, theirs outcome) {
 	dir := c.prepare(t)
 	if theirs.Code != 0 || c.refused != "" {
 		if theirs.Code != 0 && c.refused != "" {
-			t.Errorf("qemu-img refuses it as well: %s", theirs.Stderr)
+			t.Errorf("qemu-img refuses it too: %s", theirs.Stderr)
 		}
 		mustRefuse(t, dir, []string{c.refused}, c.args...)
 		return
@@ -165,7 +167,7 @@ func (c *call) compare(t *testing.T, theirs outcome) {
 	}
 	files := readTree(t, dir)
 	if c.preallocated() {
-		// Laid out in another way than QEMU does it; the disk is the same.
+		// The layout differs from QEMU's; the disk is the same.
 		c.comparePreallocated(t, dir, files, theirs)
 		return
 	}
@@ -187,7 +189,7 @@ func (c *call) comparePreallocated(t *testing.T, dir string, ours tree, theirs o
 		for _, key := range []string{"virtual size", "compat", "refcount bits", "extended l2", "data file", "data file raw", "cluster_size"} {
 			a, b := infoLine(mustRun(t, dir, "info", name), key), infoLine(mustRun(t, theirs.dir, "info", name), key)
 			if a != b {
-				t.Errorf("info says %q, of qemu-img's image it says %q", a, b)
+				t.Errorf("info prints %q, and %q for qemu-img's image", a, b)
 			}
 		}
 		delete(ours, name)

@@ -10,10 +10,10 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
 )
 
-// The external data file, which qemu-img create makes along with the image.
-// QEMU takes its name from the working directory, not from where the image is.
+// This file creates the external data file. QEMU opens it relative to the
+// working directory, not to the directory of the image.
 
-// sectorSize is the unit in bytes of which every disk has a whole number.
+// sectorSize is in bytes. The size of every disk is a multiple of it.
 const sectorSize = 512
 
 // dataFile is the path of the external data file.
@@ -26,26 +26,26 @@ func (c *createArgs) checkDataFile() error {
 		return nil
 	}
 	if !c.values.has("data_file") {
-		return errors.New("keep_data_file is on without data_file, which has to name the file to keep")
+		return errors.New("keep_data_file=on needs data_file with the name of the file to keep")
 	}
 	if !c.preallocated() {
-		return errors.New("keep_data_file is on, which needs preallocation=metadata or data_file_raw=on: the contents would not be visible")
+		return errors.New("keep_data_file=on needs preallocation=metadata or data_file_raw=on; otherwise a guest does not see the contents")
 	}
 	return nil
 }
 
-// preallocated reports whether every cluster of the data file is in use from
+// preallocated reports whether every cluster of the data file is allocated from
 // the start.
 func (c *createArgs) preallocated() bool {
 	return c.values["preallocation"].text == string(qcow2.PreallocationMetadata) || c.values["data_file_raw"].on
 }
 
-// writeDataFile makes the data file, of zeros and as long as the disk, or makes
-// one that is kept long enough.
+// writeDataFile creates the data file with zeros and the length of the disk. With
+// keep_data_file it extends the existing file to that length.
 func (c *createArgs) writeDataFile(out *outputs) error {
 	length := roundUp(c.size, c.dataFileUnit())
 	if length > math.MaxInt64 {
-		return fmt.Errorf("it would have to be %d bytes long, which no file can be", length)
+		return fmt.Errorf("it needs to be %d bytes long; files end at %d bytes", length, int64(math.MaxInt64))
 	}
 	if c.values["keep_data_file"].on {
 		return out.grow(c.dataFile(), int64(length))
@@ -60,8 +60,8 @@ func (c *createArgs) writeDataFile(out *outputs) error {
 	return f.Truncate(int64(length))
 }
 
-// dataFileUnit is the number of bytes of which qemu-img makes the data file a
-// multiple: what can be allocated on its own.
+// dataFileUnit is the unit of allocation in bytes. Like qemu-img, writeDataFile
+// rounds the length of the data file up to it.
 func (c *createArgs) dataFileUnit() uint64 {
 	switch {
 	case !c.preallocated():
@@ -77,11 +77,10 @@ func (c *createArgs) clusterSize() uint64 {
 	if value, ok := c.values["cluster_size"]; ok {
 		return value.number
 	}
-	return 65536
+	return qcow2.DefaultClusterSize
 }
 
-// roundUp rounds n up to a multiple of unit, or down to the last one that there
-// is.
+// roundUp rounds n up to a multiple of unit, or down if the result would overflow.
 func roundUp(n, unit uint64) uint64 {
 	if n > math.MaxUint64-(unit-1) {
 		return n / unit * unit

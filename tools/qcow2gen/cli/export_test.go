@@ -5,8 +5,8 @@ import (
 	"os"
 )
 
-// NameTemporaryFiles makes outputs as on systems that have no files without a
-// name, until the function that it returns is called.
+// NameTemporaryFiles gives temporary files names, as on systems without unnamed
+// files, until the caller calls undo.
 func NameTemporaryFiles() (undo func()) {
 	unnamed = func(string) (*os.File, error) { return nil, errors.ErrUnsupported }
 	return func() { unnamed = createUnnamed }

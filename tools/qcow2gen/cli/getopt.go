@@ -5,24 +5,23 @@ import (
 	"strings"
 )
 
-// This file reads options as GNU getopt_long does, which is what qemu-img
-// reads its own with. Go's flag package knows neither "-quF raw" nor options
-// behind arguments, and a module that does would be a dependency for every
-// build of the users of the ruleset.
+// This file reads options as GNU getopt_long does, which qemu-img uses. Go's
+// package flag supports neither "-quF raw" nor options after arguments, and a
+// module would be a dependency of every build that uses the ruleset.
 
-// An option is one that a command takes.
+// An option is an option of a command.
 type option struct {
-	short    string // one-letter names, most often one
+	short    string // one-letter names, usually one
 	long     string // without the dashes
-	argument bool   // it takes one
-	// use is called for each time the option is given; the value is "" without
-	// an argument. Its error ends the reading.
+	argument bool   // whether it takes an argument
+	// use is called each time the option is given. The value is "" without an
+	// argument. An error ends the reading.
 	use func(value string) error
 }
 
-// parseOptions calls use for all options in args, in their order, and returns
-// what is left. Options and other arguments may come in any order; everything
-// behind "--" is no option.
+// parseOptions calls use for the options in args, in their order, and returns
+// the other arguments. Options and arguments may be mixed; after "--" there are
+// only arguments.
 func parseOptions(args []string, options []option) (rest []string, err error) {
 	for len(args) > 0 {
 		arg := args[0]
@@ -45,7 +44,7 @@ func parseOptions(args []string, options []option) (rest []string, err error) {
 }
 
 // useLong uses one option, "name" or "name=value", and returns the arguments
-// behind it.
+// after it.
 func useLong(arg string, args []string, options []option) ([]string, error) {
 	name, value, hasValue := strings.Cut(arg, "=")
 	o, err := findLong(name, options)
@@ -64,7 +63,8 @@ func useLong(arg string, args []string, options []option) ([]string, error) {
 	return args, o.use(value)
 }
 
-// findLong returns the option of that name, or the only one that it begins.
+// findLong returns the option with that name, or the only one that begins with
+// it.
 func findLong(name string, options []option) (*option, error) {
 	var found []*option
 	for i := range options {
@@ -89,7 +89,7 @@ func findLong(name string, options []option) (*option, error) {
 }
 
 // useShort uses the options of one argument, "qu" or "Fraw" or "quF", and
-// returns the arguments behind them.
+// returns the arguments after them.
 func useShort(arg string, args []string, options []option) ([]string, error) {
 	for i := range len(arg) {
 		o, err := findShort(arg[i], options)
@@ -123,7 +123,7 @@ func findShort(c byte, options []option) (*option, error) {
 	return nil, usageError("invalid option -- '%s'", []byte{c})
 }
 
-// set and store are what most options do.
+// set and store return the use function of most options.
 func set(target *bool) func(string) error {
 	return func(string) error { *target = true; return nil }
 }
@@ -132,7 +132,7 @@ func store(target *string) func(string) error {
 	return func(value string) error { *target = value; return nil }
 }
 
-// unsupported refuses an option of qemu-img's by name.
+// unsupported returns the use function of an option that only qemu-img has.
 func unsupported(name, why string) func(string) error {
-	return func(string) error { return fmt.Errorf("%s is not supported: %s", name, why) }
+	return func(string) error { return fmt.Errorf("%s is not supported; %s", name, why) }
 }

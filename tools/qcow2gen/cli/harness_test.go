@@ -8,23 +8,22 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/rules-qcow2/rules_qcow2/internal/qemuimg"
 	"github.com/rules-qcow2/rules_qcow2/tools/qcow2gen/cli"
+	"github.com/rules-qcow2/rules_qcow2/tools/qcow2gen/worker"
 )
 
-// Variables of the environment that make this test binary run as qcow2gen, for
-// the tests that need a process of it.
+// Environment variables that make this test binary run as qcow2gen, for tests that
+// need a process.
 const (
 	asProgram      = "QCOW2GEN_TEST_AS_PROGRAM"
 	namedTemporary = "QCOW2GEN_TEST_NAMED_TEMPORARY" // see cli.NameTemporaryFiles
-	fileSizeLimit  = "QCOW2GEN_TEST_FILE_SIZE_LIMIT" // in bytes: a disk that is full from there on
+	fileSizeLimit  = "QCOW2GEN_TEST_FILE_SIZE_LIMIT" // in bytes; stands for a full disk
 )
 
 func TestMain(m *testing.M) {
@@ -37,10 +36,10 @@ func TestMain(m *testing.M) {
 	if limit, err := strconv.ParseUint(os.Getenv(fileSizeLimit), 10, 64); err == nil {
 		limitFileSize(limit)
 	}
-	os.Exit(cli.Main(os.Args, os.Stdout, os.Stderr))
+	os.Exit(worker.Main(os.Args, os.Stdin, os.Stdout, os.Stderr, cli.Main))
 }
 
-// program returns a process of qcow2gen in dir that is yet to be started.
+// program returns a process of qcow2gen in dir that is not started yet.
 func program(t testing.TB, dir string, environment []string, args ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
@@ -54,6 +53,21 @@ func program(t testing.TB, dir string, environment []string, args ...string) *ex
 	return cmd
 }
 
+// needSameCommandLine skips a test that compares the command line or the text
+// output with qemu-img's, if qemu-img is older than the one that qcow2gen
+// follows: QEMU 11 has more options and prints more.
+func needSameCommandLine(t testing.TB) {
+	t.Helper()
+	version := qemuimg.Must(t, t.TempDir(), "--version")
+	var major int
+	if _, err := fmt.Sscanf(version, "qemu-img version %d.", &major); err != nil {
+		t.Fatalf("version of qemu-img is %q: %v", version, err)
+	}
+	if major < 11 {
+		t.Skipf("qcow2gen has the command line and the text of QEMU 11; qemu-img is of QEMU %d", major)
+	}
+}
+
 // run runs qcow2gen in this process, in dir.
 func run(t testing.TB, dir string, args ...string) qemuimg.Result {
 	t.Helper()
@@ -65,15 +79,13 @@ func run(t testing.TB, dir string, args ...string) qemuimg.Result {
 		t.Fatal(err)
 	}
 	defer os.Chdir(previous)
-	// At its end the program ignores signals.
-	defer signal.Reset(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	var stdout, stderr bytes.Buffer
 	code := cli.Main(append([]string{"qcow2gen"}, args...), &stdout, &stderr)
 	return qemuimg.Result{Stdout: stdout.String(), Stderr: stderr.String(), Code: code}
 }
 
-// mustRun is run where anything but success ends the test. It returns what was
-// written to standard output.
+// mustRun is run, but ends the test unless qcow2gen succeeds. It returns the
+// standard output.
 func mustRun(t testing.TB, dir string, args ...string) string {
 	t.Helper()
 	r := run(t, dir, args...)
@@ -83,8 +95,8 @@ func mustRun(t testing.TB, dir string, args ...string) string {
 	return r.Stdout
 }
 
-// mustRefuse runs what has to be refused with a message that contains all of
-// parts, and checks that no file in dir is made, changed or lost.
+// mustRefuse checks that a command line fails with a message that contains all of
+// parts, and that no file in dir is created, changed or removed.
 func mustRefuse(t testing.TB, dir string, parts []string, args ...string) {
 	t.Helper()
 	before := readTree(t, dir)
@@ -95,22 +107,21 @@ func mustRefuse(t testing.TB, dir string, parts []string, args ...string) {
 	}
 }
 
-// checkRefused checks that r is a refusal in one sentence that contains all of
-// parts.
+// checkRefused checks that r is an error of one line that contains all of parts.
 func checkRefused(t testing.TB, r qemuimg.Result, parts ...string) {
 	t.Helper()
 	if r.Code != 1 {
 		t.Errorf("exit code is %d, want 1", r.Code)
 	}
 	if r.Stdout != "" {
-		t.Errorf("a refusal writes to standard output: %q", r.Stdout)
+		t.Errorf("the error case writes to standard output: %q", r.Stdout)
 	}
 	sentence := strings.TrimSuffix(r.Stderr, "\n")
 	if !strings.HasPrefix(sentence, "qcow2gen: ") || sentence == r.Stderr || strings.Contains(sentence, "\n") {
-		t.Errorf("error is not one line of qcow2gen's: %q", r.Stderr)
+		t.Errorf("error is not one line with the prefix qcow2gen: %q", r.Stderr)
 	}
 	if strings.Contains(sentence, ": qcow2: ") || strings.Contains(sentence, ".qcow2gen-") {
-		t.Errorf("error names what the user has not: %q", r.Stderr)
+		t.Errorf("error contains an internal name: %q", r.Stderr)
 	}
 	for _, part := range parts {
 		if !strings.Contains(sentence, part) {
@@ -119,8 +130,8 @@ func checkRefused(t testing.TB, r qemuimg.Result, parts ...string) {
 	}
 }
 
-// A tree is the contents of the files in a directory, by their path; of large
-// ones, length and digest. Links and directories are there with their kind.
+// A tree maps the paths in a directory to the contents of files, to length and
+// digest of files of 1 MiB and more, or to the type of anything else.
 type tree map[string]string
 
 func readTree(t testing.TB, dir string) tree {
@@ -163,7 +174,7 @@ func contents(path string) (string, error) {
 	return fmt.Sprintf("%d bytes, sha256 %x", 1<<20+n, digest.Sum(nil)), err
 }
 
-// diff names the files that differ, "" if none do.
+// diff lists the files that differ. It returns "" if none do.
 func (a tree) diff(b tree) string {
 	var differing []string
 	for name, text := range a {

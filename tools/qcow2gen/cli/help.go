@@ -3,17 +3,18 @@ package cli
 const help = `Usage:
   qcow2gen COMMAND [--help | command options]
 
-Make qcow2 images without data, as qemu-img does, describe, check and compare
-images.
+Create qcow2 images without data, and describe, check and compare images, as
+qemu-img does.
 
 Commands (run qcow2gen COMMAND --help for their options):
   check - Check basic image integrity
   compare - Check if two images have the same contents
   create - Create a new image
   info - Display information about an image
+  layer - Create a private writable disk on top of an image
   map - Dump image metadata
 
-What qemu-img has beyond this is refused by name.
+The other commands and options of qemu-img are errors.
 `
 
 const createHelp = `Usage:
@@ -21,7 +22,7 @@ const createHelp = `Usage:
         [-b BACKING_FILE [-B BACKING_FMT]] [-u]
         [-q] FILE [SIZE]
 
-Create a new image without data. FILE appears when it is whole, or not at all.
+Create a new image without data. If this fails, FILE is not created or changed.
 
 Arguments:
   -h, --help
@@ -33,33 +34,33 @@ Arguments:
   -b, --backing BACKING_FILE
      create target image to be a CoW on top of BACKING_FILE
   -B, --backing-format BACKING_FMT (was -F in <= 10.0, which is taken too)
-     specifies the format of BACKING_FILE, which is needed with it
+     specifies the format of BACKING_FILE, required with -b
   -u, --backing-unsafe
-     do not open BACKING_FILE; SIZE is needed
+     do not open BACKING_FILE; requires SIZE
   -q, --quiet
      quiet mode (produce only error messages if any)
   FILE
-     name of the image file to create (is replaced if it exists)
+     name of the image file to create (an existing file is replaced)
   SIZE[bKMGTPE]
      image size with optional multiplier suffix (powers of 1024)
      (required unless BACKING_FILE is specified)
 
 Arguments that qemu-img does not have:
   --detect-backing-format
-     the format of BACKING_FILE is what its first bytes say, instead of -B;
-     not for a file that a guest could write to
+     take the format of BACKING_FILE from its first bytes, instead of -B;
+     unsafe if a guest may have written to a raw file
   --backing-info JSON_FILE
-     do not open BACKING_FILE; its size, and its format where -B is not given,
-     are in JSON_FILE, as info --output=json or --info-output writes it
+     do not open BACKING_FILE; read its size, and without -B its format, from
+     JSON_FILE, the output of info --output=json or --info-output
   --no-shrink
-     a SIZE smaller than that of BACKING_FILE is an error, where it is known:
-     with -u, only by --backing-info
+     fail if SIZE is smaller than BACKING_FILE; with -u this is checked only
+     if --backing-info is given
   --standalone-backing
-     a BACKING_FILE that names a file itself, as its backing file or for its
-     data, is an error, and no other file than BACKING_FILE is opened
+     fail if BACKING_FILE has a backing file or an external data file itself;
+     open only BACKING_FILE
   --info-output JSON_FILE
-     write size, format and cluster size of the new image to JSON_FILE, which
-     appears together with FILE
+     write size, format and cluster size of the new image to JSON_FILE; both
+     files are created or none
 `
 
 const infoHelp = `Usage:
@@ -73,13 +74,42 @@ Arguments:
      print this help and exit
   -f, --format FMT
      specify FILE image format explicitly: raw or qcow2
-     (default: what its first bytes say)
+     (default: the format that its first bytes show)
   --backing-chain
      display information about the backing chain for copy-on-write overlays
   -U, --force-share
-     open image in shared mode for concurrent access, as is done in any case
+     open image in shared mode for concurrent access (always on)
   --output human|json
      specify output format (default: human)
   FILE
      name of the image file
+`
+
+const layerHelp = `Usage:
+  qcow2gen layer [-F BACKING_FMT] [-q] BACKING_FILE FILE [SIZE]
+
+Create FILE, a private writable disk that reads as BACKING_FILE. Writes go to
+FILE; BACKING_FILE stays unchanged. qemu-img does not have this command.
+
+The disk has clusters of 128 KiB with 32 subclusters each (extended L2 entries,
+QEMU 5.2 or newer), in which small writes are fast and take little room. It
+records the absolute path and the format of BACKING_FILE.
+
+Arguments:
+  -h, --help
+     print this help and exit
+  -F, --backing-format BACKING_FMT
+     specifies the format of BACKING_FILE (default: the format that its first
+     bytes show, which is unsafe if a guest may have written to a raw file);
+     a format other than raw and qcow2 requires -F and SIZE
+  -q, --quiet
+     quiet mode (produce only error messages if any)
+  BACKING_FILE
+     name of the image below; a relative name is relative to the working
+     directory
+  FILE
+     name of the image file to create, which must not exist
+  SIZE[bKMGTPE]
+     image size with optional multiplier suffix (powers of 1024), at least the
+     size of BACKING_FILE (default: the size of BACKING_FILE)
 `

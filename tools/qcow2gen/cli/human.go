@@ -10,7 +10,7 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
 )
 
-// writeHuman returns the lines that qemu-img info prints, with an empty one
+// writeHuman returns the lines that qemu-img info prints, with an empty line
 // between images.
 func writeHuman(infos []imageInfo, _ bool) string {
 	var images []string
@@ -67,7 +67,7 @@ func (i *imageInfo) human() string {
 	return b.String()
 }
 
-// appendHuman writes the members of an object or array, a line each, as QEMU
+// appendHuman writes one line for each member of an object or array, as QEMU
 // does.
 func appendHuman(b *strings.Builder, value any, indentation string) {
 	member := func(name string, value any) {

@@ -10,7 +10,7 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
 )
 
-// An imageInfo is what info says of one image.
+// An imageInfo is the data that info prints for one image.
 type imageInfo struct {
 	qcow2.Layer
 	protocol   string // QEMU's driver for the file itself
@@ -20,7 +20,7 @@ type imageInfo struct {
 func runInfo(args []string, stdout io.Writer) error {
 	var format, output string
 	var chain, shared bool
-	notHere := "allowed are -f, -U, --output and --backing-chain"
+	notHere := "use only -f, -U, --output and --backing-chain"
 	rest, err := parseOptions(args, []option{
 		{"h", "help", false, func(string) error { return errHelp }},
 		{"f", "format", true, store(&format)},
@@ -41,10 +41,10 @@ func runInfo(args []string, stdout io.Writer) error {
 	case "json":
 		write = writeJSON
 	default:
-		return usageError("--output expects 'human' or 'json', not '%s'", output)
+		return usageError("--output must be 'human' or 'json', not '%s'", output)
 	}
 	if len(rest) != 1 {
-		return usageError("one image file name is expected, %d are given", len(rest))
+		return usageError("want one image file name, got %d", len(rest))
 	}
 	path, err := filePath(rest[0])
 	if err != nil {
@@ -64,7 +64,7 @@ func runInfo(args []string, stdout io.Writer) error {
 	return print(stdout, write(infos, chain))
 }
 
-// inspectOne describes the image at path alone.
+// inspectOne describes the image at path. It does not open the backing file.
 func inspectOne(path, format string) ([]imageInfo, error) {
 	info, err := newImageInfo(qcow2.Layer{Path: path, Format: format})
 	if err != nil {
@@ -97,7 +97,7 @@ func inspectOne(path, format string) ([]imageInfo, error) {
 	return []imageInfo{*info}, nil
 }
 
-// inspectChain describes the image at path and all below it.
+// inspectChain describes the image at path and all images below it.
 func inspectChain(path, format string) ([]imageInfo, error) {
 	layers, err := qcow2.InspectChain(path, format)
 	if err != nil {
@@ -114,7 +114,7 @@ func inspectChain(path, format string) ([]imageInfo, error) {
 	return infos, nil
 }
 
-// newImageInfo adds to layer what the file system says of its file.
+// newImageInfo adds to layer the properties of its file in the file system.
 func newImageInfo(layer qcow2.Layer) (*imageInfo, error) {
 	stat, err := os.Stat(layer.Path)
 	if err != nil {
@@ -126,13 +126,13 @@ func newImageInfo(layer qcow2.Layer) (*imageInfo, error) {
 	case mode&os.ModeDevice != 0 && mode&os.ModeCharDevice == 0:
 		info.protocol = "host_device"
 	default:
-		return nil, errors.New("it is no regular file or block device, which an image has to be")
+		return nil, errors.New("it must be a regular file or a block device")
 	}
 	return info, nil
 }
 
-// fullBackingFile is the path by which QEMU would open the backing file; what
-// has a protocol it leaves as it is.
+// fullBackingFile is the path by which QEMU would open the backing file. A name
+// with a protocol stays as it is.
 func (i *imageInfo) fullBackingFile() string {
 	name := i.Image.BackingFile
 	if c := strings.IndexAny(name, ":/"); c >= 0 && name[c] == ':' {

@@ -9,9 +9,8 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
 )
 
-// A jsonObject keeps the order of its members: scripts that compare text find
-// that of qemu-img. Values are strings, booleans, unsigned numbers, objects
-// and arrays.
+// A jsonObject keeps the order of its members, so the text is the same as
+// qemu-img's. Values are strings, booleans, unsigned numbers, objects and arrays.
 type jsonObject []jsonMember
 
 type jsonMember struct {
@@ -21,8 +20,8 @@ type jsonMember struct {
 
 type jsonArray []any
 
-// writeJSON returns what qemu-img info --output=json prints: an object, or an
-// array of them for a chain.
+// writeJSON returns the output of qemu-img info --output=json: an object, or an
+// array of objects for a chain.
 func writeJSON(infos []imageInfo, chain bool) string {
 	var images jsonArray
 	for _, info := range infos {
@@ -99,7 +98,7 @@ func snapshotsJSON(snapshots []qcow2.Snapshot) jsonArray {
 	return a
 }
 
-// formatSpecific is what QEMU has for qcow2 only.
+// formatSpecific returns the members that QEMU prints only for qcow2.
 func (i *imageInfo) formatSpecific() jsonObject {
 	image := i.Image
 	o := jsonObject{
@@ -184,7 +183,7 @@ func encryptionJSON(e *qcow2.Encryption) jsonObject {
 }
 
 // appendJSON writes value as QEMU does. newline is a line break with the
-// indentation of the line that value is on.
+// indentation of the value's line.
 func appendJSON(b *strings.Builder, value any, newline string) {
 	inner := newline + "    "
 	separator := inner
@@ -214,7 +213,7 @@ func appendJSON(b *strings.Builder, value any, newline string) {
 	}
 }
 
-// appendJSONString escapes all that is not ASCII, as QEMU does.
+// appendJSONString escapes all characters outside ASCII, as QEMU does.
 func appendJSONString(b *strings.Builder, s string) {
 	b.WriteByte('"')
 	for _, c := range s {
@@ -231,7 +230,7 @@ func appendJSONString(b *strings.Builder, s string) {
 			high, low := utf16.EncodeRune(c)
 			fmt.Fprintf(b, "\\u%04X\\u%04X", high, low)
 		default:
-			fmt.Fprintf(b, "\\u%04X", c) // utf8.RuneError for what is no UTF-8
+			fmt.Fprintf(b, "\\u%04X", c) // utf8.RuneError for invalid UTF-8
 		}
 	}
 	b.WriteByte('"')

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// errHelp stands for a request for help, which is no error.
+// errHelp is a request for help.
 var errHelp = errors.New("help")
 
 // A keyval is one key=value of an option list.
@@ -14,14 +14,14 @@ type keyval struct {
 	key, value string
 }
 
-// joinOptionLists checks the arguments of all -o and makes one list of them.
-// An argument with an empty item at either end is refused, or together with the
-// next one it would make an escaped comma (util/qemu-option.c,
-// is_valid_option_list; iotest 082).
+// joinOptionLists checks the arguments of all -o and joins them. An argument with
+// an empty item at either end is an error: together with the next argument it
+// would become an escaped comma (util/qemu-option.c, is_valid_option_list;
+// iotest 082).
 func joinOptionLists(lists []string) (string, error) {
 	for _, list := range lists {
 		if !validOptionList(list) {
-			return "", fmt.Errorf("option list %q has an empty item or ends with a comma; allowed is key=value,…, with ,, for a comma in a value", list)
+			return "", fmt.Errorf("option list %q has an empty item or ends with a comma; use key=value,… and ,, for a comma in a value", list)
 		}
 	}
 	return strings.Join(lists, ","), nil
@@ -41,8 +41,8 @@ func validOptionList(list string) bool {
 }
 
 // parseOptionList splits a list of key=value items; the error is errHelp if one
-// of them asks for help. A key on its own means on, and off if it begins with
-// "no", as qemu-img still has it (util/qemu-option.c, get_opt_name_value).
+// of them asks for help. A key without a value means on, or off if it begins
+// with "no", as in qemu-img (util/qemu-option.c, get_opt_name_value).
 func parseOptionList(list string) ([]keyval, error) {
 	var items []keyval
 	for list != "" {
@@ -66,8 +66,8 @@ func parseOptionList(list string) ([]keyval, error) {
 	return items, nil
 }
 
-// cutValue cuts a value off the front of list: up to the first single comma,
-// with two commas read as one.
+// cutValue cuts list at the first single comma. Two commas in the value are read
+// as one.
 func cutValue(list string) (value, rest string, more bool) {
 	var b strings.Builder
 	for {

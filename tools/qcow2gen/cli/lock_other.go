@@ -4,7 +4,6 @@ package cli
 
 import "os"
 
-// inUse and beingWritten report whether QEMU has the image open, of which
-// nothing is known here.
+// inUse and beingWritten return false: QEMU's locks are not known on this system.
 func inUse(*os.File) bool        { return false }
 func beingWritten(*os.File) bool { return false }

@@ -8,13 +8,13 @@ import (
 	"syscall"
 )
 
-// inUse reports whether QEMU has the image open. It then holds locks on single
-// bytes from 100 and from 200 on, one for each kind of access (block/file-posix.c,
+// inUse reports whether QEMU has the image open. QEMU then locks single bytes
+// from 100 and from 200 on, one for each kind of access (block/file-posix.c,
 // RAW_LOCK_PERM_BASE and RAW_LOCK_SHARED_BASE).
 func inUse(f *os.File) bool { return locked(f, 100, 200) }
 
-// beingWritten reports whether QEMU has the image open for writing: the lock
-// on byte 100 is for reading, the next one for writing.
+// beingWritten reports whether QEMU has the image open for writing. Byte 100 is
+// the lock for reading, byte 101 the one for writing.
 func beingWritten(f *os.File) bool { return locked(f, 101, 1) }
 
 func locked(f *os.File, start, length int64) bool {

@@ -23,7 +23,7 @@ Arguments:
      print this help and exit
   -f, --format FMT
      specify FILE image format explicitly: raw or qcow2
-     (default: what its first bytes say)
+     (default: the format that its first bytes show)
   -s, --start-offset OFFSET
      start at the given OFFSET in the image, not at the beginning
   -l, --max-length LENGTH
@@ -31,7 +31,7 @@ Arguments:
   --output human|json
      specify output format name (default: human)
   -U, --force-share
-     open image in shared mode for concurrent access, as is done in any case
+     open image in shared mode for concurrent access (always on)
   FILE
      name of the image file
 `
@@ -39,7 +39,7 @@ Arguments:
 func runMap(args []string, stdout io.Writer) error {
 	var format, output, start, length string
 	var shared bool
-	const notHere = "allowed are -f, -s, -l, -U and --output"
+	const notHere = "use only -f, -s, -l, -U and --output"
 	rest, err := parseOptions(args, []option{
 		{"h", "help", false, func(string) error { return errHelp }},
 		{"f", "format", true, store(&format)},
@@ -59,7 +59,7 @@ func runMap(args []string, stdout io.Writer) error {
 	case "json":
 		write = writeJSONMap
 	default:
-		return usageError("--output expects 'human' or 'json', not '%s'", output)
+		return usageError("--output must be 'human' or 'json', not '%s'", output)
 	}
 	from, err := parseOffset("--start-offset", start, 0)
 	if err != nil {
@@ -70,28 +70,28 @@ func runMap(args []string, stdout io.Writer) error {
 		return err
 	}
 	if len(rest) != 1 {
-		return usageError("one image file name is expected, %d are given", len(rest))
+		return usageError("want one image file name, got %d", len(rest))
 	}
 	disk, err := openDisk(rest[0], format)
 	if err != nil {
 		return err
 	}
 	defer disk.Close()
-	// What is known is written even if an error follows, as by qemu-img.
+	// Like qemu-img, write the extents before an error.
 	out := bufio.NewWriter(stdout)
 	err = write(out, disk, from, atMost)
 	return errors.Join(err, out.Flush())
 }
 
-// parseOffset reads the value of an option that takes up to 2^63-1 bytes; it is
-// missing where the option is not given.
+// parseOffset reads the value of an option that takes up to 2^63-1 bytes. It
+// returns missing if the value is empty.
 func parseOffset(option, value string, missing int64) (int64, error) {
 	if value == "" {
 		return missing, nil
 	}
 	n, err := parseSize(value)
 	if err == nil && n > math.MaxInt64 {
-		err = fmt.Errorf("allowed are 0 to %d bytes", int64(math.MaxInt64))
+		err = fmt.Errorf("it must be at most %d bytes", int64(math.MaxInt64))
 	}
 	if err != nil {
 		return 0, fmt.Errorf("%s is %q: %w", option, value, err)
@@ -99,14 +99,14 @@ func parseOffset(option, value string, missing int64) (int64, error) {
 	return int64(n), nil
 }
 
-// openDisk opens the disk that is named on the command line, with its backing
-// chain. An empty format means to probe.
+// openDisk opens an image and its backing chain. If format is empty, it probes
+// the first bytes.
 func openDisk(name, format string) (*qcow2.Disk, error) {
 	path, err := filePath(name)
 	if err != nil {
 		return nil, err
 	}
-	// "file:a:b" is shown as "./a:b" (block.c,
+	// QEMU shows "file:a:b" as "./a:b" (block.c,
 	// bdrv_parse_filename_strip_prefix).
 	if i := strings.IndexAny(path, ":/"); i >= 0 && path[i] == ':' {
 		path = "./" + path
@@ -148,7 +148,7 @@ func writeJSONMap(w io.Writer, disk *qcow2.Disk, start, length int64) error {
 	return err
 }
 
-// writeHumanMap lists what is data at an offset of a file.
+// writeHumanMap lists the extents that have data at an offset of a file.
 func writeHumanMap(w io.Writer, disk *qcow2.Disk, start, length int64) error {
 	fmt.Fprintf(w, "%-16s%-16s%-16s%s\n", "Offset", "Length", "Mapped to", "File")
 	for e, err := range disk.Map(start, length) {
@@ -156,7 +156,7 @@ func writeHumanMap(w io.Writer, disk *qcow2.Disk, start, length int64) error {
 			return err
 		}
 		if e.Data && !e.HasOffset {
-			return errors.New("file contains compressed clusters, which have no place that could be shown (use --output=json)")
+			return errors.New("file contains compressed clusters, which do not have an offset to show; use --output=json")
 		}
 		if e.Data && !e.Zero {
 			fmt.Fprintf(w, "%-16s%-16s%-16s%s\n", hex(e.Start), hex(e.Length), hex(e.Offset), e.File)

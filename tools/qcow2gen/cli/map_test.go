@@ -3,6 +3,7 @@ package cli_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -10,8 +11,8 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/internal/qemuscript"
 )
 
-// TestMapRandomChains compares what map prints, byte for byte, on chains that
-// QEMU has made and on parts of them.
+// TestMapRandomChains compares the output of map with qemu-img's, on chains that
+// QEMU made and on parts of them.
 func TestMapRandomChains(t *testing.T) {
 	for seed := range uint64(4) {
 		dir := t.TempDir()
@@ -27,11 +28,16 @@ func TestMapRandomChains(t *testing.T) {
 	}
 }
 
-// compareOutput compares standard output and exit code with qemu-img's, and
-// that both or none say something on standard error.
+var compressedMember = regexp.MustCompile(`, "compressed": (true|false)`)
+
+// compareOutput compares standard output and exit code with qemu-img's. Both or
+// none must write to standard error.
 func compareOutput(t *testing.T, dir string, args ...string) {
 	t.Helper()
 	ours, theirs := run(t, dir, args...), qemuimg.Run(t, dir, args...)
+	if !strings.Contains(theirs.Stdout, `"compressed"`) { // QEMU before 8.2
+		ours.Stdout = compressedMember.ReplaceAllString(ours.Stdout, "")
+	}
 	if ours.Stdout != theirs.Stdout || ours.Code != theirs.Code || (ours.Stderr == "") != (theirs.Stderr == "") {
 		t.Errorf("%q: exit code %d, output\n%s%sqemu-img has exit code %d, output\n%s%s",
 			args, ours.Code, ours.Stdout, ours.Stderr, theirs.Code, theirs.Stdout, theirs.Stderr)

@@ -3,35 +3,34 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
+
+	"github.com/rules-qcow2/rules_qcow2/tools/qcow2gen/tempfile"
 )
 
-// outputs are files that appear together and whole, or not at all. Each is
-// written without a name where the system has that, so that nothing is left of
-// it whatever ends the process; elsewhere under another name in its directory,
-// which is removed after an error or a signal. They get their names when all
-// are complete, the one that was created first as the last: it is what says
-// that the others are there, should a kill come in between.
+// outputs are files that appear together and whole, or not at all.
 //
-// Nothing is synced: it is a kill or a full disk that is survived, not a power
-// cut, as everywhere in a build.
+// A file is written without a name where the system supports that, so nothing
+// is left of it whatever ends the process. Elsewhere it is written under a
+// temporary name in its directory, which an error or a signal removes. The
+// files get their names when all of them are complete. The file that was
+// created first comes last: if the process is killed in between, that file
+// says whether the others exist.
+//
+// Nothing is synced: the files survive a kill or a full disk, but not a power
+// cut, like all files of a build.
 type outputs struct {
-	mu      sync.Mutex // against the signal handler
-	files   []*outputFile
-	grown   []grownFile
-	signals chan os.Signal // nil without a temporary name
+	files []*outputFile
+	grown []grownFile
 }
 
 type outputFile struct {
 	*os.File
-	temporary string // the name up to now; "" for none
+	temporary string // the present name; "" if the file does not have one
 	target    string // the final name, with symbolic links followed
 	existed   bool
 }
@@ -42,10 +41,7 @@ type grownFile struct {
 	from, to int64 // length in bytes
 }
 
-// endingSignals are those by which users and build tools end a process.
-var endingSignals = []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
-
-// unnamed is a variable for the tests of what is done without it.
+// unnamed is a variable so that tests can do without unnamed files.
 var unnamed = createUnnamed
 
 // create returns a file that will have the name path.
@@ -58,48 +54,17 @@ func (o *outputs) create(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
 	dir := directory(target)
-	if f, err := unnamed(dir); err == nil {
-		o.files = append(o.files, &outputFile{f, "", target, existed})
-		return f, nil
-	}
-	o.handleSignals()
-	f, err := createTemporary(dir)
+	f, err := unnamed(dir)
+	temporary := ""
 	if err != nil {
-		return nil, err
+		if f, err = tempfile.Create(dir); err != nil {
+			return nil, err
+		}
+		temporary = f.Name()
 	}
-	o.files = append(o.files, &outputFile{f, f.Name(), target, existed})
+	o.files = append(o.files, &outputFile{f, temporary, target, existed})
 	return f, nil
-}
-
-// handleSignals removes the temporary files when a signal ends the process. It
-// is for them only: to start a Go program's handling of signals takes as long
-// as to write an image.
-func (o *outputs) handleSignals() {
-	if o.signals != nil {
-		return
-	}
-	o.signals = make(chan os.Signal, 1)
-	for _, s := range endingSignals {
-		if !signal.Ignored(s) { // as nohup has it
-			signal.Notify(o.signals, s)
-		}
-	}
-	go func() {
-		s, ok := <-o.signals
-		if !ok {
-			return
-		}
-		o.mu.Lock() // and never unlock: nothing is to be made any more
-		o.removeTemporary()
-		code := 1
-		if number, ok := s.(syscall.Signal); ok {
-			code = 128 + int(number) // as a shell has it
-		}
-		os.Exit(code)
-	}()
 }
 
 // grow extends the existing file at path with zeros to at least size bytes.
@@ -119,12 +84,10 @@ func (o *outputs) grow(path string, size int64) error {
 
 // commit gives the files their names.
 func (o *outputs) commit() (err error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	defer o.removeTemporary()
+	defer tempfile.Postpone()()
 	for _, f := range o.files {
 		if f.temporary == "" {
-			continue // its name has to come first
+			continue // it must be open to get its name
 		}
 		if err := f.Close(); err != nil { // some file systems write only now
 			return fmt.Errorf("%s cannot be written: %s", f.target, reason(err))
@@ -146,7 +109,7 @@ func (o *outputs) commit() (err error) {
 	}
 	for _, f := range slices.Backward(o.files) {
 		if err := f.publish(); err != nil {
-			return fmt.Errorf("%s cannot be put in its place: %s", f.target, reason(err))
+			return fmt.Errorf("%s cannot be given its name: %s", f.target, reason(err))
 		}
 		if !f.existed {
 			undo = append(undo, func() { os.Remove(f.target) })
@@ -162,49 +125,37 @@ func (f *outputFile) publish() error {
 		if !errors.Is(err, os.ErrExist) {
 			return err
 		}
-		// What exists can be replaced by a file with a name only. From here on
-		// it is too late to stop: a signal would leave that name behind.
-		signal.Ignore(endingSignals...)
-		name := temporaryName(directory(f.target))
+		// Only a file with a name can replace another file.
+		name := tempfile.Name(directory(f.target))
+		f.temporary = name
 		if err := link(f.File, name); err != nil {
 			return err
 		}
-		f.temporary = name
 	}
-	if err := os.Rename(f.temporary, f.target); err != nil {
+	if err := tempfile.Rename(f.temporary, f.target); err != nil {
 		return err
 	}
 	f.temporary = ""
 	return nil
 }
 
-// discard removes what was written; after commit there is nothing to remove.
+// discard closes the files and removes those without their final name: after a
+// successful commit there are none.
 func (o *outputs) discard() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.removeTemporary()
-	if o.signals != nil {
-		signal.Stop(o.signals)
-		close(o.signals)
-	}
-}
-
-func (o *outputs) removeTemporary() {
 	for _, f := range o.files {
 		f.Close()
 		if f.temporary != "" {
-			os.Remove(f.temporary)
+			tempfile.Remove(f.temporary)
 		}
 	}
-	o.files = nil
 }
 
 // directory returns path without its last element: empty, or with a slash at the
-// end. filepath.Dir would take "link/.." for the directory of link.
+// end. filepath.Dir would remove "link/..", which is not the same directory.
 func directory(path string) string { return path[:strings.LastIndexByte(path, '/')+1] }
 
-// followLinks returns the name of the file to which path leads, which need not
-// exist. A link is kept, and what it leads to is replaced.
+// followLinks returns the name of the file that path leads to. The file need not
+// exist. A symbolic link stays, and its target is replaced.
 func followLinks(path string) (string, error) {
 	for range 40 { // Linux's own limit
 		info, err := os.Lstat(path)
@@ -223,8 +174,9 @@ func followLinks(path string) (string, error) {
 	return "", syscall.ELOOP
 }
 
-// checkReplaceable refuses what is no regular file, one that may not be written
-// to, as qemu-img would write into it, and the disk of a running guest.
+// checkReplaceable returns an error for a file that is not regular, that is
+// read-only, or that is the disk of a running guest. qemu-img, which writes into
+// the file, would refuse a read-only file too.
 func checkReplaceable(path string) (exists bool, err error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -235,9 +187,9 @@ func checkReplaceable(path string) (exists bool, err error) {
 	}
 	switch mode := info.Mode(); {
 	case mode.IsDir():
-		return false, errors.New("it is a directory, only a regular file is allowed")
+		return false, errors.New("it is a directory; use a regular file")
 	case !mode.IsRegular():
-		return false, errors.New("it is a device, a pipe or a socket, only a regular file is allowed")
+		return false, errors.New("it is a device, a pipe or a socket; use a regular file")
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
@@ -245,22 +197,7 @@ func checkReplaceable(path string) (exists bool, err error) {
 	}
 	defer f.Close()
 	if inUse(f) {
-		return false, errors.New("it is in use by QEMU, which has it locked; another name is needed")
+		return false, errors.New("QEMU has it open and locked; use another name")
 	}
 	return true, nil
-}
-
-// createTemporary creates a file in dir, which is empty or ends in a slash. The
-// permissions are those that a new file has.
-func createTemporary(dir string) (*os.File, error) {
-	for {
-		f, err := os.OpenFile(temporaryName(dir), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
-		if !errors.Is(err, os.ErrExist) {
-			return f, err
-		}
-	}
-}
-
-func temporaryName(dir string) string {
-	return fmt.Sprintf("%s.qcow2gen-%016x", dir, rand.Uint64())
 }

@@ -17,10 +17,10 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/tools/qcow2gen/cli"
 )
 
-// A slow image takes a while to write: there are many L2 tables in it.
+// A slow image takes long to write: it has many L2 tables.
 const slowImage = "-q -o preallocation=metadata,cluster_size=512 t.qcow2 "
 
-// both runs test with temporary files of both kinds.
+// both runs test with unnamed and with named temporary files.
 func both(t *testing.T, test func(t *testing.T, environment []string)) {
 	t.Run("unnamed", func(t *testing.T) { test(t, nil) })
 	t.Run("named", func(t *testing.T) {
@@ -33,8 +33,8 @@ func limitFileSize(bytes uint64) {
 	syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: bytes, Max: bytes})
 }
 
-// TestFullDisk lets the disk be full at many points of the way: nothing
-// appears, what was there stays, and nothing is left behind.
+// TestFullDisk limits the file size at many points of the output. No file may
+// appear, change or be left behind.
 func TestFullDisk(t *testing.T) {
 	both(t, func(t *testing.T, environment []string) {
 		dir := t.TempDir()
@@ -51,7 +51,7 @@ func TestFullDisk(t *testing.T) {
 				cmd.Run()
 				if cmd.ProcessState.Success() {
 					if limit < 196609 || strings.Contains(call, "data_file") {
-						t.Errorf("%s succeeds with files of %d bytes at most", call, limit)
+						t.Errorf("%s succeeds although files are limited to %d bytes", call, limit)
 					}
 					mustRun(t, dir, "create", "-q", "existing.qcow2", "1M")
 					os.Remove(filepath.Join(dir, "t.qcow2"))
@@ -59,16 +59,16 @@ func TestFullDisk(t *testing.T) {
 				}
 				checkRefused(t, qemuimg.Result{Stdout: stdout.String(), Stderr: stderr.String(), Code: cmd.ProcessState.ExitCode()}, "file too large")
 				if diff := before.diff(readTree(t, dir)); diff != "" {
-					t.Fatalf("%s with files of %d bytes at most: %s", call, limit, diff)
+					t.Fatalf("%s with files limited to %d bytes: %s", call, limit, diff)
 				}
 			}
 		}
 	})
 }
 
-// TestKill kills the process at moments all over its life. A signal that it is to
-// handle comes when there is a temporary file to remove: one from before that,
-// when it is not handled yet, ends the process in its own time.
+// TestKill kills the process at random moments. If temporary files have names, it
+// sends signals that the process handles only after such a file exists: the
+// process does not handle signals before.
 func TestKill(t *testing.T) {
 	both(t, func(t *testing.T, environment []string) {
 		dir := t.TempDir()
@@ -115,7 +115,7 @@ func TestKill(t *testing.T) {
 	})
 }
 
-// waitForTemporary waits until there is another file in dir than t.qcow2, or the
+// waitForTemporary waits until dir contains a file other than t.qcow2, or the
 // process has ended.
 func waitForTemporary(t *testing.T, dir string, ended <-chan struct{}) {
 	t.Helper()
@@ -137,8 +137,8 @@ func waitForTemporary(t *testing.T, dir string, ended <-chan struct{}) {
 	}
 }
 
-// checkWholeOrNone checks that t.qcow2 is as it was or whole, "" for not there,
-// and that nothing else is in dir if clean says so.
+// checkWholeOrNone checks that t.qcow2 contains old or whole; if old is "" it may
+// be missing. If clean is true, dir must not contain other files.
 func checkWholeOrNone(t *testing.T, dir, old, whole string, clean bool) {
 	t.Helper()
 	for name, text := range readTree(t, dir) {
@@ -148,7 +148,7 @@ func checkWholeOrNone(t *testing.T, dir, old, whole string, clean bool) {
 		case name != "t.qcow2":
 			os.Remove(filepath.Join(dir, name))
 		case text != old && text != whole:
-			t.Errorf("file is neither what it was nor whole: %.100q", text)
+			t.Errorf("file is neither unchanged nor complete: %.100q", text)
 		}
 	}
 	if _, err := os.Lstat(filepath.Join(dir, "t.qcow2")); err != nil && old != "" {
@@ -165,7 +165,7 @@ func mustRunProgram(t testing.TB, cmd *exec.Cmd) {
 	}
 }
 
-// TestSignalExitCode checks what a shell sees of a signal that comes while an
+// TestSignalExitCode checks the exit code after a signal that comes while an
 // image is written.
 func TestSignalExitCode(t *testing.T) {
 	dir := t.TempDir()
@@ -193,8 +193,8 @@ func TestSignalExitCode(t *testing.T) {
 	}
 }
 
-// TestConcurrent lets several processes make the same file: each succeeds, and
-// the file is whole at any time.
+// TestConcurrent runs several processes that create the same file. Each succeeds,
+// and the file is complete at any time.
 func TestConcurrent(t *testing.T) {
 	both(t, func(t *testing.T, environment []string) {
 		dir := t.TempDir()
@@ -242,8 +242,8 @@ func TestPermissions(t *testing.T) {
 	})
 }
 
-// TestSpecialFiles checks that what cannot be replaced is not waited for, and
-// stays.
+// TestSpecialFiles checks that files which cannot be replaced are refused without
+// waiting, and stay.
 func TestSpecialFiles(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o666); err != nil {
@@ -260,8 +260,8 @@ func TestSpecialFiles(t *testing.T) {
 	mustRefuse(t, dir, []string{"character device"}, "create", "-b", "/dev/zero", "-F", "raw", "t.qcow2", "1M")
 }
 
-// TestGrownFileShrinksBack checks that a data file that is kept is as it was
-// when it cannot be made long enough.
+// TestGrownFileShrinksBack checks that an existing data file is unchanged after an
+// attempt to extend it fails.
 func TestGrownFileShrinksBack(t *testing.T) {
 	dir := t.TempDir()
 	writeFile(t, "data", dir, "d.raw")
@@ -275,8 +275,8 @@ func TestGrownFileShrinksBack(t *testing.T) {
 	}
 }
 
-// TestInUse checks that the disk of a running guest is refused, by a lock as
-// QEMU takes it, and which qemu-img respects too.
+// TestInUse checks that the disk of a running guest is refused. It takes the locks
+// that QEMU takes, which qemu-img respects too.
 func TestInUse(t *testing.T) {
 	dir := t.TempDir()
 	mustRun(t, dir, "create", "-q", "t.qcow2", "1M")
@@ -291,7 +291,7 @@ func TestInUse(t *testing.T) {
 		if err := syscall.FcntlFlock(f.Fd(), setOpenFileLock, &lock); err != nil {
 			t.Fatal(err)
 		}
-		mustRefuse(t, dir, []string{"t.qcow2: ", "in use"}, "create", "t.qcow2", "2M")
+		mustRefuse(t, dir, []string{"t.qcow2: ", "QEMU has it open"}, "create", "t.qcow2", "2M")
 		lock.Type = syscall.F_UNLCK
 		syscall.FcntlFlock(f.Fd(), setOpenFileLock, &lock)
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/internal/qemuimg"
 )
 
-// The options that qemu-img does not have, which the Bazel rule uses.
+// This file tests the options that only the Bazel rule uses, not qemu-img's.
 
 func TestDetectBackingFormat(t *testing.T) {
 	dir := t.TempDir()
@@ -24,12 +24,12 @@ func TestDetectBackingFormat(t *testing.T) {
 	}
 	mustRefuse(t, dir, []string{"--detect-backing-format", "-F"}, "create", "-b", "base.raw", "-F", "raw", "--detect-backing-format", "x")
 	mustRefuse(t, dir, []string{"--detect-backing-format", "-u"}, "create", "-u", "-b", "base.raw", "--detect-backing-format", "x", "1M")
-	mustRefuse(t, dir, []string{"--detect-backing-format", "without a backing file"}, "create", "--detect-backing-format", "x", "1M")
+	mustRefuse(t, dir, []string{"--detect-backing-format", "needs a backing file"}, "create", "--detect-backing-format", "x", "1M")
 	writeFile(t, "KDMV and more of a VMDK file", dir, "vmdk")
 	mustRefuse(t, dir, []string{`"vmdk" is not supported, only raw and qcow2 are`}, "create", "-b", "vmdk", "--detect-backing-format", "x", "1M")
 }
 
-// TestBackingInfo checks that the backing file is not needed: it is not there.
+// TestBackingInfo checks that the backing file may be missing.
 func TestBackingInfo(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
@@ -59,30 +59,30 @@ func TestBackingInfo(t *testing.T) {
 		made := readFile(t, dir, "t.qcow2")
 		same := qemuimg.Must(t, dir, append([]string{"create", "-u", "-f", "qcow2", "-b", "nowhere", "t.qcow2"}, strings.Fields(c.same)...)...)
 		if ours != same || made != readFile(t, dir, "t.qcow2") {
-			t.Errorf("%s does not make the same image as qemu-img with %s, or does not say the same:\n%s%s", c.ours, c.same, ours, same)
+			t.Errorf("%s does not create the same image or print the same as qemu-img with %s:\n%s%s", c.ours, c.same, ours, same)
 		}
 	}
 	for args, part := range map[string]string{
 		info("nosize.json"):                           `"virtual-size"`,
 		info("nosize.json") + " -F raw 1M":            `"virtual-size"`,
-		info("noformat.json"):                         "without its format",
+		info("noformat.json"):                         "needs a format",
 		info("negative.json"):                         "qemu-img info --output=json",
 		info("odd.json"):                              "qemu-img info --output=json",
 		info("text.json"):                             "qemu-img info --output=json",
-		info("foo.json"):                              `"foo" is no format of QEMU`,
+		info("foo.json"):                              `"foo" is not a format of QEMU`,
 		info("cut.json"):                              "qemu-img info --output=json",
 		info("empty.json"):                            "qemu-img info --output=json",
 		info("nowhere.json"):                          "--backing-info nowhere.json: no such file",
 		info("."):                                     "--backing-info .: is a directory",
-		info("raw.json") + " --detect-backing-format": "--detect-backing-format is given with --backing-info",
+		info("raw.json") + " --detect-backing-format": "--detect-backing-format cannot be used with --backing-info",
 	} {
 		mustRefuse(t, dir, []string{part}, append([]string{"create", "-b", "nowhere", "x"}, strings.Fields(args)...)...)
 	}
-	mustRefuse(t, dir, []string{"--backing-info", "without a backing file"}, "create", info("raw.json"), "x", "1M")
+	mustRefuse(t, dir, []string{"--backing-info", "needs a backing file"}, "create", info("raw.json"), "x", "1M")
 }
 
-// TestBackingInfoOfQemuImg takes what qemu-img info prints as it is, in which
-// the file below the format has a size as well.
+// TestBackingInfoOfQemuImg uses the unchanged output of qemu-img info. It contains
+// a second size, of the file below the format.
 func TestBackingInfoOfQemuImg(t *testing.T) {
 	dir := t.TempDir()
 	mustRun(t, dir, "create", "-q", "base.qcow2", "5M")
@@ -101,14 +101,14 @@ func TestNoShrink(t *testing.T) {
 		mustRun(t, dir, append([]string{"create", "-q", "--no-shrink", "t.qcow2"}, strings.Fields(args)...)...)
 	}
 	for _, args := range []string{"-b base.qcow2 -F qcow2 5242368", "-b base.qcow2 -F qcow2 -o size=1M", "-b base.qcow2 -F qcow2 0"} {
-		mustRefuse(t, dir, []string{"less than", "base.qcow2", "5242880", "allowed"}, append([]string{"create", "--no-shrink", "x"}, strings.Fields(args)...)...)
+		mustRefuse(t, dir, []string{"less than", "base.qcow2", "5242880", "use at least that"}, append([]string{"create", "--no-shrink", "x"}, strings.Fields(args)...)...)
 	}
 	mustRefuse(t, dir, []string{"512 bytes", "1024"}, "create", "--no-shrink", "-b", "base.raw", "-F", "raw", "x", "512")
-	mustRefuse(t, dir, []string{"--no-shrink", "without a backing file"}, "create", "--no-shrink", "x", "1M")
+	mustRefuse(t, dir, []string{"--no-shrink", "needs a backing file"}, "create", "--no-shrink", "x", "1M")
 }
 
-// TestStandaloneBacking refuses what consists of several files, whether the
-// others are there or not.
+// TestStandaloneBacking refuses images that need other files, whether these exist
+// or not.
 func TestStandaloneBacking(t *testing.T) {
 	dir := t.TempDir()
 	writeFile(t, strings.Repeat("raw", 1000), dir, "base.raw")
@@ -124,14 +124,14 @@ func TestStandaloneBacking(t *testing.T) {
 		mustRun(t, dir, append([]string{"create", "-q", "--standalone-backing", "t.qcow2"}, strings.Fields(args)...)...)
 	}
 	for base, parts := range map[string][]string{
-		"layer.qcow2":    {"layer.qcow2", `it names a backing file itself, "base.raw"`, "allowed is an image that stands alone"},
-		"orphan.qcow2":   {"orphan.qcow2", `it names a backing file itself, "nowhere.raw"`},
-		"external.qcow2": {"external.qcow2", `its data is in another file, "data.raw"`, "allowed is an image that stands alone"},
+		"layer.qcow2":    {"layer.qcow2", `it has a backing file itself, "base.raw"`, "use an image without one"},
+		"orphan.qcow2":   {"orphan.qcow2", `it has a backing file itself, "nowhere.raw"`},
+		"external.qcow2": {"external.qcow2", `its data is in another file, "data.raw"`, "use an image without an external data file"},
 		"nowhere.qcow2":  {"nowhere.qcow2", "no such file"},
 	} {
 		mustRefuse(t, dir, parts, "create", "--standalone-backing", "-b", base, "-F", "qcow2", "x")
 	}
-	mustRefuse(t, dir, []string{"--standalone-backing", "without a backing file"}, "create", "--standalone-backing", "x", "1M")
+	mustRefuse(t, dir, []string{"--standalone-backing", "needs a backing file"}, "create", "--standalone-backing", "x", "1M")
 }
 
 func TestInfoOutput(t *testing.T) {
@@ -147,41 +147,41 @@ func TestInfoOutput(t *testing.T) {
 			t.Errorf("%s: info output is %q, want %q", args, got, want)
 		}
 	}
-	// It is what --backing-info takes.
+	// --backing-info reads this file.
 	mustRun(t, dir, "create", "-q", "-b", "t.qcow2", "--backing-info=t.json", "--info-output=x.json", "x.qcow2")
 	qemuimg.Must(t, dir, "check", "-q", "x.qcow2")
 
 	os.Remove(filepath.Join(dir, "x.qcow2"))
 	for _, same := range []string{"x.qcow2", "./x.qcow2", dir + "/x.qcow2"} {
-		mustRefuse(t, dir, []string{"two files"}, "create", "--info-output="+same, "x.qcow2", "1M")
+		mustRefuse(t, dir, []string{"two output files"}, "create", "--info-output="+same, "x.qcow2", "1M")
 	}
-	mustRefuse(t, dir, []string{"two files"}, "create", "--info-output=d", "-o", "data_file=d", "x.qcow2", "1M")
+	mustRefuse(t, dir, []string{"two output files"}, "create", "--info-output=d", "-o", "data_file=d", "x.qcow2", "1M")
 	mustRefuse(t, dir, []string{"t.qcow2 would be overwritten"}, "create", "--info-output=t.qcow2", "-b", "t.qcow2", "-F", "qcow2", "x.qcow2", "1M")
 	mustRefuse(t, dir, []string{"t.json would be overwritten"}, "create", "--info-output=t.json", "-b", "t.qcow2", "--backing-info=t.json", "x.qcow2", "1M")
 	mustRefuse(t, dir, []string{"--info-output no/t.json: no such file"}, "create", "--info-output=no/t.json", "x.qcow2", "1M")
-	// Where the image is refused, so is what says what is in it.
+	// If the image is refused, its description is not written.
 	mustRefuse(t, dir, []string{"cluster size"}, "create", "--info-output=new.json", "-o", "cluster_size=3", "x.qcow2", "1M")
 }
 
-// TestMessages goes through what the messages have to say: who, what is
-// wrong, what is allowed.
+// TestMessages checks whole messages: the input, what is wrong with it, and what
+// to do.
 func TestMessages(t *testing.T) {
 	dir := t.TempDir()
 	for args, want := range map[string]string{
-		"":                                 "no command is given, allowed are check, compare, create, info and map (see qcow2gen --help)",
-		"convert x":                        `command "convert" is not supported, allowed are check, compare, create, info and map (see qcow2gen --help)`,
+		"":                                 "command is missing; use check, compare, create, info, layer or map (see qcow2gen --help)",
+		"convert x":                        `command "convert" is not supported; use check, compare, create, info, layer or map (see qcow2gen --help)`,
 		"create":                           "create: the image file name is missing (see qcow2gen create --help)",
 		"create --size=3 x":                "create: unrecognized option '--size' (see qcow2gen create --help)",
-		"create -f raw x 1M":               `create: format "raw" is not supported, only qcow2 is`,
-		"create x":                         "x: the size is missing; it is needed without a backing file that can be asked",
-		"create x 20GiB":                   `x: size is "20GiB": it is no size; allowed is a number of bytes, or one with the suffix k, M, G, T, P or E for powers of 1024`,
-		"create -o foo=1 x 1M":             `x: option "foo" is no option of qcow2 (see qcow2gen create -o help)`,
-		"create -o preallocation=full x 1": `x: option preallocation is "full", which is not supported; allowed is off, metadata`,
+		"create -f raw x 1M":               `create: format "raw" is not supported; use qcow2`,
+		"create x":                         "x: size is missing; give a size or a backing file that can be opened",
+		"create x 20GiB":                   `x: size is "20GiB": it is not a size; use a number of bytes, or one with the suffix k, M, G, T, P or E for powers of 1024`,
+		"create -o foo=1 x 1M":             `x: unknown option "foo" (see qcow2gen create -o help)`,
+		"create -o preallocation=full x 1": `x: option preallocation is "full", which is not supported; use off or metadata`,
 		"create -o cluster_size=3k x 1M":   "x: cluster size is 3072 bytes, allowed are powers of two from 512 to 2097152",
-		"create -b b x 1M":                 "x: backing file b is given without its format; -F (--backing-format) has to name it: raw, qcow2, …",
+		"create -b b x 1M":                 "x: backing file b needs a format; name it with -F (--backing-format): raw, qcow2, …",
 		"create -b b -F raw x":             "x: backing file cannot be used: b: no such file or directory",
 		"create no/x 1M":                   "no/x: no such file or directory",
-		"create a:x 1M":                    `a:x: it would be read as the protocol "a", only files are allowed (put ./ in front to name a file)`,
+		"create a:x 1M":                    `a:x: QEMU would read it as protocol "a", but only files are supported; put ./ in front to name a file`,
 	} {
 		if got := run(t, dir, strings.Fields(args)...).Stderr; got != "qcow2gen: "+want+"\n" {
 			t.Errorf("qcow2gen %s says %q, want %q", args, got, want)

@@ -7,23 +7,23 @@ import (
 	"strings"
 )
 
-// sizeSyntax is what a size looks like, for messages.
+// sizeSyntax describes sizes in messages.
 const sizeSyntax = "a number of bytes, or one with the suffix k, M, G, T, P or E for powers of 1024"
 
 var (
-	errNoSize       = errors.New("it is no size; allowed is " + sizeSyntax)
-	errSizeNegative = errors.New("it is negative; allowed is " + sizeSyntax)
-	errSizeTooLarge = errors.New("it is 2^64 bytes or more, which no disk has")
-	errSizeFraction = errors.New("it is a fraction of a byte; with a fraction a suffix is needed: k, M, G, T, P or E")
-	errSizeHex      = errors.New("it is a hexadecimal number with a fraction or a suffix; allowed is 0x and digits only")
+	errNoSize       = errors.New("it is not a size; use " + sizeSyntax)
+	errSizeNegative = errors.New("it is negative; use " + sizeSyntax)
+	errSizeTooLarge = errors.New("it is too large; QEMU supports at most 2^63-1 bytes")
+	errSizeFraction = errors.New("it has a fraction of a byte; add a suffix: k, M, G, T, P or E")
+	errSizeHex      = errors.New("it is a hexadecimal number with a fraction or a suffix; use 0x and digits only")
 )
 
-// sizeSuffixes are the suffixes in the order of their power of 1024.
+// sizeSuffixes are in the order of their powers of 1024.
 const sizeSuffixes = "BKMGTPE"
 
 // parseSize reads a size in bytes as qemu-img does (util/cutils.c,
 // qemu_strtosz): decimal with an optional fraction and one suffix in either
-// case, or hexadecimal. There is no exponent, "e" is a suffix.
+// case, or hexadecimal. "e" is a suffix, not an exponent.
 func parseSize(s string) (uint64, error) {
 	s = trimNumberStart(s)
 	if strings.HasPrefix(s, "-") {
@@ -88,10 +88,9 @@ func scale(value, fixed uint64, power int) (uint64, error) {
 	return low, nil
 }
 
-// parseFraction returns the value of the decimal digits behind a point in units
-// of 2^-64, rounded as a double is, which is what qemu-img has in between; a
-// fraction that is rounded up to 1 is reported by carry. No fraction but 0
-// becomes 0.
+// parseFraction returns the value of the decimal digits after a point in units
+// of 2^-64. It rounds to a double, as qemu-img does. carry reports a fraction
+// that is rounded up to 1. Only a fraction of 0 becomes 0.
 func parseFraction(digits string) (fixed uint64, carry bool) {
 	f, _ := strconv.ParseFloat("0."+digits, 64)
 	if f == 1 {
@@ -115,8 +114,8 @@ func parseHexSize(digits string) (uint64, error) {
 	return value, nil
 }
 
-// parseNumber reads a number without unit as qemu-img does (strtoull with base
-// 0): decimal, hexadecimal behind 0x, octal behind 0.
+// parseNumber reads a number without a unit as qemu-img does (strtoull with base
+// 0): decimal, hexadecimal after 0x, octal after 0.
 func parseNumber(s string) (uint64, error) {
 	digits, base := trimNumberStart(s), 10
 	if hex, ok := cutHexPrefix(digits); ok {
@@ -126,12 +125,12 @@ func parseNumber(s string) (uint64, error) {
 	}
 	value, err := strconv.ParseUint(digits, base, 64)
 	if err != nil {
-		return 0, errors.New("it is no number; allowed is decimal, 0x and hexadecimal, or 0 and octal")
+		return 0, errors.New("it is not a number; use decimal, 0x and hexadecimal, or 0 and octal")
 	}
 	return value, nil
 }
 
-// trimNumberStart drops what C's strtoull skips: white space and a plus.
+// trimNumberStart drops white space and a plus, as C's strtoull does.
 func trimNumberStart(s string) string {
 	return strings.TrimPrefix(strings.TrimLeft(s, " \t\n\v\f\r"), "+")
 }

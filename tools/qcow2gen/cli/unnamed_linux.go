@@ -7,15 +7,15 @@ import (
 	"unsafe"
 )
 
-// createUnnamed creates a file in dir that has no name, which not every file
-// system can.
+// createUnnamed creates a file without a name in dir. Not every file system
+// supports this.
 func createUnnamed(dir string) (*os.File, error) {
-	const oTmpfile = 0x400000 | syscall.O_DIRECTORY // O_TMPFILE, which package syscall does not have
+	const oTmpfile = 0x400000 | syscall.O_DIRECTORY // O_TMPFILE, missing from package syscall
 	f, err := os.OpenFile(dir+".", os.O_RDWR|oTmpfile, 0o666)
 	if err != nil {
 		return nil, err
 	}
-	// Without /proc it could not be given one.
+	// Without /proc it cannot get a name later.
 	if _, err := os.Lstat(descriptorPath(f)); err != nil {
 		f.Close()
 		return nil, err
@@ -25,7 +25,7 @@ func createUnnamed(dir string) (*os.File, error) {
 
 func descriptorPath(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) }
 
-// link gives an unnamed file a name, which must not exist. os.Link would link
+// link gives an unnamed file a name that does not exist yet. os.Link would link
 // to the symbolic link in /proc.
 func link(f *os.File, name string) error {
 	const (

@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// createUnnamed is for systems that have files without a name.
+// createUnnamed fails: only Linux has files without a name.
 func createUnnamed(string) (*os.File, error) { return nil, errors.ErrUnsupported }
 
 func link(*os.File, string) error { return errors.ErrUnsupported }

@@ -10,17 +10,17 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
 )
 
-// create makes the image, and the files beside it that are asked for.
+// create creates the image, its external data file and its description.
 func (c *createArgs) create() error {
 	inputs, err := c.completeFromBackingFile()
 	if err != nil {
 		return err
 	}
 	if !c.sizeSet {
-		return errors.New("the size is missing; it is needed without a backing file that can be asked")
+		return errors.New("size is missing; give a size or a backing file that can be opened")
 	}
 	c.values["size"] = formatValue{number: c.size}
-	opts, err := c.generateOptions()
+	opts, err := c.values.generateOptions()
 	if err != nil {
 		return err
 	}
@@ -53,8 +53,8 @@ func (c *createArgs) create() error {
 	return out.commit()
 }
 
-// checkOverwrite refuses to replace a file that is read: above all a layer of
-// the image's own backing chain, which would be lost.
+// checkOverwrite refuses to replace an input file, such as a layer of the
+// image's own backing chain.
 func (c *createArgs) checkOverwrite(inputs []string) error {
 	written := []string{c.path}
 	if c.values.has("data_file") {
@@ -65,17 +65,17 @@ func (c *createArgs) checkOverwrite(inputs []string) error {
 	}
 	for i, path := range written {
 		if slices.ContainsFunc(inputs, func(input string) bool { return sameFile(path, input) }) {
-			return fmt.Errorf("%s would be overwritten, but it is in the image's own backing chain or describes it; another name is needed", path)
+			return fmt.Errorf("%s would be overwritten, but it is in the image's own backing chain or describes it; use another name", path)
 		}
 		if slices.ContainsFunc(written[:i], func(other string) bool { return sameFile(path, other) }) {
-			return fmt.Errorf("%s is named for two files that are to be written, each needs its own name", path)
+			return fmt.Errorf("%s is the name of two output files; give each its own name", path)
 		}
 	}
 	return nil
 }
 
-// sameFile reports whether two paths lead to the same file, or to the same
-// place where no file is yet.
+// sameFile reports whether two paths lead to the same file. The file need not
+// exist.
 func sameFile(a, b string) bool {
 	a, errA := followLinks(a)
 	b, errB := followLinks(b)
@@ -92,8 +92,8 @@ func sameFile(a, b string) bool {
 	return errA == nil && errB == nil && os.SameFile(dirA, dirB) && filepath.Base(a) == filepath.Base(b)
 }
 
-// writeInfo describes the image for one that is created on top of it with
-// --backing-info. It names no path, so that it is the same on every machine.
+// writeInfo writes the description that --backing-info reads. It does not contain
+// a path, so it is the same on every machine.
 func (c *createArgs) writeInfo(out *outputs) error {
 	f, err := out.create(c.infoOutput)
 	if err != nil {

@@ -1,9 +1,9 @@
-// Package worker runs a command line as Bazel's actions ask for it: with its
-// arguments in a file, and as a persistent worker, one process that many
+// Package worker runs a command line in the two ways that Bazel's actions use:
+// with its arguments in a file, and as a persistent worker, a process that many
 // actions share.
 //
-// The protocol is https://bazel.build/remote/creating, in JSON and multiplexed:
-// requests are answered in any order.
+// The protocol is https://bazel.build/remote/creating in JSON. Workers are
+// multiplexed: they answer requests in any order.
 package worker
 
 import (
@@ -14,18 +14,21 @@ import (
 	"os"
 	"strings"
 	"sync"
+
+	"github.com/rules-qcow2/rules_qcow2/tools/qcow2gen/tempfile"
 )
 
 // A Command runs a command line, which begins with the program's name, and
-// returns its exit code. It is called from several goroutines at a time.
+// returns its exit code. Several goroutines call it at the same time.
 type Command func(args []string, stdout, stderr io.Writer) int
 
 // Main runs the command line args, which begins with the program's name:
 //
-//   - With --persistent_worker alone, it runs command for each request that
-//     stdin has until it ends, and writes responses to stdout.
-//   - With @FILE alone, the arguments are the lines of FILE.
-//   - With anything else, they are what is given.
+//   - If the only argument is --persistent_worker, it runs command for each
+//     request on stdin until stdin ends, and writes the responses to stdout. A
+//     signal ends it as [tempfile.HandleSignals] says.
+//   - If the only argument is @FILE, the lines of FILE are the arguments.
+//   - Otherwise it runs command with args.
 //
 // It returns the exit code.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer, command Command) int {
@@ -34,6 +37,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer, command Comm
 	}
 	program, argument := args[0], args[1]
 	if argument == "--persistent_worker" {
+		tempfile.HandleSignals() // once, before any request: they share the process
 		if err := serve(program, stdin, stdout, command); err != nil {
 			fmt.Fprintf(stderr, "%s: persistent worker: %s\n", program, err)
 			return 1
@@ -43,7 +47,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer, command Comm
 	if file, ok := strings.CutPrefix(argument, "@"); ok {
 		lines, err := readLines(file)
 		if err != nil {
-			fmt.Fprintf(stderr, "%s: file of arguments cannot be read: %s\n", program, err)
+			fmt.Fprintf(stderr, "%s: cannot read arguments: %s\n", program, err)
 			return 1
 		}
 		args = append([]string{program}, lines...)
@@ -51,7 +55,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer, command Comm
 	return command(args, stdout, stderr)
 }
 
-// readLines reads what Bazel calls a param file in the format "multiline".
+// readLines reads a param file of Bazel in the format "multiline".
 func readLines(file string) ([]string, error) {
 	text, err := os.ReadFile(file)
 	if err != nil || len(text) == 0 {
@@ -60,8 +64,8 @@ func readLines(file string) ([]string, error) {
 	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n"), nil
 }
 
-// A workRequest is what a worker needs of Bazel's message of that name: paths
-// are relative to its own working directory.
+// A workRequest is Bazel's WorkRequest without the fields that are not used here.
+// Paths are relative to the working directory of the worker.
 type workRequest struct {
 	Arguments []string `json:"arguments"` // without the program's name
 	RequestID int      `json:"requestId"`
@@ -73,7 +77,7 @@ type workResponse struct {
 	RequestID int    `json:"requestId"`
 }
 
-// serve returns when requests has ended and all of them are answered.
+// serve returns after it has answered all requests.
 func serve(program string, requests io.Reader, responses io.Writer, command Command) error {
 	var (
 		running sync.WaitGroup
@@ -99,7 +103,7 @@ func serve(program string, requests io.Reader, responses io.Writer, command Comm
 			mu.Lock()
 			defer mu.Unlock()
 			if err := encoder.Encode(workResponse{code, output.String(), request.RequestID}); err != nil {
-				failed = err // nobody is there to read it, and no more requests come
+				failed = err // Bazel has closed the pipe and sends no more requests
 			}
 		}()
 	}
