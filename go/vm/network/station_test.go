@@ -95,8 +95,8 @@ func TestDamagedPackets(t *testing.T) {
 		{"port", udp(from, to, query), 23, 1},
 		{"half a query", udp(from, to, query[:11]), 0, 0},
 	} {
-		header := c.packet[:20]
 		c.packet[c.at] += c.by
+		header := c.packet[:min(int(c.packet[0]&15)*4, len(c.packet))]
 		header[10], header[11] = 0, 0
 		binary.BigEndian.PutUint16(header[10:], sum(header))
 		a.sendFrame(ethernet(switchMAC, a.port.MAC(), 0x0800, c.packet))
