@@ -40,6 +40,11 @@ func TestAddressesAreStable(t *testing.T) {
 	}
 	again.send(db.port.MAC(), "end")
 	db.want()
+	fixed := attach(t, n, "fixed", network.WithAddr(netip.MustParseAddr("10.77.0.99")))
+	fixed.port.Close()
+	if got := attach(t, n, "fixed").port.Addr(); got != fixed.port.Addr() {
+		t.Errorf("the machine comes back with %v, want %v", got, fixed.port.Addr())
+	}
 	if got := attach(t, newNetwork(t, network.WithName("lan")), "web").port.MAC().String(); got == mac {
 		t.Errorf("the machine has the address %v in two networks", got)
 	}
@@ -114,12 +119,14 @@ func descriptors(t *testing.T) int {
 // Close leaves nothing, whatever the guests do.
 func TestClose(t *testing.T) {
 	goroutines, files := runtime.NumGoroutine(), descriptors(t)
+	var ports []*network.Port // or the garbage collector would close their files
 	for range 20 {
 		n, err := network.New()
 		if err != nil {
 			t.Fatal(err)
 		}
 		a, b, stopped := attach(t, n, "a"), attach(t, n, "b"), attach(t, n, "stopped")
+		ports = append(ports, a.port, b.port, stopped.port)
 		n.Capture(io.Discard)
 		setFaults(t, b, network.Faults{Delay: time.Hour})
 		for range 1000 {
@@ -144,6 +151,7 @@ func TestClose(t *testing.T) {
 	if now := descriptors(t); now > files {
 		t.Errorf("%d descriptors are left", now-files)
 	}
+	runtime.KeepAlive(ports)
 }
 
 // Everything at the same time, for the race detector.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -44,11 +45,16 @@ func newPort(n *Network, name string, address mac, addr netip.Addr) (*Port, erro
 		guest.Close()
 		return nil, err
 	}
+	raw, err := conn.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return nil, errors.Join(err, conn.Close(), guest.Close())
+	}
 	p := &Port{network: n, name: name, mac: address, addr: addr, conn: conn, guest: guest, closed: make(chan struct{})}
 	p.up = newWire(name+" up", func(frame []byte) { n.forward(p, frame) })
 	p.up.direct = true
 	// A guest that is gone loses its frames.
 	p.down = newWire(name+" down", func(frame []byte) { conn.Write(frame) })
+	p.down.try = func(frame []byte) bool { return tryWrite(raw, frame) }
 	return p, nil
 }
 

@@ -31,3 +31,13 @@ func socketpair() (ours, guest *os.File, err error) {
 	}
 	return os.NewFile(uintptr(ends[0]), "switch port"), os.NewFile(uintptr(ends[1]), "guest network"), nil
 }
+
+// tryWrite writes a frame, and returns false if it cannot do so at once.
+func tryWrite(conn syscall.RawConn, frame []byte) (done bool) {
+	err := conn.Write(func(fd uintptr) bool {
+		_, err := syscall.Write(int(fd), frame)
+		done = err == nil
+		return true // do not wait
+	})
+	return done && err == nil
+}

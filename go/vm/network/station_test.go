@@ -64,6 +64,59 @@ func TestPing(t *testing.T) {
 	}
 }
 
+// Packets that are damaged, or not for the switch, get no answer.
+func TestDamagedPackets(t *testing.T) {
+	n := newNetwork(t)
+	a := attach(t, n, "a")
+	a.sendFrame(arpRequest(n, a))
+	switchMAC := net.HardwareAddr(a.receive()[6:12])
+	echo := []byte{8, 0, 0xf7, 0xff, 0, 0, 0, 0}
+	query := []byte("id\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x04test\x00\x00\x01\x00\x01")
+	from, to := netip.AddrPortFrom(a.port.Addr(), 4000), netip.AddrPortFrom(n.Addr(), 53)
+	for _, c := range []struct {
+		name   string
+		packet []byte
+		at     int // the byte to change
+		by     byte
+	}{
+		{"version", ipv4(from.Addr(), to.Addr(), 1, echo), 0, 0x10},
+		{"short header", ipv4(from.Addr(), to.Addr(), 1, echo), 0, 0xff}, // 4 words
+		{"long header", ipv4(from.Addr(), to.Addr(), 1, echo), 0, 10},
+		{"total length", ipv4(from.Addr(), to.Addr(), 1, echo), 2, 5},
+		{"more fragments", ipv4(from.Addr(), to.Addr(), 1, echo), 6, 0x20},
+		{"fragment", ipv4(from.Addr(), to.Addr(), 1, echo), 7, 1},
+		{"address", ipv4(from.Addr(), to.Addr(), 1, echo), 19, 1},
+		{"protocol", ipv4(from.Addr(), to.Addr(), 1, echo), 9, 5},
+		{"echo type", ipv4(from.Addr(), to.Addr(), 1, echo), 20, 5},
+		{"echo checksum", ipv4(from.Addr(), to.Addr(), 1, echo), 22, 1},
+		{"echo without header", ipv4(from.Addr(), to.Addr(), 1, echo[:7]), 0, 0},
+		{"datagram without header", ipv4(from.Addr(), to.Addr(), 17, echo[:7]), 0, 0},
+		{"datagram length", udp(from, to, query), 24, 5},
+		{"port", udp(from, to, query), 23, 1},
+		{"half a query", udp(from, to, query[:11]), 0, 0},
+	} {
+		c.packet[c.at] += c.by
+		header := c.packet[:min(int(c.packet[0]&15)*4, len(c.packet))]
+		header[10], header[11] = 0, 0
+		binary.BigEndian.PutUint16(header[10:], sum(header))
+		a.sendFrame(ethernet(switchMAC, a.port.MAC(), 0x0800, c.packet))
+		a.sendFrame(arpRequest(n, a))
+		if got := a.receive(); got[12] != 8 || got[13] != 6 {
+			t.Errorf("%s: the switch answers %x, want nothing", c.name, got)
+			a.receive()
+		}
+	}
+	packet := ipv4(from.Addr(), to.Addr(), 1, echo)
+	packet[10]++ // the checksum of the header
+	a.sendFrame(ethernet(switchMAC, a.port.MAC(), 0x0800, packet))
+	a.sendFrame(ethernet(switchMAC, a.port.MAC(), 0x0800, packet[:19]))
+	a.sendFrame(arpRequest(n, a))
+	if got := a.receive(); got[12] != 8 || got[13] != 6 {
+		t.Errorf("the switch answers %x, want nothing", got)
+	}
+	a.silent()
+}
+
 // A wire is a connection to the DNS server of the switch, as a stream.
 type wire struct {
 	net.Conn
@@ -139,6 +192,7 @@ func TestDNSMessages(t *testing.T) {
 		"no question":   {"\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00", "\x85\x81\x00\x00\x00\x00\x00\x00\x00\x00"},
 		"two questions": {"\x01\x00\x00\x02\x00\x00\x00\x00\x00\x00" + question + "\x00\x01\x00\x01" + question + "\x00\x01\x00\x01", "\x85\x81\x00\x00\x00\x00\x00\x00\x00\x00"},
 		"a pointer":     {"\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\xc0\x0c\x00\x01\x00\x01", "\x85\x81\x00\x00\x00\x00\x00\x00\x00\x00"},
+		"a long label":  {"\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x3fa", "\x85\x81\x00\x00\x00\x00\x00\x00\x00\x00"},
 		"cut off":       {"\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x04tes", "\x85\x81\x00\x00\x00\x00\x00\x00\x00\x00"},
 	} {
 		a.sendFrame(ethernet(switchMAC, a.port.MAC(), 0x0800, udp(from, to, []byte("id\x81\x00\x00\x00\x00\x00\x00\x00\x00\x00")))) // not a query

@@ -17,6 +17,9 @@ type wire struct {
 	name    string
 	deliver func(frame []byte) // may block; its next call comes after it returned
 	direct  bool               // send calls deliver if nothing delays the frame
+	// try delivers a frame unless that would block. It spares waking run, and may
+	// be nil.
+	try func(frame []byte) bool
 
 	mu     sync.Mutex
 	queue  []queued // in the order of due
@@ -60,9 +63,11 @@ func (w *wire) enqueue(frame []byte) (now bool) {
 		w.lost++
 		return false
 	}
-	if w.direct && w.faults.immediate(fate) && len(w.queue) == 0 && !w.busy {
-		w.delivered++
-		return true
+	if w.faults.immediate(fate) && len(w.queue) == 0 && !w.busy {
+		if w.direct || w.try != nil && w.try(frame) {
+			w.delivered++
+			return w.direct
+		}
 	}
 	for range fate.copies {
 		if len(w.queue) >= maxQueueFrames || w.bytes+len(frame) > maxQueueBytes {
