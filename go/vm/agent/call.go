@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/rules-qcow2/rules_qcow2/guest/protocol"
@@ -14,8 +15,11 @@ type call struct {
 	*protocol.Request
 	c       *Client
 	ctx     context.Context
-	over    chan struct{} // closed when the result is there
 	unwatch func() bool
+	opened  chan struct{} // closed when Request is set, or will not be
+
+	aborting sync.Once
+	grace    *time.Timer // set by abort
 }
 
 // open begins a request and sends its body. When ctx is done, it asks the agent to
@@ -29,12 +33,11 @@ func (c *Client) open(ctx context.Context, op protocol.Op, body protocol.Message
 	case <-c.Done():
 		return nil, c.Err()
 	}
-	k := &call{c: c, ctx: ctx, over: make(chan struct{})}
-	opened := make(chan struct{})
-	k.unwatch = context.AfterFunc(ctx, func() { k.cancel(opened) })
+	k := &call{c: c, ctx: ctx, opened: make(chan struct{})}
+	k.unwatch = context.AfterFunc(ctx, func() { k.abort(context.Cause(ctx)) })
 	var err error
 	k.Request, err = c.session.Open(op, body)
-	close(opened)
+	close(k.opened)
 	if err != nil {
 		return nil, k.end(err)
 	}
@@ -48,21 +51,20 @@ func (c *Client) open(ctx context.Context, op protocol.Op, body protocol.Message
 	return k, nil
 }
 
-// cancel ends the request because ctx is done.
-func (k *call) cancel(opened chan struct{}) {
-	timer := time.NewTimer(cancelGrace)
-	defer timer.Stop()
-	go func() {
-		<-opened
-		if k.Request != nil {
-			k.Cancel(context.Cause(k.ctx))
-		}
-	}()
-	select {
-	case <-k.over:
-	case <-timer.C:
-		k.c.fail(fmt.Errorf("the guest did not end a canceled request within %v", cancelGrace))
-	}
+// abort asks the agent to end the request, for the reason why. It does not wait.
+// The caller still calls result.
+func (k *call) abort(why error) {
+	k.aborting.Do(func() {
+		k.grace = time.AfterFunc(cancelGrace, func() {
+			k.c.fail(fmt.Errorf("the guest did not end a canceled request within %v", cancelGrace))
+		})
+		go func() {
+			<-k.opened
+			if k.Request != nil {
+				k.Cancel(why)
+			}
+		}()
+	})
 }
 
 // result waits for the result and decodes its body into m, which may be nil.
@@ -72,7 +74,10 @@ func (k *call) result(m protocol.Message) error { return k.end(k.Result(m)) }
 // canceled if that is the cause of err.
 func (k *call) end(err error) error {
 	k.unwatch()
-	close(k.over)
+	k.aborting.Do(func() {}) // abort is too late, or has set grace
+	if k.grace != nil {
+		k.grace.Stop()
+	}
 	<-k.c.slots
 	if err == nil || k.ctx.Err() == nil {
 		return err

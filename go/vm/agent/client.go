@@ -60,8 +60,8 @@ func New(ctx context.Context, conn io.ReadWriteCloser) (*Client, error) {
 		served: make(chan struct{}),
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	r := bufio.NewReaderSize(conn, 2*protocol.MaxFrame)
-	w := protocol.NewWriter(conn)
+	r := bufio.NewReaderSize(guestStream{conn}, 2*protocol.MaxFrame)
+	w := protocol.NewWriter(guestStream{conn})
 	err := c.hello(r, w)
 	if !stop() && err == nil {
 		err = ctx.Err()
@@ -105,11 +105,8 @@ func (c *Client) hello(r *bufio.Reader, w *protocol.Writer) error {
 	answer, err := protocol.ReadAnswer(r, hello.Nonce)
 	close(answered)
 	if err != nil {
-		// A reader that fails says less than the writer: the guest may be gone.
 		c.conn.Close()
-		if sendErr := <-sent; errors.Is(err, io.EOF) && sendErr != nil {
-			err = sendErr
-		}
+		<-sent
 		return fmt.Errorf("no answer from the agent: %w", err)
 	}
 	if answer.Version != protocol.Version {
@@ -138,11 +135,31 @@ func (c *Client) Close() error {
 
 // fail ends the session for the reason err.
 func (c *Client) fail(err error) {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		err = errors.New("the guest closed the connection to its agent")
-	}
 	c.session.Fail(err)
 	c.closing.Do(func() { c.conn.Close() })
+}
+
+// guestStream says the same of a connection that ended, however it did.
+type guestStream struct{ conn io.ReadWriter }
+
+func (s guestStream) Read(b []byte) (int, error) {
+	n, err := s.conn.Read(b)
+	return n, gone(err)
+}
+
+func (s guestStream) Write(b []byte) (int, error) {
+	n, err := s.conn.Write(b)
+	return n, gone(err)
+}
+
+func gone(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case err == io.EOF:
+		return errors.New("the guest closed the connection to its agent")
+	}
+	return fmt.Errorf("the guest closed the connection to its agent: %w", err)
 }
 
 // Done is closed when the session is over: after Close, when the guest ends, or

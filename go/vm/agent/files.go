@@ -31,7 +31,7 @@ func (c *Client) ReadFile(ctx context.Context, name string) ([]byte, error) {
 	content, readErr := io.ReadAll(io.LimitReader(k.Reader(protocol.Data), MaxReadFile+1))
 	if len(content) > MaxReadFile {
 		readErr = fmt.Errorf("%s in the guest is larger than %d bytes; use CopyFrom", name, MaxReadFile)
-		k.Cancel(readErr)
+		k.abort(readErr)
 	}
 	err = k.result(nil)
 	if readErr != nil && k.ctx.Err() == nil {
@@ -110,7 +110,7 @@ func (c *Client) send(ctx context.Context, dst string, opts CopyOptions, pack fu
 		channel.Close()
 		return k.result(nil)
 	}
-	k.Cancel(packErr)
+	k.abort(packErr)
 	// If the agent ended the request, its result says why. Otherwise the host's
 	// files are at fault.
 	if err := k.result(nil); err != nil && (k.ctx.Err() != nil || errors.Is(packErr, protocol.ErrRequestOver)) {
@@ -141,9 +141,9 @@ func (c *Client) CopyFrom(ctx context.Context, src, dst string, opts CopyOptions
 	if unpackErr == nil {
 		return k.result(nil)
 	}
-	k.Cancel(unpackErr)
+	k.abort(unpackErr)
 	// A stream that ends early has its reason in the result.
-	if err := k.result(nil); err != nil && (k.ctx.Err() != nil || c.Err() != nil || errors.Is(unpackErr, io.ErrUnexpectedEOF)) {
+	if err := k.result(nil); err != nil && (k.ctx.Err() != nil || errors.Is(unpackErr, io.ErrUnexpectedEOF)) {
 		return err
 	}
 	return fmt.Errorf("copy %s from the guest: %w", src, unpackErr)

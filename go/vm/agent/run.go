@@ -184,7 +184,7 @@ func (p *Process) copyOutput(w io.Writer, ch protocol.Channel, name string) {
 			if n > 0 {
 				if _, err := w.Write(buf[:n]); err != nil {
 					p.fail(fmt.Errorf("write %s of the command: %w", name, err))
-					p.call.Cancel(err)
+					p.call.abort(err)
 					return
 				}
 			}
