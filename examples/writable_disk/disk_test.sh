@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
 set -euo pipefail
 
-# A layer of this test's own, on top of the disk. Its backing file is an
-# absolute path, as it lies in another folder.
+# This test's own layer, on top of the disk.
 layer=$TEST_TMPDIR/layer.qcow2
-"$QCOW2GEN" create -q -b "$PWD/$DISK" -F qcow2 "$layer"
+"$QCOW2GEN" layer -q "$DISK" "$layer"
 
 "$QEMU_IO" -f qcow2 -c "write -P 0x57 1M 64K" -c "read -P 0x57 1M 64K" "$layer"
