@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rules-qcow2/rules_qcow2/go/vm/network"
 )
@@ -97,6 +98,9 @@ func TestInvalidFrames(t *testing.T) {
 		a.sendFrame(frame(a.port.MAC(), mtu+4)) // with a VLAN tag
 		a.send(broadcast, "end")
 		b.want("", strings.Repeat("\x00", mtu+4))
+		for a.port.Stats().FromGuest < 9 { // which follows the frame
+			time.Sleep(time.Millisecond)
+		}
 		if got := a.port.Stats(); got.Invalid != 6 || got.FromGuest != 9 {
 			t.Errorf("MTU %d: the port counts %+v, want 6 invalid frames of 9", mtu, got)
 		}
@@ -137,6 +141,7 @@ func TestCut(t *testing.T) {
 	a.send(c.port.MAC(), "end")
 	c.want("while b is cut")
 	for b.port.Stats().Lost < 2 { // b's frame has its own way to the switch
+		time.Sleep(time.Millisecond)
 	}
 	b.port.Mend()
 	a.send(broadcast, "end")

@@ -25,7 +25,7 @@ func socketpair() (ours, guest *os.File, err error) {
 		return nil, nil, os.NewSyscallError("socketpair", err)
 	}
 	for _, end := range ends {
-		// With less than this, frames are lost earlier; that is no failure.
+		// Ignore errors: a smaller buffer only loses frames earlier.
 		syscall.SetsockoptInt(end, syscall.SOL_SOCKET, syscall.SO_SNDBUF, socketBuffer)
 		syscall.SetsockoptInt(end, syscall.SOL_SOCKET, syscall.SO_RCVBUF, socketBuffer)
 	}

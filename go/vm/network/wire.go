@@ -49,8 +49,8 @@ func (w *wire) send(frame []byte) {
 	}
 }
 
-// enqueue queues a frame as often as it is to arrive. If nothing delays it and
-// the wire is direct, it returns true instead.
+// enqueue queues a frame unless it is lost, or twice if it is duplicated. If
+// nothing delays the frame and the wire is direct, it returns true instead.
 func (w *wire) enqueue(frame []byte) (now bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
