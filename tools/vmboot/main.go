@@ -21,10 +21,12 @@ import (
 )
 
 func main() {
-	if filepath.Base(os.Args[0]) == "vm" {
+	program := os.Args[0]
+	// A target may have the name vm, too. It has a file.
+	if filepath.Base(program) == "vm" && !exists(program+".vm.json") {
 		os.Exit(cli.Main(os.Args[1:], loadMachine))
 	}
-	target, err := runTarget(os.Args[0], os.Args[1:])
+	target, err := runTarget(program, os.Args[1:])
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", target, err)
 		os.Exit(1)
@@ -33,7 +35,7 @@ func main() {
 
 // runTarget runs the target whose executable is program, and returns its label.
 func runTarget(program string, args []string) (target string, err error) {
-	if _, err := os.Stat(program + ".check.json"); err == nil {
+	if exists(program + ".check.json") {
 		c, err := loadCheck(program + ".check.json")
 		if err == nil {
 			err = c.run()
@@ -45,6 +47,11 @@ func runTarget(program string, args []string) (target string, err error) {
 		err = run(c, args)
 	}
 	return c.Target, err
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // loadMachine reads the machine of a qemu_vm for vm start.
