@@ -6,11 +6,11 @@ import (
 	"io"
 )
 
-// sparseWriter writes a file front to back, and leaves holes where there are
-// runs of zeros and w can have them. It keeps the first error, which finish
-// returns.
+// sparseWriter writes a file from front to back. It leaves holes for runs of
+// zeros where w supports them. It keeps the first error, which finish returns.
 type sparseWriter struct {
 	w      *bufio.Writer
+	taken  takenCounter
 	offset uint64 // of the next byte, from the start of the image
 	err    error
 
@@ -20,18 +20,35 @@ type sparseWriter struct {
 	start int64
 }
 
-// truncater is what *os.File offers for leaving holes.
+// truncater has the methods of *os.File that leave holes.
 type truncater interface {
 	io.Seeker
 	Truncate(size int64) error
 }
 
-// smallestHole is the length in bytes from which on a hole is left: the block
-// size of the usual file systems, below which nothing is saved.
+// takenCounter counts the bytes that w has taken.
+type takenCounter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *takenCounter) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	n = min(max(n, 0), len(b))
+	if n < len(b) && err == nil {
+		err = io.ErrShortWrite
+	}
+	c.n += int64(n)
+	return n, err
+}
+
+// smallestHole is the length in bytes of the shortest hole: the block size of
+// common file systems. A shorter hole saves no space.
 const smallestHole = 4096
 
 func newSparseWriter(w io.Writer) *sparseWriter {
-	s := &sparseWriter{w: bufio.NewWriterSize(w, 64<<10)}
+	s := &sparseWriter{taken: takenCounter{w: w}}
+	s.w = bufio.NewWriterSize(&s.taken, 64<<10)
 	f, ok := w.(truncater)
 	if !ok {
 		return s
@@ -40,7 +57,7 @@ func newSparseWriter(w io.Writer) *sparseWriter {
 	if err != nil {
 		return s // a pipe
 	}
-	// Only what lies behind the end of the file reads as zeros.
+	// Only a file that is extended reads as zeros.
 	end, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		s.err = err
@@ -68,10 +85,10 @@ func (s *sparseWriter) writeUint64(v uint64) {
 	s.write(binary.BigEndian.AppendUint64(s.w.AvailableBuffer(), v))
 }
 
-// zeros is what skipTo writes where there is no hole.
 var zeros [64 << 10]byte
 
-// skipTo fills up with zeros to offset, which must not lie behind.
+// skipTo writes zeros up to offset, or leaves a hole. The offset must not be
+// before s.offset.
 func (s *sparseWriter) skipTo(offset uint64) {
 	if s.holes != nil && offset-s.offset >= smallestHole {
 		s.hole(offset)
@@ -82,9 +99,9 @@ func (s *sparseWriter) skipTo(offset uint64) {
 	}
 }
 
-// hole extends the file to offset. It truncates rather than only seeks: that
-// makes the length right where nothing follows, and works on files opened with
-// O_APPEND.
+// hole extends the file to offset. It truncates the file instead of only
+// seeking. The length is then right at the end of the image, and files opened
+// with O_APPEND work.
 func (s *sparseWriter) hole(offset uint64) {
 	if s.err == nil {
 		s.err = s.w.Flush()
@@ -93,15 +110,16 @@ func (s *sparseWriter) hole(offset uint64) {
 		s.err = s.holes.Truncate(s.start + int64(offset))
 	}
 	if s.err == nil {
+		s.taken.n = int64(offset)
 		_, s.err = s.holes.Seek(0, io.SeekEnd)
 	}
 	s.offset = offset
 }
 
-// finish writes what is buffered and makes the image length bytes long.
+// finish writes the buffer and makes the image length bytes long.
 func (s *sparseWriter) finish(length uint64) error {
 	if s.holes != nil && s.offset < length {
-		// However short: where a block begins with it, that block is saved.
+		// A short hole, too, saves a block if it begins at one.
 		s.hole(length)
 		return s.err
 	}

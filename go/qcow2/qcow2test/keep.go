@@ -1,14 +1,14 @@
 package qcow2test
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-
-	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
 )
 
 // KeepVariable is an environment variable. If it is not empty, the disks of
@@ -46,14 +46,10 @@ func move(from, to string) error {
 	return copySparse(from, to)
 }
 
-// copySparse copies a file. The holes of the file stay holes: a layer with
-// small scattered writes is many times longer than its data.
+// copySparse copies a file. Blocks of zeros become holes: a layer with small
+// scattered writes is many times longer than its data.
 func copySparse(from, to string) error {
-	info, err := os.Stat(from)
-	if err != nil {
-		return err
-	}
-	source, err := qcow2.OpenChain(from, qcow2.OpenWithFormat(qcow2.FormatRaw))
+	source, err := os.Open(from)
 	if err != nil {
 		return err
 	}
@@ -62,11 +58,33 @@ func copySparse(from, to string) error {
 	if err != nil {
 		return err
 	}
-	_, err = source.WriteTo(target)
-	// WriteTo fills the last sector.
-	if err := errors.Join(err, target.Truncate(info.Size()), target.Close()); err != nil {
+	length, err := io.Copy(&holeWriter{file: target}, source)
+	if err := errors.Join(err, target.Truncate(length), target.Close()); err != nil {
 		os.Remove(to)
 		return err
 	}
 	return nil
+}
+
+// holeWriter writes to an empty file and skips blocks of zeros.
+type holeWriter struct {
+	file   *os.File
+	offset int64
+}
+
+// holeSize is the block size of common file systems in bytes.
+const holeSize = 4096
+
+var zeros [holeSize]byte
+
+func (w *holeWriter) Write(b []byte) (written int, err error) {
+	for len(b) > 0 && err == nil {
+		block := b[:min(len(b), holeSize)]
+		n := len(block)
+		if !bytes.Equal(block, zeros[:n]) {
+			n, err = w.file.WriteAt(block, w.offset)
+		}
+		b, w.offset, written = b[n:], w.offset+int64(n), written+n
+	}
+	return written, err
 }

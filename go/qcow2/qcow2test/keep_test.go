@@ -28,10 +28,11 @@ func TestFails(t *testing.T) {
 	t.Error("fails")
 }
 
-// The writes of TestFails make the disk 3 MiB long, with 80 KiB of data.
+// The writes of TestFails make the disk more than 2 MiB long, with 160 KiB of
+// data and holes of 56 KiB.
 const (
-	writes        = 20
-	writeDistance = 32 << 20
+	writes        = 40
+	writeDistance = 60 << 10
 )
 
 // runTestFails runs TestFails with outputs as the directory for undeclared
