@@ -189,6 +189,36 @@ func TestGenerateSameBytesAsQemuImgManyRefcountBlocks(t *testing.T) {
 	}
 }
 
+// TestGenerateSameBytesAsQemuImgGrownRefcountTable has images that need more
+// refcount blocks than a refcount table of one cluster holds: QEMU makes a
+// larger table behind everything else, and leaves the old one as it was.
+func TestGenerateSameBytesAsQemuImgGrownRefcountTable(t *testing.T) {
+	for _, grid := range []struct {
+		clusterSize  uint64
+		refcountBits int
+		l1Clusters   []uint64
+	}{
+		// 64 refcount blocks in a table of one cluster have 4096 counts each with
+		// 1 bit, and 64 with 64 bits.
+		{512, 64, []uint64{4000, 4027, 4028, 4029, 4030, 4031, 4032, 4033, 4093, 4094, 4095, 4096, 4097, 5000, 8191, 10000, 65535, 65536}},
+		{512, 32, []uint64{8000, 8123, 8124, 8125, 8126, 8127, 8128, 8129, 8190, 8192, 20000, 65536}},
+		{512, 16, []uint64{16000, 16317, 16318, 16319, 16320, 16321, 16384, 16385, 40961, 65536}},
+		{512, 8, []uint64{32510, 32700, 32768, 40000, 65536}},
+		{512, 1, []uint64{65536}},
+		{1024, 64, []uint64{16000, 16250, 16256, 16384, 32767, 32768}},
+		{1024, 32, []uint64{32510, 32768}},
+	} {
+		dir := t.TempDir()
+		for _, l1Clusters := range grid.l1Clusters {
+			for _, lessBytes := range []uint64{0, grid.clusterSize * grid.clusterSize / 8} {
+				perL1Cluster := grid.clusterSize / 8 * (grid.clusterSize / 8 * grid.clusterSize)
+				compareWithQemuImg(t, dir, image{size: l1Clusters*perL1Cluster - lessBytes, version: 3, clusterSize: grid.clusterSize, refcountBits: grid.refcountBits,
+					compression: qcow2.CompressionZlib, preallocation: qcow2.PreallocationOff})
+			}
+		}
+	}
+}
+
 // TestGenerateSameBytesAsQemuImgLargestSize goes to the largest virtual size
 // that QEMU opens, and a sector beyond.
 func TestGenerateSameBytesAsQemuImgLargestSize(t *testing.T) {

@@ -2,9 +2,11 @@ package qcow2
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // Generate writes a qcow2 image without guest data to w. At least one of
@@ -63,8 +65,8 @@ func encodeHeader(p *params, l *layout) ([]byte, error) {
 		Size:                  p.size,
 		L1Size:                uint32(l.l1Entries),
 		L1TableOffset:         l.l1 * l.clusterSize,
-		RefcountTableOffset:   refcountTableCluster * l.clusterSize,
-		RefcountTableClusters: uint32(l.refcountTableLength),
+		RefcountTableOffset:   l.refcountTable * l.clusterSize,
+		RefcountTableClusters: uint32(l.refcountTableClusters),
 		RefcountOrder:         p.refcountOrder(),
 		HeaderLength:          headerLengthV3,
 	}
@@ -149,68 +151,80 @@ func encodeExtensions(p *params) []byte {
 	return b.Bytes()
 }
 
-// writeImage writes the structures of l in the order of their offsets.
+// A structure is a part of the file that begins at a cluster.
+type structure struct {
+	cluster uint64
+	write   func()
+}
+
+// writeImage writes the structures of l in the order of their positions.
 func writeImage(w *sparseWriter, header []byte, l *layout) error {
-	w.write(header)
-
-	w.skipTo(refcountTableCluster * l.clusterSize)
-	for _, cluster := range l.refcountBlocks {
-		w.writeUint64(cluster * l.clusterSize)
+	structures := []structure{
+		{0, func() { w.write(header) }},
+		{l.refcountTable, func() { writeRefcountTable(w, l, l.refcountBlocks) }},
+		{l.l1, func() { writeL1Table(w, l) }},
 	}
-
-	blocks := l.refcountBlocksInFileOrder()
-	for len(blocks) > 0 && l.refcountBlocks[blocks[0]] < l.l1 {
-		writeRefcountBlock(w, l, blocks[0])
-		blocks = blocks[1:]
+	for cluster, table := range l.oldRefcountTables {
+		structures = append(structures, structure{cluster, func() { writeRefcountTable(w, l, table) }})
 	}
-
-	w.skipTo(l.l1 * l.clusterSize)
-	for i := uint64(0); i < l.l2Tables; i++ {
-		w.writeUint64((l.l2+i)*l.clusterSize | entryCopied)
+	buffer := make([]byte, l.clusterSize)
+	for index, cluster := range l.refcountBlocks {
+		if cluster != 0 {
+			structures = append(structures, structure{cluster, func() { writeRefcountBlock(w, l, uint64(index), buffer) }})
+		}
 	}
-
-	for _, index := range blocks {
-		writeRefcountBlock(w, l, index)
-	}
-
 	if l.l2Tables > 0 {
-		writeL2Tables(w, l)
+		structures = append(structures, structure{l.l2, func() { writeL2Tables(w, l) }})
+	}
+	// The L1 table of an image of size 0 takes no cluster.
+	slices.SortStableFunc(structures, func(a, b structure) int { return cmp.Compare(a.cluster, b.cluster) })
+	for _, s := range structures {
+		w.skipTo(s.cluster * l.clusterSize)
+		s.write()
 	}
 	return w.finish(l.length)
 }
 
-// writeRefcountBlock writes the refcount block with the given index: a count
-// of one for each cluster in use, and zeros for those behind the end.
-func writeRefcountBlock(w *sparseWriter, l *layout, index uint64) {
-	w.skipTo(l.refcountBlocks[index] * l.clusterSize)
-	counts := min(l.refcountsPerBlock, l.clusters-index*l.refcountsPerBlock)
-	if bits := l.refcountBits(); bits >= 8 {
-		count := make([]byte, bits/8)
-		count[len(count)-1] = 1
-		for range counts {
-			w.write(count)
+func writeRefcountTable(w *sparseWriter, l *layout, blocks []uint64) {
+	for len(blocks) > 0 && blocks[len(blocks)-1] == 0 {
+		blocks = blocks[:len(blocks)-1] // they become a hole
+	}
+	for _, cluster := range blocks {
+		w.writeUint64(cluster * l.clusterSize)
+	}
+}
+
+// writeRefcountBlock writes the refcount block with the given index: a count of
+// one for each cluster in use.
+func writeRefcountBlock(w *sparseWriter, l *layout, index uint64, buffer []byte) {
+	clear(buffer)
+	width := l.refcountBits()
+	first := index * l.refcountsPerBlock
+	for cluster := first; cluster < min(l.clusters, first+l.refcountsPerBlock); cluster++ {
+		if l.unused[cluster] {
+			continue
 		}
-	} else {
-		// Several counts share a byte, the first in its lowest bits.
-		perByte := 8 / bits
-		var ones byte
-		for i := uint64(0); i < perByte; i++ {
-			ones |= 1 << (i * bits)
+		if bit := (cluster - first) * width; width >= 8 {
+			buffer[(bit+width)/8-1] = 1
+		} else {
+			// Several counts share a byte, the first in its lowest bits.
+			buffer[bit/8] |= 1 << (bit % 8)
 		}
-		for range counts / perByte {
-			w.write([]byte{ones})
-		}
-		if rest := counts % perByte; rest > 0 {
-			w.write([]byte{ones & (1<<(rest*bits) - 1)})
-		}
+	}
+	w.write(bytes.TrimRight(buffer, "\x00"))
+}
+
+// writeL1Table writes the L1 table, which names the L2 tables if there are any.
+func writeL1Table(w *sparseWriter, l *layout) {
+	for i := uint64(0); i < l.l2Tables; i++ {
+		w.writeUint64((l.l2+i)*l.clusterSize | entryCopied)
 	}
 }
 
 // writeL2Tables maps all guest clusters, in order, to the data clusters. With
-// extended L2 entries the bitmaps stay zero: the clusters have their place,
-// but every subcluster is still read from the backing file.
+// extended L2 entries the bitmaps stay zero: each cluster has its place, but
+// every subcluster is still read from the backing file.
 func writeL2Tables(w *sparseWriter, l *layout) {
-	w.skipTo(l.l2 * l.clusterSize)
 	for i := uint64(0); i < l.dataClusters; i++ {
 		w.writeUint64((l.data+i)*l.clusterSize | entryCopied)
 		if l.extendedL2 {

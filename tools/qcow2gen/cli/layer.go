@@ -29,7 +29,7 @@ func runLayer(args []string, stdout io.Writer) error {
 		return err
 	}
 	if len(rest) != 2 && len(rest) != 3 {
-		return usageError("want BACKING_FILE, FILE and optionally SIZE, got %d arguments", len(rest))
+		return usageError("want BACKING_FILE FILE [SIZE], got %d file names and sizes", len(rest))
 	}
 	backing, err := filePath(rest[0])
 	if err != nil {

@@ -87,9 +87,9 @@ func TestLayerErrors(t *testing.T) {
 	writeFile(t, "another file", dir, "existing")
 	mustRun(t, dir, "create", "-q", "-u", "-b", "missing.raw", "-F", "raw", "orphan.qcow2", "1M")
 	for args, want := range map[string]string{
-		"":                                  "layer: want BACKING_FILE, FILE and optionally SIZE, got 0 arguments (see qcow2gen layer --help)",
-		"base.raw":                          "layer: want BACKING_FILE, FILE and optionally SIZE, got 1 arguments (see qcow2gen layer --help)",
-		"base.raw x 1G y":                   "layer: want BACKING_FILE, FILE and optionally SIZE, got 4 arguments (see qcow2gen layer --help)",
+		"":                                  "layer: want BACKING_FILE FILE [SIZE], got 0 file names and sizes (see qcow2gen layer --help)",
+		"base.raw":                          "layer: want BACKING_FILE FILE [SIZE], got 1 file names and sizes (see qcow2gen layer --help)",
+		"base.raw x 1G y":                   "layer: want BACKING_FILE FILE [SIZE], got 4 file names and sizes (see qcow2gen layer --help)",
 		"-o cluster_size=4k base.raw x":     "layer: invalid option -- 'o' (see qcow2gen layer --help)",
 		"base.raw existing":                 "existing: file exists; layer does not replace files, use another name or remove it",
 		"base.raw base.raw":                 "base.raw: file exists; layer does not replace files, use another name or remove it",
