@@ -198,23 +198,23 @@ func TestGenerateSameBytesAsQemuImgGrownRefcountTable(t *testing.T) {
 		refcountBits int
 		l1Clusters   []uint64
 	}{
-		// 64 refcount blocks in a table of one cluster have 4096 counts each with
-		// 1 bit, and 64 with 64 bits.
-		{512, 64, []uint64{4000, 4027, 4028, 4029, 4030, 4031, 4032, 4033, 4093, 4094, 4095, 4096, 4097, 5000, 8191, 10000, 65535, 65536}},
-		{512, 32, []uint64{8000, 8123, 8124, 8125, 8126, 8127, 8128, 8129, 8190, 8192, 20000, 65536}},
-		{512, 16, []uint64{16000, 16317, 16318, 16319, 16320, 16321, 16384, 16385, 40961, 65536}},
-		{512, 8, []uint64{32510, 32700, 32768, 40000, 65536}},
+		// A table of one cluster has 64 entries. They cover 4096 clusters with
+		// counts of 64 bits.
+		{512, 64, []uint64{4028, 4029, 4032, 4033, 4095, 4096, 4097, 6000}},
+		{512, 32, []uint64{8124, 8125, 8128, 8129, 8192}},
+		{512, 16, []uint64{16318, 16320, 16384, 40961}},
+		{512, 8, []uint64{32700, 65536}},
 		{512, 1, []uint64{65536}},
-		{1024, 64, []uint64{16000, 16250, 16256, 16384, 32767, 32768}},
-		{1024, 32, []uint64{32510, 32768}},
+		{1024, 64, []uint64{16250, 16256}},
 	} {
+		if long() && grid.clusterSize == 512 {
+			grid.l1Clusters = append(grid.l1Clusters, 65536) // qemu-img takes minutes
+		}
 		dir := t.TempDir()
 		for _, l1Clusters := range grid.l1Clusters {
-			for _, lessBytes := range []uint64{0, grid.clusterSize * grid.clusterSize / 8} {
-				perL1Cluster := grid.clusterSize / 8 * (grid.clusterSize / 8 * grid.clusterSize)
-				compareWithQemuImg(t, dir, image{size: l1Clusters*perL1Cluster - lessBytes, version: 3, clusterSize: grid.clusterSize, refcountBits: grid.refcountBits,
-					compression: qcow2.CompressionZlib, preallocation: qcow2.PreallocationOff})
-			}
+			perL1Cluster := grid.clusterSize / 8 * (grid.clusterSize / 8 * grid.clusterSize)
+			compareWithQemuImg(t, dir, image{size: l1Clusters * perL1Cluster, version: 3, clusterSize: grid.clusterSize, refcountBits: grid.refcountBits,
+				compression: qcow2.CompressionZlib, preallocation: qcow2.PreallocationOff})
 		}
 	}
 }
