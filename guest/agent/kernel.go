@@ -62,16 +62,6 @@ func (d dir) list(name string) ([]string, error) {
 	return f.Readdirnames(-1)
 }
 
-func (d dir) write(name, content string) error {
-	f, err := d.open(name, syscall.O_WRONLY)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(content)
-	f.Close()
-	return err
-}
-
 func (d dir) mkdir(name string) error { return syscall.Mkdirat(int(d), name, 0o755) }
 
 func (d dir) rmdir(name string) error {

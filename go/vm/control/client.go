@@ -26,7 +26,8 @@ func Do(ctx context.Context, socket string, request *Request, files [3]*os.File)
 	}
 	// The descriptors come with the first byte. The rest may take several writes.
 	rights := syscall.UnixRights(int(files[0].Fd()), int(files[1].Fd()), int(files[2].Fd()))
-	if _, _, err := conn.WriteMsgUnix(line[:1], rights, nil); err == nil {
+	_, _, err = conn.WriteMsgUnix(line[:1], rights, nil)
+	if err == nil {
 		_, err = conn.Write(append(line[1:], '\n'))
 	}
 	if err != nil {

@@ -41,18 +41,18 @@ func (f Faults) check() error {
 		value float64
 	}{{"Loss", f.Loss}, {"Duplicate", f.Duplicate}, {"Reorder", f.Reorder}} {
 		if !(rate.value >= 0 && rate.value <= 1) {
-			return fmt.Errorf("%s %v must be a rate from 0 to 1", rate.name, rate.value)
+			return fmt.Errorf("the rate %s = %v must be from 0 to 1", rate.name, rate.value)
 		}
 	}
 	switch {
 	case f.Delay < 0 || f.Delay > maxDelay:
-		return fmt.Errorf("Delay %v must be from 0 to %v", f.Delay, maxDelay)
+		return fmt.Errorf("the field Delay = %v must be from 0 to %v", f.Delay, maxDelay)
 	case f.Jitter < 0 || f.Jitter > f.Delay:
-		return fmt.Errorf("Jitter %v must be from 0 to Delay, which is %v", f.Jitter, f.Delay)
+		return fmt.Errorf("the field Jitter = %v must be from 0 to Delay, which is %v", f.Jitter, f.Delay)
 	case f.Reorder > 0 && f.Delay == 0:
-		return errors.New("Reorder requires a Delay that reordered frames skip")
+		return errors.New("the field Reorder requires a Delay that reordered frames skip")
 	case f.Rate != 0 && f.Rate < minRate:
-		return fmt.Errorf("Rate %d must be at least %d bits per second, or 0 for unlimited", f.Rate, minRate)
+		return fmt.Errorf("the field Rate = %d must be at least %d bits per second, or 0 for unlimited", f.Rate, minRate)
 	}
 	return nil
 }
