@@ -177,12 +177,12 @@ func TestFaultsErrors(t *testing.T) {
 		faults network.Faults
 		want   string
 	}{
-		{network.Faults{Loss: 30}, "Loss 30 must be a rate from 0 to 1"},
-		{network.Faults{Duplicate: -1}, "Duplicate -1 must be a rate from 0 to 1"},
-		{network.Faults{Reorder: 0.1}, "Reorder requires a Delay that reordered frames skip"},
-		{network.Faults{Delay: -1}, "Delay -1ns must be from 0 to 1h0m0s"},
-		{network.Faults{Delay: time.Second, Jitter: 2 * time.Second}, "Jitter 2s must be from 0 to Delay, which is 1s"},
-		{network.Faults{Rate: 10}, "Rate 10 must be at least 1000 bits per second, or 0 for unlimited"},
+		{network.Faults{Loss: 30}, "the rate Loss = 30 must be from 0 to 1"},
+		{network.Faults{Duplicate: -1}, "the rate Duplicate = -1 must be from 0 to 1"},
+		{network.Faults{Reorder: 0.1}, "the field Reorder requires a Delay that reordered frames skip"},
+		{network.Faults{Delay: -1}, "the field Delay = -1ns must be from 0 to 1h0m0s"},
+		{network.Faults{Delay: time.Second, Jitter: 2 * time.Second}, "the field Jitter = 2s must be from 0 to Delay, which is 1s"},
+		{network.Faults{Rate: 10}, "the field Rate = 10 must be at least 1000 bits per second, or 0 for unlimited"},
 	} {
 		want := `network: faults of machine "a": ` + c.want
 		if got := fmt.Sprint(a.port.SetFaults(c.faults)); got != want {
