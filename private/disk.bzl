@@ -24,8 +24,8 @@ def qemu_disk(image, interface = "virtio", serial = None, read_only = False):
     qemu_vm(
         name = "vm",
         disks = [
-            ":root",
-            qemu_disk(":data", interface = "nvme", serial = "data"),
+            ":disk",
+            qemu_disk("@debian_image//file", interface = "nvme", serial = "data"),
         ],
     )
     ```
