@@ -18,6 +18,10 @@ import (
 // shell makes or describes trees, so that the judge is not this package.
 func shell(t testing.TB, dir, script string) string {
 	t.Helper()
+	if !privileged(t) {
+		// A user, or root in a sandbox with a user namespace.
+		script = "chown() { :; }; mknod() { :; }; " + script
+	}
 	cmd := exec.Command("sh", "-euc", script)
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
@@ -35,10 +39,15 @@ const describe = `
 	find . -samefile one 2>/dev/null | sort
 	find . -type c -exec stat -c '%n %t,%T' {} +`
 
-func needsRoot(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root")
+// privileged reports whether this process may make devices and change owners.
+// Without that, the tests leave those out.
+func privileged(t testing.TB) bool {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "device")
+	if syscall.Mknod(path, syscall.S_IFCHR|0o600, 1<<8|3) != nil {
+		return false
 	}
+	return os.Lchown(path, 12, 34) == nil
 }
 
 func transfer(t *testing.T, src, dst string, pack PackOptions, unpack UnpackOptions) error {
@@ -56,7 +65,6 @@ func transfer(t *testing.T, src, dst string, pack PackOptions, unpack UnpackOpti
 }
 
 func TestRoundTrip(t *testing.T) {
-	needsRoot(t)
 	src, dst := t.TempDir(), filepath.Join(t.TempDir(), "new", "copy")
 	shell(t, src, `
 		mkdir -p dir/deep/er closed empty
@@ -111,7 +119,7 @@ func lines(a, b string) (diff []string) {
 // Without KeepOwner, all belongs to the caller and no program gets its rights.
 func TestNoOwner(t *testing.T) {
 	src, dst := t.TempDir(), filepath.Join(t.TempDir(), "copy")
-	shell(t, src, "mkdir d; echo x >d/f; chmod 4755 d/f; chmod 2555 d; [ $(id -u) != 0 ] || chown 12:34 d d/f")
+	shell(t, src, "mkdir d; echo x >d/f; chmod 4755 d/f; chmod 2555 d; chown 12:34 d d/f")
 	if err := transfer(t, src, dst, PackOptions{}, UnpackOptions{}); err != nil {
 		t.Fatal(err)
 	}

@@ -194,7 +194,8 @@ func TestHangingGuest(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+			// Long enough to begin the request.
+			ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
 			defer cancel()
 			err = call(ctx, c)
 			if name == "copy" && err != nil {
