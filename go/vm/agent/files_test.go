@@ -121,8 +121,8 @@ func TestReadWriteFile(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	// Linux keeps 15 bytes of a program's name.
-	name := filepath.Base(program)
-	if got, err := c.ReadFile(ctx, "/proc/self/comm"); err != nil || string(got) != name[:min(15, len(name))]+"\n" {
+	comm := filepath.Base(program)
+	if got, err := c.ReadFile(ctx, "/proc/self/comm"); err != nil || string(got) != comm[:min(15, len(comm))]+"\n" {
 		t.Errorf("procfs: %q, %v", got, err)
 	}
 	if _, err := c.ReadFile(ctx, dir+"/no"); !errors.Is(err, fs.ErrNotExist) {
