@@ -49,7 +49,7 @@ const maxProblems = 100
 // header, or its snapshot table or bitmap directory is damaged. An error of r
 // is returned unchanged.
 //
-// Memory and time depend on what is allocated in the image. In a damaged image,
+// Memory and time depend on the allocated clusters. In a damaged image,
 // L2 tables at offsets that are not a multiple of the cluster size count as
 // corrupt and are not read.
 func Check(r io.ReaderAt, size int64) (*CheckResult, error) {

@@ -28,8 +28,8 @@ type Extent struct {
 }
 
 // Map returns the extents of length bytes from guest offset start, in order.
-// They are the longest possible ones, as in qemu-img map. It leaves out what is
-// after the end of the disk. Map reads only tables, and reference counts if
+// They are the longest possible ones, as in qemu-img map. It leaves out the
+// part after the end of the disk. Map reads only tables, and reference counts if
 // holes in the files matter. An unallocated range costs almost nothing,
 // whatever its length. An error comes with an empty Extent and is the last
 // element.
