@@ -15,8 +15,8 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/internal/qemuimg"
 )
 
-// The tests of this file are on images that we lay out otherwise than
-// qemu-img does, where info, check and contents have to agree.
+// These tests are about images in which the clusters may be in another order
+// than qemu-img's. Info, check and contents must agree.
 
 func TestGeneratePreallocatedMetadata(t *testing.T) {
 	for _, i := range []image{
@@ -67,8 +67,8 @@ func TestGenerateExternalDataFile(t *testing.T) {
 	}
 }
 
-// TestGenerateRefcountTableOfSeveralClusters makes images whose L1 table alone
-// needs more refcount blocks than a refcount table of one cluster names.
+// TestGenerateRefcountTableOfSeveralClusters makes images whose L1 table needs
+// more refcount blocks than a refcount table of one cluster has entries.
 func TestGenerateRefcountTableOfSeveralClusters(t *testing.T) {
 	for _, i := range []image{
 		{size: 33 << 30, clusterSize: 512},
@@ -79,8 +79,8 @@ func TestGenerateRefcountTableOfSeveralClusters(t *testing.T) {
 }
 
 // agreeWithQemuImg makes the image i with Generate and with qemu-img create,
-// and compares what qemu-img says of them. The check comes after a write: one
-// to clusters that are in use but not counted does damage.
+// and compares the output of qemu-img for both. The check comes after a write:
+// a write damages the image if a cluster in use is not counted.
 func agreeWithQemuImg(t *testing.T, i image) {
 	if i.version == 0 {
 		i.version = 3
@@ -125,8 +125,8 @@ func agreeWithQemuImg(t *testing.T, i image) {
 		if ours, theirs := qemuCheck(t, dir, "ours"), qemuCheck(t, dir, "theirs"); !reflect.DeepEqual(ours, theirs) {
 			t.Errorf("qemu-img check differs\nours:   %v\ntheirs: %v", ours, theirs)
 		}
-		// The first bytes only: on small clusters qemu-img looks at every L2
-		// table that there could be.
+		// Only the first bytes: with small clusters, qemu-img reads every
+		// possible L2 table.
 		const first = "driver=raw,size=%d,file.driver=qcow2,file.file.filename=%s"
 		size := min(8<<20, n) / 512 * 512
 		if result := qemuimg.Run(t, dir, "compare", "--image-opts", fmt.Sprintf(first, size, "ours"), fmt.Sprintf(first, size, "theirs")); result.Code != 0 {
@@ -135,8 +135,8 @@ func agreeWithQemuImg(t *testing.T, i image) {
 	})
 }
 
-// qemuInfo returns what qemu-img info says of a file, without what depends on
-// its name and place.
+// qemuInfo returns the output of qemu-img info for a file, without the file's
+// name and location.
 func qemuInfo(t *testing.T, dir, name string) map[string]any {
 	t.Helper()
 	info := qemuJSON(t, qemuimg.Must(t, dir, "info", "-f", "qcow2", "--output=json", name))
@@ -149,8 +149,8 @@ func qemuInfo(t *testing.T, dir, name string) map[string]any {
 	return info
 }
 
-// qemuCheck returns what qemu-img check says of a file, without what depends
-// on its name and on where in the file things stand.
+// qemuCheck returns the output of qemu-img check for a file, without its name
+// and without offsets in the file.
 func qemuCheck(t *testing.T, dir, name string) map[string]any {
 	t.Helper()
 	check := qemuJSON(t, qemuimg.Must(t, dir, "check", "-f", "qcow2", "--output=json", name))
@@ -176,8 +176,8 @@ func qemuUnmarshal(t *testing.T, s string, v any) {
 	}
 }
 
-// writePattern makes a file with contents that do not repeat, without zeros
-// that qemu-img would leave out.
+// writePattern makes a file whose contents do not repeat and have no zeros that
+// qemu-img would leave out.
 func writePattern(t *testing.T, path string, size int) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(1, 2))

@@ -9,16 +9,16 @@ import (
 	"strings"
 )
 
-// completeFromBackingFile reads what is not given, virtual size and backing
-// format, from the backing file of the image at path. If both are given the
-// file is not opened.
+// completeFromBackingFile reads the virtual size and the backing format from
+// the backing file of the image at path if they are not given. If both are
+// given, it does not open the file.
 func (p *params) completeFromBackingFile(path string) error {
 	if !p.hasBackingFile || p.sizeGiven && p.backingFormatGiven {
 		return nil
 	}
 	f, size, err := openLayer(ResolveBackingFile(path, p.backingFile))
 	if err != nil {
-		return fmt.Errorf("qcow2: backing file %q is needed for what is not given (%s): %w", p.backingFile, p.notGiven(), err)
+		return fmt.Errorf("qcow2: cannot read %s from backing file %q: %w", p.notGiven(), p.backingFile, err)
 	}
 	defer f.Close()
 	if !p.backingFormatGiven {
@@ -28,7 +28,7 @@ func (p *params) completeFromBackingFile(path string) error {
 	}
 	if !p.sizeGiven {
 		if p.size, _, err = inspectDisk(f, size, p.backingFormat); err != nil {
-			return fmt.Errorf("qcow2: backing file %q, whose virtual size is needed as no size is given: %w", p.backingFile, err)
+			return fmt.Errorf("qcow2: cannot read the size from backing file %q: %w", p.backingFile, err)
 		}
 	}
 	return nil
@@ -37,20 +37,19 @@ func (p *params) completeFromBackingFile(path string) error {
 func (p *params) notGiven() string {
 	switch {
 	case p.sizeGiven:
-		return "its format"
+		return "the format"
 	case p.backingFormatGiven:
 		return "the size"
 	}
-	return "the size and its format"
+	return "the size and the format"
 }
 
-// ResolveBackingFile returns the path under which QEMU opens the backing file
-// name that is stored in the image at path. A relative name is joined to the
-// directory of path as it is written: symbolic links are not followed and ".."
-// is not resolved.
+// ResolveBackingFile returns the path by which QEMU opens the backing file name
+// that the image at path records. QEMU joins a relative name to the directory
+// of path as text: it does not follow symbolic links and does not resolve "..".
 func ResolveBackingFile(path, name string) string {
 	if file, ok := strings.CutPrefix(name, "file:"); ok {
-		return file // relative to the working directory, as any URL
+		return file // relative to the working directory
 	}
 	if filepath.IsAbs(name) {
 		return name
@@ -58,7 +57,7 @@ func ResolveBackingFile(path, name string) string {
 	return path[:strings.LastIndexByte(path, '/')+1] + name
 }
 
-// nameOf returns the name of the file that w writes, "" if there is none.
+// nameOf returns the name of the file that w writes, or "" if w is not a file.
 func nameOf(w io.Writer) string {
 	f, ok := w.(*os.File)
 	if !ok {
@@ -70,9 +69,9 @@ func nameOf(w io.Writer) string {
 	return f.Name()
 }
 
-// openLayer opens a member of a backing chain for reading, and returns its
-// length in bytes. Only regular files and block devices are layers; anything
-// else is refused, as an open of it might wait or never end.
+// openLayer opens a layer for reading and returns its length in bytes. It
+// refuses everything but regular files and block devices, because opening or
+// reading another kind of file might never end.
 func openLayer(path string) (*os.File, int64, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -81,8 +80,8 @@ func openLayer(path string) (*os.File, int64, error) {
 	return openRegular(path, info, func() (*os.File, error) { return os.Open(path) })
 }
 
-// openRegular opens a member of a backing chain, of which info is known, by
-// open.
+// openRegular calls open for the layer at path if info is that of a regular
+// file or a block device.
 func openRegular(path string, info os.FileInfo, open func() (*os.File, error)) (*os.File, int64, error) {
 	if mode := info.Mode(); !mode.IsRegular() && mode&(os.ModeDevice|os.ModeCharDevice) != os.ModeDevice {
 		return nil, 0, fmt.Errorf("%s is a %s, a regular file or a block device is needed", path, fileKind(mode))
@@ -111,8 +110,8 @@ func fileKind(mode os.FileMode) string {
 	return "character device"
 }
 
-// signatures are the first bytes by which QEMU's probe knows a format
-// (the bdrv_probe functions of block/*.c), as far as it knows one by them.
+// signatures are the first bytes of a format, as QEMU's probe knows them (the
+// bdrv_probe functions of block/*.c). Formats without a signature are missing.
 var signatures = []struct {
 	offset int
 	bytes  string
@@ -134,10 +133,10 @@ var signatures = []struct {
 	{64, "\x7f\x10\xda\xbe", "vdi"},
 }
 
-// ProbeFormat returns what format the first bytes of r say it has, by the name
-// of QEMU's block driver, and "raw" if they say none. What they say is up to
-// whoever could write them: of an image that a guest has written to, the
-// format has to be known.
+// ProbeFormat returns the format that the first bytes of r show, by the name of
+// QEMU's block driver, or "raw" if they show none. Do not rely on it for an
+// image that a guest has written to: the guest decides what the first bytes
+// show.
 func ProbeFormat(r io.ReaderAt) (string, error) {
 	var head [128]byte
 	n, err := r.ReadAt(head[:], 0)

@@ -12,8 +12,9 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/internal/qemuimg"
 )
 
-// TestGenerateFormatAndSizeOfBackingFile leaves both to Generate, and compares
-// what is recorded with what qemu-img says of the backing file.
+// TestGenerateFormatAndSizeOfBackingFile gives neither to Generate, and
+// compares the recorded values with the output of qemu-img info for the backing
+// file.
 func TestGenerateFormatAndSizeOfBackingFile(t *testing.T) {
 	for name, makeBase := range map[string]func(t *testing.T, dir string){
 		"raw":        func(t *testing.T, dir string) { qemuimg.Must(t, dir, "create", "-q", "-f", "raw", "base", "10M") },
@@ -92,9 +93,10 @@ func TestGenerateBackingFileNames(t *testing.T) {
 	}
 }
 
-// TestGenerateCutOffBackingFile cuts a qcow2 backing file off at every point
-// at which something ends or begins. Generate takes it only where qemu-img
-// does, and with the same size; it may refuse what qemu-img reads as zeros.
+// TestGenerateCutOffBackingFile cuts a qcow2 backing file off wherever a
+// structure ends or begins. Generate may accept it only if qemu-img does, and
+// with the same size. It may refuse a file whose missing part qemu-img reads as
+// zeros.
 func TestGenerateCutOffBackingFile(t *testing.T) {
 	for _, version := range []string{"0.10", "1.1"} {
 		dir := t.TempDir()

@@ -11,12 +11,12 @@ import (
 type Bitmap struct {
 	Name        string
 	Granularity uint64 // in bytes of the disk for each bit
-	InUse       bool   // not saved properly: what it says is not to be trusted
-	Auto        bool   // to be kept up to date by whoever writes to the image
+	InUse       bool   // not saved properly: its contents may be wrong
+	Auto        bool   // writers must keep it up to date
 }
 
 // bitmapDirectoryEntry is the part of a "Bitmap directory" entry that has a
-// fixed size. Extra data, of which none is defined, and the name follow.
+// fixed size. Extra data, which must be empty, and the name follow.
 type bitmapDirectoryEntry struct {
 	TableOffset     uint64 // in bytes
 	TableSize       uint32 // in entries
@@ -39,7 +39,7 @@ const (
 	bitmapEntryReserved uint64 = 0xff000000000001fe
 	bitmapEntryAllOnes  uint64 = 1 << 0
 
-	// What QEMU's opener accepts (block/qcow2-bitmap.c: BME_MAX_TABLE_SIZE,
+	// The limits of QEMU's opener (block/qcow2-bitmap.c: BME_MAX_TABLE_SIZE,
 	// BME_MAX_PHYS_SIZE, BME_MIN_GRANULARITY_BITS, BME_MAX_GRANULARITY_BITS,
 	// BME_MAX_NAME_SIZE).
 	maxBitmapTableSize   = 0x8000000  // in entries
@@ -62,7 +62,7 @@ func (i *Image) readBitmaps(r io.ReaderAt, size int64) error {
 }
 
 // readBitmapDirectory calls visit for each bitmap of the image in r, which is
-// size bytes long. It refuses what QEMU refuses to open.
+// size bytes long. It refuses images that QEMU does not open.
 func (i *Image) readBitmapDirectory(r io.ReaderAt, size uint64, visit func(e *bitmapDirectoryEntry, name string)) error {
 	start, length := i.bitmaps.BitmapDirectoryOffset, i.bitmaps.BitmapDirectorySize
 	if start > size || length > size-start {
@@ -88,7 +88,7 @@ func (i *Image) readBitmapDirectory(r io.ReaderAt, size uint64, visit func(e *bi
 		}
 		name := cString(directory[bitmapDirectoryEntrySize:][:entry.NameSize])
 		if names[name] {
-			return fmt.Errorf("bitmap directory: entry %d: there is another bitmap of the name %q", len(names), name)
+			return fmt.Errorf("bitmap directory: entry %d: another bitmap has the name %q", len(names), name)
 		}
 		names[name] = true
 		visit(&entry, name)
@@ -107,18 +107,17 @@ func (i *Image) checkBitmapDirectoryEntry(e *bitmapDirectoryEntry) error {
 	case e.TableSize == 0 || e.TableSize > maxBitmapTableSize || uint64(e.TableSize)*i.ClusterSize() > maxBitmapBytes:
 		return fmt.Errorf("bitmap_table_size is %d entries, for at most %d bytes of data", e.TableSize, maxBitmapBytes)
 	case e.TableOffset == 0 || e.TableOffset%i.ClusterSize() != 0:
-		return fmt.Errorf("bitmap_table_offset is %d, which is no multiple of the cluster size", e.TableOffset)
+		return fmt.Errorf("bitmap_table_offset is %d, which is not a multiple of the cluster size", e.TableOffset)
 	case e.GranularityBits < minBitmapGranularity || e.GranularityBits > maxBitmapGranularity:
-		return fmt.Errorf("granularity_bits is %d, allowed are %d to %d", e.GranularityBits, minBitmapGranularity, maxBitmapGranularity)
+		return fmt.Errorf("granularity_bits is %d, must be from %d to %d", e.GranularityBits, minBitmapGranularity, maxBitmapGranularity)
 	case e.Flags&^(bitmapInUse|bitmapAuto) != 0:
-		return fmt.Errorf("flags are %#x, of which some are reserved", e.Flags)
+		return fmt.Errorf("flags are %#x, which has reserved bits set", e.Flags)
 	case e.NameSize > maxBitmapNameSize:
 		return fmt.Errorf("name is %d bytes long, QEMU allows %d", e.NameSize, maxBitmapNameSize)
 	case e.Type != bitmapDirtying:
-		return fmt.Errorf("type is %d, the only one is %d (dirty tracking)", e.Type, bitmapDirtying)
+		return fmt.Errorf("type is %d, must be %d (dirty tracking)", e.Type, bitmapDirtying)
 	}
-	// A bitmap that was not saved properly may have another size than the
-	// disk, which has been resized meanwhile.
+	// The disk may have been resized since a bitmap was last saved properly.
 	if e.Flags&bitmapInUse == 0 {
 		bits := ceilDiv(i.Header.Size/sectorSize*sectorSize, 1<<e.GranularityBits)
 		if needed := ceilDiv(bits, 8*i.ClusterSize()); uint64(e.TableSize) != needed {

@@ -15,15 +15,16 @@ type Layer struct {
 	Image       *Image // nil if Format is FormatRaw
 }
 
-// maxChainLength bounds the work on a chain. QEMU has no bound, but opens all
-// members at once and comes to its end at the limit for open files.
+// maxChainLength limits the work on a chain. QEMU has no limit of its own, but
+// opens all layers at the same time and fails at the open-file limit.
 const maxChainLength = 1000
 
-// InspectChain returns the image at path and everything below it, down to the
-// layer without a backing file. An empty format means to probe, for path as
-// for each layer that records none. It fails where QEMU could not open the
-// chain, and where one of these holds: a layer has another format than raw or
-// qcow2, is cut off, is reached by a protocol, or comes again further down.
+// InspectChain returns the image at path and all layers below it, down to the
+// layer without a backing file. An empty format means to probe; a layer that
+// records no backing format is probed as well. InspectChain fails if QEMU could
+// not open the chain. It also fails if a layer has a format other than raw or
+// qcow2, is cut off, is reached by a protocol, or is the same file as a layer
+// above it.
 func InspectChain(path, format string) ([]Layer, error) {
 	var layers []Layer
 	err := walkChain(path, format, openLayer, func(layer Layer, f *os.File) error {
@@ -36,9 +37,9 @@ func InspectChain(path, format string) ([]Layer, error) {
 	return layers, nil
 }
 
-// InspectLayer reads the header of the image at path, which has the format
-// [FormatRaw] or [FormatQCOW2], or with "" what its first bytes say. Nothing
-// else is opened: no backing file, and no external data file.
+// InspectLayer reads the header of the image at path. The format is [FormatRaw]
+// or [FormatQCOW2], or "" for the format that the first bytes show.
+// InspectLayer opens no other file: no backing file and no external data file.
 func InspectLayer(path, format string) (*Layer, error) {
 	layer, f, err := inspectLayer(path, format, openLayer)
 	if err != nil {
@@ -47,12 +48,11 @@ func InspectLayer(path, format string) (*Layer, error) {
 	return layer, f.Close()
 }
 
-// A layerOpener opens a member of a backing chain for reading, and returns its
-// length in bytes.
+// A layerOpener opens a layer for reading and returns its length in bytes.
 type layerOpener func(path string) (*os.File, int64, error)
 
-// walkChain opens the image at path and what is below it, and hands each layer
-// to visit, whose file it then is.
+// walkChain opens the image at path and all layers below it, and calls visit
+// for each. visit takes ownership of the file.
 func walkChain(path, format string, open layerOpener, visit func(Layer, *os.File) error) error {
 	var (
 		top   = path
@@ -112,8 +112,8 @@ func inspectLayer(path, format string, open layerOpener) (*Layer, *os.File, erro
 	return layer, f, nil
 }
 
-// inspectDisk returns the virtual size in bytes of the disk in r, which is
-// size bytes long and has the given format, and for qcow2 its header.
+// inspectDisk returns the virtual size in bytes of the disk in r, which is size
+// bytes long and has the given format, and for qcow2 its Image.
 func inspectDisk(r io.ReaderAt, size int64, format string) (uint64, *Image, error) {
 	switch format {
 	case FormatRaw:
@@ -140,15 +140,14 @@ func (e *unsupportedFormatError) Error() string {
 	return fmt.Sprintf("format %q is not supported, only %s and %s are", e.format, FormatRaw, FormatQCOW2)
 }
 
-// checkComplete refuses a file that is too short for the tables that its
-// header names. QEMU opens it, and reads what is missing as zeros.
+// checkComplete refuses a file that is too short for its tables. QEMU opens it
+// and reads zeros for the missing part.
 func (i *Image) checkComplete(size int64) error {
 	for _, table := range []struct {
 		name           string
 		offset, length uint64
 	}{
-		// The tables may end early: what follows the last entry that is in
-		// use need not be written.
+		// A table may be cut off behind its last used entry.
 		{"refcount table", i.Header.RefcountTableOffset, refcountTableEntrySize},
 		{"L1 table", i.Header.L1TableOffset, i.L1Bytes()},
 	} {

@@ -26,8 +26,8 @@ func ExampleProbeFormat() {
 	// raw
 }
 
-// QEMU goes by the name through which it opened the image, not by where a
-// symbolic link leads.
+// QEMU uses the name by which it opened the image, not the target of a symbolic
+// link.
 func ExampleResolveBackingFile() {
 	fmt.Println(qcow2.ResolveBackingFile("bazel-bin/disk.qcow2", "disk.qcow2.backing/base.img"))
 	fmt.Println(qcow2.ResolveBackingFile("bazel-bin/disk.qcow2", "/images/base.img"))
@@ -52,8 +52,7 @@ func ExampleInspectChain() {
 	// base.raw raw 1048576
 }
 
-// What an image says of itself needs no other file: here the backing file could
-// as well be missing.
+// InspectLayer opens no other file. The backing file may be missing.
 func ExampleInspectLayer() {
 	dir := exampleChain()
 	defer os.RemoveAll(dir)
@@ -67,8 +66,8 @@ func ExampleInspectLayer() {
 	// qcow2 2097152 base.raw
 }
 
-// Open reads an image that is no file, here one in memory. It has to stand
-// alone: there is no directory to look for a backing file in.
+// Open can read an image in memory. The image must not need a backing file,
+// because Open does not look for one.
 func ExampleOpen() {
 	_, file := generated(qcow2.GenerateWithFileSize(1 << 30))
 	disk, err := qcow2.Open(file, file.Size())
@@ -84,8 +83,8 @@ func ExampleOpen() {
 	// Output: 1073741824 [0 0 0 0]
 }
 
-// Where the format of the top layer is known, it is better given: a guest that
-// writes to a raw disk decides what its first bytes say.
+// Give the format of the top layer if you know it: a guest that writes to a raw
+// disk decides what its first bytes show.
 func ExampleOpenWithFormat() {
 	dir := exampleChain()
 	defer os.RemoveAll(dir)
@@ -99,7 +98,7 @@ func ExampleOpenWithFormat() {
 	// Output: the image as the contents of a disk: 1 layer of 197120 bytes
 }
 
-// A layer that is out of the directory is refused, whoever names it.
+// A layer outside of the directory is refused, whichever layer names it.
 func ExampleOpenWithRoot() {
 	dir := exampleChain()
 	defer os.RemoveAll(dir)
@@ -121,7 +120,7 @@ func ExampleOpenWithRoot() {
 	// Output: true
 }
 
-// A snapshot is what the disk was when it was taken.
+// A snapshot is the state of the disk at the time it was taken.
 func ExampleOpenWithSnapshot() {
 	path := "testdata/fuzz/images/snapshots.qcow2"
 	for _, opts := range [][]*qcow2.OpenOption{{qcow2.OpenWithSnapshot("first")}, {}} {

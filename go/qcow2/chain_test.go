@@ -46,14 +46,14 @@ func TestInspectChain(t *testing.T) {
 	}
 }
 
-// overlay makes dir/name, which names backing without looking at it.
+// overlay makes dir/name, which names backing without opening it.
 func overlay(t *testing.T, dir, name, backing string) {
 	t.Helper()
 	mustGenerate(t, filepath.Join(dir, name), size1M, qcow2.GenerateWithBackingFile(backing), qcow2.GenerateWithBackingFormat("qcow2"))
 }
 
-// TestInspectChainRefuses is about chains that QEMU does not open, or does not
-// come to the end of.
+// TestInspectChainRefuses has chains that QEMU does not open, or that never
+// end.
 func TestInspectChainRefuses(t *testing.T) {
 	for name, test := range map[string]struct {
 		prepare func(t *testing.T, dir string)
@@ -84,7 +84,7 @@ func TestInspectChainRefuses(t *testing.T) {
 		"wrong format": {func(t *testing.T, dir string) {
 			overlay(t, dir, "top", "disk")
 			writeFile(t, filepath.Join(dir, "disk"), make([]byte, 512))
-		}, []string{"disk", "no qcow2 image"}},
+		}, []string{"disk", "not a qcow2 image"}},
 		"protocol": {func(t *testing.T, dir string) {
 			overlay(t, dir, "top", "./nbd:host")
 			patch(t, filepath.Join(dir, "top"), []byte("./nbd:host"), []byte("nbd:./host"))

@@ -6,52 +6,52 @@ import (
 	"io"
 )
 
-// A CheckResult is what Check has found. The counts and their names are those
-// of qemu-img check --output=json, which leaves out what is zero.
+// A CheckResult is the result of Check. The counts and their names are those of
+// qemu-img check --output=json, which leaves out zeros.
 type CheckResult struct {
 	// Corruptions are errors that may damage data, or lead a writer to do so.
 	Corruptions uint64 `json:"corruptions,omitempty"`
-	// Leaks are clusters with a higher reference count than there are
-	// references to them: lost space, but no harm to data.
+	// Leaks are clusters whose reference count is higher than the number of
+	// references to them: lost space, but no damage to data.
 	Leaks uint64 `json:"leaks,omitempty"`
-	// CheckErrors counts clusters for which the image does not tell a
-	// reference count. If it is not zero, the check is not complete.
+	// CheckErrors counts clusters whose reference count cannot be read. If it
+	// is not zero, the check is not complete.
 	CheckErrors uint64 `json:"check-errors"`
 
-	// ImageEndOffset is the offset in bytes behind the last cluster in use.
+	// ImageEndOffset is the offset in bytes after the last cluster in use.
 	ImageEndOffset uint64 `json:"image-end-offset,omitempty"`
 	// TotalClusters is the virtual size in clusters.
 	TotalClusters uint64 `json:"total-clusters,omitempty"`
-	// AllocatedClusters of the virtual disk have a place in the file, data or
-	// not.
+	// AllocatedClusters counts clusters of the virtual disk that have an offset
+	// in the file, with or without data.
 	AllocatedClusters uint64 `json:"allocated-clusters,omitempty"`
 	// FragmentedClusters do not directly follow the allocated cluster before
 	// them in the same L2 table. A compressed cluster always counts.
 	FragmentedClusters uint64 `json:"fragmented-clusters,omitempty"`
 	CompressedClusters uint64 `json:"compressed-clusters,omitempty"`
 
-	// Problems are sentences about what Corruptions, Leaks and CheckErrors
-	// count, one for each of the first 100.
+	// Problems describes what Corruptions, Leaks and CheckErrors count, one
+	// sentence each for the first 100.
 	Problems []string `json:"-"`
 }
 
-// maxProblems bounds the memory for Problems.
+// maxProblems limits the memory for Problems.
 const maxProblems = 100
 
 // Check recomputes the reference count of every cluster of the qcow2 image in
-// r, which is size bytes long, and compares them with those that the image
-// has. It looks at all that refers to clusters (tables, snapshots, bitmaps, an
-// encryption header) and judges as qemu-img check does. It reads metadata
-// only, and no other file: a backing file or an external data file need not be
-// there.
+// r, which is size bytes long, and compares it with the recorded one. It reads
+// everything that refers to clusters: tables, snapshots, bitmaps and an
+// encryption header. The verdict is that of qemu-img check. Check reads only
+// metadata, and no other file: the backing file and the external data file need
+// not exist.
 //
-// An image that QEMU could not even check is an error: one whose header QEMU
-// does not open, or with a damaged snapshot table or bitmap directory. An
-// error of r is returned as it is.
+// An image that QEMU could not check is an error: QEMU does not open its
+// header, or its snapshot table or bitmap directory is damaged. An error of r
+// is returned unchanged.
 //
-// Memory and time follow what is allocated in the image. In a damaged image,
-// L2 tables at offsets that are no multiple of the cluster size are counted as
-// corrupt but not looked into.
+// Memory and time depend on the allocated clusters. In a damaged image,
+// L2 tables at offsets that are not a multiple of the cluster size count as
+// corrupt and are not read.
 func Check(r io.ReaderAt, size int64) (*CheckResult, error) {
 	image, err := inspectForCheck(r, size)
 	if err != nil {
@@ -86,8 +86,8 @@ type checker struct {
 	clusterBits uint32
 	clusterSize uint64 // in bytes
 
-	// clusters is the number of clusters of the file, and what is referred to
-	// behind its end.
+	// clusters is the number of clusters in the file, or more if there are
+	// references after its end.
 	clusters uint64
 	// references are the references found to each cluster.
 	references clusterCounts
@@ -119,8 +119,8 @@ func (c *checker) run() error {
 	return c.compareRefcounts()
 }
 
-// refer counts n references of what is named to each cluster that has a part
-// of length bytes from offset on.
+// refer counts n references to each cluster with a part of the length bytes at
+// offset. what names the referrer.
 func (c *checker) refer(what string, offset, length, n uint64) {
 	if length == 0 || !c.withinFile(what, offset, length, n) {
 		return
@@ -128,8 +128,7 @@ func (c *checker) refer(what string, offset, length, n uint64) {
 	c.referToClusters(offset>>c.clusterBits, (offset+length-1)>>c.clusterBits+1, n)
 }
 
-// referToClusters counts n references to each cluster from first up to but
-// without end.
+// referToClusters counts n references to each cluster from first to before end.
 func (c *checker) referToClusters(first, end, n uint64) {
 	for cluster := first; cluster < end; cluster++ {
 		c.references.add(cluster, n)
@@ -137,8 +136,8 @@ func (c *checker) referToClusters(first, end, n uint64) {
 	c.clusters = max(c.clusters, end)
 }
 
-// withinFile counts n corruptions if the range goes beyond the end of the file
-// by a cluster or more. A part of the last cluster need not be written.
+// withinFile counts n corruptions if the range ends a cluster or more after the
+// end of the file. The last cluster need not be complete.
 func (c *checker) withinFile(what string, offset, length, n uint64) bool {
 	if end := offset + length; end >= offset && (end <= c.size || end-c.size < c.clusterSize) {
 		return true
@@ -147,8 +146,8 @@ func (c *checker) withinFile(what string, offset, length, n uint64) bool {
 	return false
 }
 
-// checkEncryptionHeader counts the clusters of a LUKS header. Keys and
-// digests in it are not looked at.
+// checkEncryptionHeader counts the clusters of a LUKS header. It does not read
+// keys and digests.
 func (c *checker) checkEncryptionHeader() error {
 	if c.image.Header.CryptMethod != cryptLUKS {
 		return nil

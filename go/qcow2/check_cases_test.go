@@ -16,7 +16,8 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/internal/qemuimg"
 )
 
-// TestCheckGenerated checks what Generate makes, with QEMU's verdict.
+// TestCheckGenerated checks images of Generate, and compares with QEMU's
+// verdict.
 func TestCheckGenerated(t *testing.T) {
 	for name, opts := range map[string]options{
 		"empty":                   {qcow2.GenerateWithFileSize(0)},
@@ -70,7 +71,7 @@ func TestCheckEncrypted(t *testing.T) {
 	}
 }
 
-// TestCheckRefuses is about images that QEMU does not open to check them.
+// TestCheckRefuses has images that QEMU does not open, even to check them.
 func TestCheckRefuses(t *testing.T) {
 	dir := t.TempDir()
 	qemuimg.Must(t, dir, "create", "-q", "-f", "qcow2", "plain", "1M")
@@ -91,8 +92,8 @@ func TestCheckRefuses(t *testing.T) {
 		bytes  string
 		words  []string
 	}{
-		{"no qcow2", "plain", 0, "qfi", []string{"no qcow2 image"}},
-		{"version", "plain", 7, "\x01", []string{"no qcow2 image"}},
+		{"no qcow2", "plain", 0, "qfi", []string{"not a qcow2 image"}},
+		{"version", "plain", 7, "\x01", []string{"not a qcow2 image"}},
 		{"l1_size", "plain", 36, "\x01", []string{"L1 table", "33554432"}},
 		{"raw without a data file", "plain", 95, "\x02", []string{"raw external data"}},
 		{"LUKS without a header", "plain", 35, "\x02", []string{"LUKS"}},
@@ -163,8 +164,8 @@ func TestCheckManyReferences(t *testing.T) {
 	}
 }
 
-// TestCheckHostile checks images whose tables all point to one another. What
-// qemu-img does with them takes hours.
+// TestCheckHostile checks images whose tables all point to one another.
+// qemu-img takes hours for them.
 func TestCheckHostile(t *testing.T) {
 	const clusterSize = 2 << 20
 	header := func(clusters int) []byte {
@@ -245,8 +246,8 @@ func TestCheckHostile(t *testing.T) {
 	}
 }
 
-// checkAllocated returns the result of Check, and the bytes it has allocated
-// in all.
+// checkAllocated returns the result of Check and the total number of bytes that
+// it allocated.
 func checkAllocated(t *testing.T, r io.ReaderAt, size int64) (*qcow2.CheckResult, uint64) {
 	t.Helper()
 	var before, after runtime.MemStats
@@ -270,8 +271,8 @@ func (f sparseFile) ReadAt(p []byte, off int64) (int, error) {
 	return len(p), nil
 }
 
-// TestCheckMemory bounds the memory for images of many terabytes, where
-// neither the virtual size nor the length of the file may count.
+// TestCheckMemory limits the memory for images of many terabytes. It must not
+// depend on the virtual size or on the length of the file.
 func TestCheckMemory(t *testing.T) {
 	for _, size := range []uint64{1 << 20, 1 << 40, 2 << 50} {
 		var b bytes.Buffer
@@ -290,7 +291,8 @@ func TestCheckMemory(t *testing.T) {
 	}
 }
 
-// TestCheckReadError returns an error of the file, wherever it occurs.
+// TestCheckReadError checks that an error of the file is returned, wherever it
+// occurs.
 func TestCheckReadError(t *testing.T) {
 	s := newScript(t, 3, t.TempDir(), "image")
 	for range 5 {

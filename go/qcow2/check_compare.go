@@ -2,7 +2,7 @@ package qcow2
 
 import "bytes"
 
-// readRefcountTable reads the refcount table, up to the last entry that is not
+// readRefcountTable reads the refcount table up to the last entry that is not
 // zero.
 func (c *checker) readRefcountTable() error {
 	h := &c.image.Header
@@ -16,8 +16,8 @@ func (c *checker) readRefcountTable() error {
 	})
 }
 
-// checkRefcountBlocks counts the references of the refcount table. It comes
-// last, as nothing else may refer to a refcount block.
+// checkRefcountBlocks counts the references of the refcount table. It runs
+// last, because nothing else may refer to a refcount block.
 func (c *checker) checkRefcountBlocks() {
 	for index, entry := range c.refcounts.table {
 		offset := entry & refcountTableEntryOffset
@@ -25,7 +25,7 @@ func (c *checker) checkRefcountBlocks() {
 		case entry&refcountTableEntryReserved != 0:
 			c.corrupt(1, "refcount table entry %d: %#x has reserved bits set", index, entry)
 		case offset%c.clusterSize != 0:
-			c.corrupt(1, "refcount table entry %d: refcount block offset %d is no multiple of the cluster size", index, offset)
+			c.corrupt(1, "refcount table entry %d: refcount block offset %d is not a multiple of the cluster size", index, offset)
 		case offset>>c.clusterBits >= c.clusters:
 			c.corrupt(1, "refcount table entry %d: refcount block at offset %d is beyond the end of the file", index, offset)
 		case offset != 0:
@@ -37,8 +37,8 @@ func (c *checker) checkRefcountBlocks() {
 	}
 }
 
-// compareRefcounts compares the references found with the reference counts of
-// the image, and finds the end of what is in use.
+// compareRefcounts compares the references with the reference counts of the
+// image, and finds the end of the last cluster in use.
 func (c *checker) compareRefcounts() error {
 	c.checkOverflow()
 	cmp := comparison{checker: c, end: 1, keys: c.references.keys()}
@@ -70,7 +70,7 @@ func (c *checker) compareRefcounts() error {
 	return c.refcounts.err
 }
 
-// checkOverflow counts the references for which a reference count has no room.
+// checkOverflow counts the references that are too many for a reference count.
 func (c *checker) checkOverflow() {
 	limit := c.refcounts.maxRefcount()
 	if limit >= largeCount && len(c.references.large) == 0 {
@@ -87,8 +87,8 @@ func (c *checker) checkOverflow() {
 // comparison goes through the clusters of the file in ascending order.
 type comparison struct {
 	*checker
-	end uint64 // cluster behind the last one in use
-	// keys are those of the pages of references that are left.
+	end uint64 // cluster after the last one in use
+	// keys are the keys of the pages that are left.
 	keys []uint64
 }
 
@@ -116,7 +116,7 @@ func (c *comparison) withBlock(first, end uint64, block []byte) {
 		stop := min(end, (start/countsPerPage+1)*countsPerPage)
 		page := c.references.page(start / countsPerPage)
 		if page == nil {
-			// Skip what is not in use at all.
+			// Skip clusters that are not in use.
 			if b := block[(start-first)<<order/8 : ((stop-first)<<order+7)/8]; bytes.Equal(b, zeros[:len(b)]) {
 				start = stop
 				continue

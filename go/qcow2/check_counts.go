@@ -6,19 +6,18 @@ import (
 	"slices"
 )
 
-// clusterCounts has a count for each cluster, and takes room only for those
-// parts of the file in which there is one that is not zero.
+// clusterCounts has a count for each cluster. It uses memory only for parts of
+// the file with a count that is not zero.
 type clusterCounts struct {
 	pages map[uint64]*countPage // by cluster / countsPerPage
 	large map[uint64]uint64     // the counts of at least largeCount, by cluster
 
-	// last is the page that was used last, as most references are to
-	// neighbours.
+	// last is the page of the last call: most references are to neighbours.
 	lastKey uint64
 	last    *countPage
 }
 
-// countPage has the counts of neighbouring clusters, in two bits each: nearly
+// countPage has the counts of neighbouring clusters, with two bits each: nearly
 // all clusters of an image have one reference or none.
 type countPage [countsPerPage / countsPerWord]uint64
 
@@ -69,7 +68,7 @@ func (c *clusterCounts) get(cluster uint64) uint64 {
 	return c.at(page, cluster)
 }
 
-// page returns the page with the given key, nil if there is none.
+// page returns the page with the given key, or nil.
 func (c *clusterCounts) page(key uint64) *countPage {
 	if c.last == nil || c.lastKey != key {
 		page := c.pages[key]
@@ -95,8 +94,8 @@ func (c *clusterCounts) keys() []uint64 {
 	return slices.Sorted(maps.Keys(c.pages))
 }
 
-// each calls visit for all clusters with a count that is not zero, in
-// ascending order, until it returns an error.
+// each calls visit for all clusters with a count that is not zero, in ascending
+// order, until visit returns an error.
 func (c *clusterCounts) each(visit func(cluster, count uint64) error) error {
 	for _, key := range c.keys() {
 		page := c.pages[key]

@@ -18,7 +18,7 @@ func (c *checker) checkMappings() error {
 		}
 		switch length := uint64(s.L1Size) * l1EntrySize; {
 		case s.L1TableOffset%c.clusterSize != 0:
-			c.corrupt(1, "snapshot %q (%s): L1 table offset %d is no multiple of the cluster size", s.ID, s.Name, s.L1TableOffset)
+			c.corrupt(1, "snapshot %q (%s): L1 table offset %d is not a multiple of the cluster size", s.ID, s.Name, s.L1TableOffset)
 		case length > maxL1Bytes:
 			c.corrupt(1, "snapshot %q (%s): L1 table takes %d bytes, QEMU allows %d", s.ID, s.Name, length, maxL1Bytes)
 		default:
@@ -31,8 +31,7 @@ func (c *checker) checkMappings() error {
 	}
 	c.refer("snapshot table", h.SnapshotsOffset, uint64(length), 1)
 
-	// A table that several L1 entries point to, as it is usual with snapshots,
-	// is read once.
+	// A table that several L1 entries point to, as snapshots do, is read once.
 	var active, all clusterCounts
 	err = c.checkTables("L1 table", l1Tables, func(entry, nActive, nAll uint64) error {
 		c.checkL1Entry(entry, nActive, nAll)
@@ -51,8 +50,8 @@ func (c *checker) checkMappings() error {
 	})
 }
 
-// checkL1Entry checks an entry that is in all L1 tables, active of which are
-// active.
+// checkL1Entry checks an L1 entry. all is the number of L1 tables with that
+// entry, active the number of active ones.
 func (c *checker) checkL1Entry(entry, active, all uint64) {
 	if entry&l1EntryReserved != 0 {
 		c.corrupt(all, "L1 entry %#x has reserved bits set", entry)
@@ -60,7 +59,7 @@ func (c *checker) checkL1Entry(entry, active, all uint64) {
 	offset := entry & entryOffset
 	c.refer("L2 table", offset, c.clusterSize, all)
 	if offset%c.clusterSize != 0 {
-		c.corrupt(all, "L2 table offset %d is no multiple of the cluster size", offset)
+		c.corrupt(all, "L2 table offset %d is not a multiple of the cluster size", offset)
 	}
 	if active > 0 && offset != 0 {
 		refcount, ok := c.refcounts.get(offset >> c.clusterBits)
@@ -76,18 +75,18 @@ type l2Checker struct {
 	external bool // data is in an external data file
 	extended bool // entries have subclusters
 	buffer   []byte
-	// active and all are the numbers of references to the table from the
-	// active L1 table and from all.
+	// active and all are the numbers of references to the table from the active
+	// L1 table and from all L1 tables.
 	active, all uint64
-	// flags is the number of references for which COPIED flags are checked.
+	// flags is the number of references whose COPIED flags are checked.
 	flags uint64
 }
 
 func (c *l2Checker) checkTable(offset, active, all uint64) error {
 	c.active, c.all, c.flags = active, all, active
 	if offset == 0 {
-		// An L1 entry with nothing but reserved bits set. QEMU takes it for
-		// unallocated or not, depending on what it checks.
+		// The L1 entry has only reserved bits. Some checks of QEMU take it for
+		// allocated, and others do not.
 		c.flags = 0
 	}
 	if c.buffer == nil {
@@ -100,7 +99,7 @@ func (c *l2Checker) checkTable(offset, active, all uint64) error {
 	if c.extended {
 		size = extendedL2EntrySize
 	}
-	var next uint64 // offset behind the last allocated cluster
+	var next uint64 // offset after the last allocated cluster
 	for b := c.buffer; len(b) >= size; b = b[size:] {
 		entry, bitmap := binary.BigEndian.Uint64(b), uint64(0)
 		if c.extended {
@@ -137,8 +136,9 @@ func (c *l2Checker) checkCompressed(entry, bitmap uint64) {
 	c.result.FragmentedClusters += c.active
 }
 
-// compressedCluster returns where the compressed data of an L2 entry may be,
-// in bytes: it is counted in sectors, and may end before the last one does.
+// compressedCluster returns the range in bytes that contains the compressed
+// data of an L2 entry. It is counted in sectors. The data may end before its
+// last sector does.
 func compressedCluster(entry uint64, clusterBits uint32) (offset, length uint64) {
 	offsetBits := 62 - (clusterBits - 8)
 	offset = entry & (1<<offsetBits - 1)
@@ -147,8 +147,8 @@ func compressedCluster(entry uint64, clusterBits uint32) (offset, length uint64)
 }
 
 // checkStandard checks a "Standard Cluster Descriptor". It takes and returns
-// the offset behind the last allocated cluster of the table, 0 if there is
-// none yet.
+// the offset after the last allocated cluster of the table, 0 if there is none
+// yet.
 func (c *l2Checker) checkStandard(entry, bitmap, next uint64) uint64 {
 	if entry&l2EntryReserved != 0 {
 		c.corrupt(c.all, "L2 entry %#x has reserved bits set", entry)
@@ -159,8 +159,8 @@ func (c *l2Checker) checkStandard(entry, bitmap, next uint64) uint64 {
 		if !c.extended && entry&entryZero != 0 {
 			return next // reads as zeros, has no cluster
 		}
-		// Offset 0 is a valid one in an external data file; there the COPIED
-		// flag makes the difference.
+		// Offset 0 is valid in an external data file. The COPIED flag says
+		// whether the cluster is allocated.
 		if !c.external || !copied {
 			if bitmap&subclusterAlloc != 0 {
 				c.corrupt(c.all, "L2 entry %#x: unallocated cluster has allocated subclusters (%#x)", entry, bitmap)
@@ -172,7 +172,7 @@ func (c *l2Checker) checkStandard(entry, bitmap, next uint64) uint64 {
 		c.corrupt(c.all, "L2 entry %#x: subclusters are both allocated and zero (%#x)", entry, bitmap)
 	}
 	if offset%c.clusterSize != 0 {
-		c.corrupt(c.all, "L2 entry %#x: cluster offset %d is no multiple of the cluster size", entry, offset)
+		c.corrupt(c.all, "L2 entry %#x: cluster offset %d is not a multiple of the cluster size", entry, offset)
 	}
 	c.result.AllocatedClusters += c.active
 	if next != 0 && offset != next {

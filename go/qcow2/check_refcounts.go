@@ -6,7 +6,7 @@ import (
 	"math"
 )
 
-// refcountReader reads the reference counts that an image has.
+// refcountReader reads the reference counts that an image records.
 type refcountReader struct {
 	r           io.ReaderAt
 	clusterBits uint32
@@ -14,8 +14,8 @@ type refcountReader struct {
 
 	// table is the refcount table up to its last entry that is not zero.
 	table []uint64
-	// pages are parts of refcount blocks that get has read, at their offset
-	// modulo the number of pages.
+	// pages are parts of refcount blocks that get has read. The index is the
+	// key modulo the number of pages.
 	pages []*refcountPage
 	err   error
 }
@@ -47,7 +47,7 @@ func (r *refcountReader) perBlock() uint64 { return 8 << r.clusterBits >> r.orde
 func (r *refcountReader) maxRefcount() uint64 { return math.MaxUint64 >> (64 - 1<<r.order) }
 
 // get returns the reference count of a cluster. ok is false if the refcount
-// table has a block for it that cannot be read.
+// block cannot be read.
 func (r *refcountReader) get(cluster uint64) (refcount uint64, ok bool) {
 	index := cluster / r.perBlock()
 	if index >= uint64(len(r.table)) {
@@ -62,14 +62,14 @@ func (r *refcountReader) get(cluster uint64) (refcount uint64, ok bool) {
 	if page == nil {
 		return 0, false
 	}
-	// A block begins at a multiple of 512 bytes, so that a count is never on
-	// two pages.
+	// A block begins at a multiple of 512 bytes, so a count is never on two
+	// pages.
 	start := (block + bit/8) % refcountPageSize
 	return refcountAt(page.data[start:], bit%8>>r.order, r.order), true
 }
 
-// block returns the offset of the refcount block with the given index, 0 if
-// there is none. ok is false if no block can be there.
+// block returns the offset of the refcount block with the given index, or 0 if
+// there is none. ok is false if the offset is not valid.
 func (r *refcountReader) block(index uint64) (offset uint64, ok bool) {
 	offset = r.table[index] & refcountTableEntryOffset
 	return offset, offset&(1<<r.clusterBits-1) == 0 && offset <= maxFileLength-1<<r.clusterBits

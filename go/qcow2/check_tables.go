@@ -6,18 +6,18 @@ import (
 	"slices"
 )
 
-// table is a table of 8-byte entries in the file: an L1 table, or the table of
-// a bitmap.
+// table is a table of 8-byte entries in the file: an L1 table or a bitmap
+// table.
 type table struct {
 	offset uint64 // in bytes
 	length uint64 // in bytes
 	active bool   // the active L1 table
 }
 
-// checkTables counts the references to tables, and calls visit with each entry
-// of them that is not zero. Where tables overlap, which only those of a
-// damaged or malicious image do, entries are visited once: all is the number
-// of tables that have the entry, active that of those that are active.
+// checkTables counts the references to tables, and calls visit for each entry
+// that is not zero. Tables overlap only in damaged or malicious images. visit
+// is called once for an entry of several tables: all is the number of tables
+// with the entry, and active the number of active ones.
 func (c *checker) checkTables(what string, tables []table, visit func(entry, active, all uint64) error) error {
 	clusters := make([]table, 0, len(tables))
 	for _, t := range tables {
@@ -43,8 +43,8 @@ func (c *checker) checkTables(what string, tables []table, visit func(entry, act
 	})
 }
 
-// sweep calls visit for the parts of the file that are covered by tables, in
-// ascending order and each part once, with the numbers of tables that cover it.
+// sweep calls visit for the parts of the file that tables cover, in ascending
+// order and once for each part, with the numbers of tables that cover it.
 func sweep(tables []table, visit func(start, end, active, all uint64) error) error {
 	type boundary struct {
 		offset      uint64
@@ -80,9 +80,9 @@ func sweep(tables []table, visit func(start, end, active, all uint64) error) err
 	return nil
 }
 
-// readEntries calls visit with all 8-byte entries between the offsets start
-// and end that are not zero, and their index from start on. Behind the end of
-// the file everything is zero.
+// readEntries calls visit for all 8-byte entries from offset start to before
+// end that are not zero, with their index from start. The file reads as zeros
+// after its end.
 func (c *checker) readEntries(start, end uint64, visit func(index int, entry uint64) error) error {
 	end = min(end, c.size)
 	if start >= end {

@@ -12,8 +12,8 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/internal/qemuscript"
 )
 
-// TestCheckRandomImages compares with qemu-img check on images that QEMU has
-// made by random scripts, key for key. See qemuscript.Seeds for a long run.
+// TestCheckRandomImages compares with qemu-img check, key for key, on images
+// that QEMU made by random scripts. See qemuscript.Seeds for a long run.
 func TestCheckRandomImages(t *testing.T) {
 	qemuscript.Seeds(t, 25, func(t *testing.T, seed uint64) {
 		s := newScript(t, seed, t.TempDir(), "image")
@@ -24,8 +24,8 @@ func TestCheckRandomImages(t *testing.T) {
 	})
 }
 
-// compareCheck compares Check with qemu-img check on an image that is none
-// that a corruptor has touched.
+// compareCheck compares Check with qemu-img check on an image that was not
+// damaged.
 func compareCheck(t *testing.T, dir, name string) {
 	t.Helper()
 	result := qemuimg.Run(t, dir, "check", "-f", "qcow2", "--output=json", name)
@@ -52,7 +52,7 @@ func checkFile(t *testing.T, path string) (*qcow2.CheckResult, error) {
 	return qcow2.Check(f, info.Size())
 }
 
-// checkJSON returns what result is as JSON.
+// checkJSON returns result as JSON.
 func checkJSON(t *testing.T, result *qcow2.CheckResult) map[string]any {
 	t.Helper()
 	b, err := json.Marshal(result)
@@ -62,7 +62,7 @@ func checkJSON(t *testing.T, result *qcow2.CheckResult) map[string]any {
 	return qemuJSON(t, string(b))
 }
 
-// checkKeys drops the keys that are not about the check's result.
+// checkKeys removes the keys that are not part of the result.
 func checkKeys(check map[string]any) map[string]any {
 	delete(check, "filename")
 	delete(check, "format")

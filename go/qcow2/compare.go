@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// A Comparison is what Compare has found, by the words of qemu-img compare.
+// A Comparison is the result of Compare, in the terms of qemu-img compare.
 type Comparison struct {
 	// Result is the first difference.
 	Result ComparisonResult
-	// Offset is where the difference begins, in bytes: the first sector of 512
-	// bytes that has one. It is 0 for Identical and SizeMismatch.
+	// Offset is the start of the first sector of 512 bytes that differs, in
+	// bytes. It is 0 for Identical and SizeMismatch.
 	Offset int64
-	// SizesDiffer says that the sizes differ and that everything which both
-	// disks have is the same: only what lies behind the smaller one's end is
-	// left to differ. If that is all zeros, the disks are Identical.
+	// SizesDiffer says that the sizes differ and that the disks are the same up
+	// to the end of the smaller one. The disks are Identical if the larger one
+	// is zero after that.
 	SizesDiffer bool
 }
 
@@ -29,12 +29,12 @@ const (
 	StatusMismatch                   // only with strict comparison: one is allocated, zero or compressed where the other is not
 )
 
-// A CompareError is why a comparison came to no result.
+// A CompareError is an error that ended a comparison without a result.
 type CompareError struct {
 	Disk   int   // 0 for the first disk, 1 for the second
 	Offset int64 // guest offset in bytes
-	// Read says that guest data could not be read. If it is not set, a table
-	// could not.
+	// Read says that guest data could not be read. Otherwise a table could not
+	// be read.
 	Read bool
 	Err  error
 }
@@ -45,13 +45,14 @@ func (e *CompareError) Error() string {
 
 func (e *CompareError) Unwrap() error { return e.Err }
 
-// compareBuffer is how many bytes are compared at once, as in qemu-img.
+// compareBuffer is the number of bytes that are compared at a time, as in
+// qemu-img.
 const compareBuffer = 2 << 20
 
-// Compare compares the contents of two disks. Where both are known to be zero
-// nothing is read, so the time follows what is allocated. The larger disk has
-// to be zero where the smaller has ended. A strict comparison finds disks of
-// different size or allocation to differ, too. Any error is a *CompareError.
+// Compare compares the contents of two disks. It does not read ranges that are
+// zero in both, so the time depends on the allocated data. The larger disk must
+// be zero after the end of the smaller one. A strict comparison also finds
+// differences in size and allocation. All errors are of type *CompareError.
 func Compare(a, b *Disk, strict bool) (Comparison, error) {
 	c := comparer{disks: [2]*Disk{a, b}}
 	for i, d := range c.disks {
@@ -80,7 +81,7 @@ type comparer struct {
 	buffers [2][]byte
 }
 
-// common compares what both disks have, up to end.
+// common compares the disks up to end, which is in both.
 func (c *comparer) common(end int64, strict bool) (Comparison, error) {
 	for off := int64(0); off < end; {
 		var s [2]status
@@ -121,7 +122,7 @@ func (c *comparer) common(end int64, strict bool) (Comparison, error) {
 	return Comparison{}, nil
 }
 
-// rest finds what is not zero in disk i from off on.
+// rest finds data that is not zero in disk i from off.
 func (c *comparer) rest(i int, off int64) (Comparison, error) {
 	for off < c.disks[i].size {
 		s, err := c.status(i, c.probers[i], off)
@@ -162,7 +163,7 @@ func (c *comparer) read(i int, off, length int64) ([]byte, error) {
 // firstDifference returns the first sector in which the disks differ, in bytes
 // from off, or -1.
 func (c *comparer) firstDifference(off, length int64) (int64, error) {
-	// The second disk is read while the first is.
+	// Both disks are read at the same time.
 	type result struct {
 		b   []byte
 		err error
@@ -193,8 +194,8 @@ func (c *comparer) firstDifference(off, length int64) (int64, error) {
 
 var zeroSector [sectorSize]byte
 
-// firstNonZero returns the first sector of disk i that has a byte which is not
-// zero, in bytes from off, or -1.
+// firstNonZero returns the first sector of disk i that is not all zero, in
+// bytes from off, or -1.
 func (c *comparer) firstNonZero(i int, off, length int64) (int64, error) {
 	b, err := c.read(i, off, length)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/internal/qemuscript"
 )
 
-// TestCompareSizes compares disks of which one goes on where the other ends.
+// TestCompareSizes compares disks of different sizes.
 func TestCompareSizes(t *testing.T) {
 	dir := t.TempDir()
 	content := bytes.Repeat([]byte{3}, 100<<10)
@@ -40,9 +40,8 @@ func TestCompareSizes(t *testing.T) {
 	compareComparison(t, dir, layers[0], layers[1], true)
 }
 
-// TestCompareStrict has empty disks that differ only in how far QEMU's driver
-// looks ahead: where the one answer reaches the end of the disk, the other does
-// not.
+// TestCompareStrict has empty disks that differ only in how far one answer of
+// QEMU's driver reaches: to the end of one disk, but not of the other.
 func TestCompareStrict(t *testing.T) {
 	dir := t.TempDir()
 	for _, test := range []struct{ size, one, other string }{
@@ -58,8 +57,8 @@ func TestCompareStrict(t *testing.T) {
 	}
 }
 
-// TestCompareStrictShortBase has two overlays that are the same but for the end
-// of their bases, which counts where it is and not before.
+// TestCompareStrictShortBase has two overlays that differ only in the end of
+// their bases.
 func TestCompareStrictShortBase(t *testing.T) {
 	dir := t.TempDir()
 	content := bytes.Repeat([]byte{1}, 1<<20)
@@ -78,8 +77,8 @@ func TestCompareStrictShortBase(t *testing.T) {
 	compareComparison(t, dir, layers[0], layers[1], false)
 }
 
-// TestCompareSkipsHoles compares disks of 8 TiB, which takes no time as they
-// are empty.
+// TestCompareSkipsHoles compares empty disks of 8 TiB. It would not end if
+// Compare read them.
 func TestCompareSkipsHoles(t *testing.T) {
 	dir := t.TempDir()
 	const size = 8 << 40

@@ -35,7 +35,7 @@ func TestCheckRandomDamage(t *testing.T) {
 	})
 }
 
-// corruptor damages an image in places that have a meaning.
+// corruptor damages fields of an image.
 type corruptor struct {
 	*rand.Rand
 	image  []byte
@@ -63,7 +63,7 @@ func (c *corruptor) set(f field, value uint64) {
 	copy(c.image[f.offset:f.offset+f.bytes], b[8-f.bytes:])
 }
 
-// findFields finds the fields of the image, which is whole.
+// findFields finds the fields of an undamaged image.
 func (c *corruptor) findFields() {
 	c.fields = map[string][]field{}
 	for _, f := range []struct{ name, offset, bytes any }{
@@ -99,7 +99,7 @@ func (c *corruptor) findFields() {
 		if block != 0 {
 			for range 20 {
 				c.add("refcount block", int(block)+c.IntN(clusterSize/8)*8, 8)
-				// Nearer to the start there is more in use.
+				// Most clusters in use are near the start.
 				c.add("refcount block", int(block)+c.IntN(64), 1)
 			}
 		}
@@ -120,7 +120,8 @@ func (c *corruptor) findFields() {
 	}
 }
 
-// add adds a field and returns its value. What is not in the file is left out.
+// add adds a field and returns its value. It leaves out fields after the end of
+// the file.
 func (c *corruptor) add(kind string, offset, bytes int) uint64 {
 	if offset < 0 || offset > len(c.image)-bytes {
 		return 0
@@ -141,8 +142,8 @@ func (c *corruptor) addL1(h *qcow2.Image, offset, size int, whose string) {
 			continue
 		}
 		for j := 0; j < int(h.ClusterSize()); j += 8 {
-			// Most entries are empty, and damage to one is as good as to
-			// another.
+			// Most entries are empty. Damage to any of them has the same
+			// effect.
 			if entry := (field{int(l2) + j, 8}); entry.offset+8 <= len(c.image) && (c.get(entry) != 0 || j < 32) {
 				c.add(whose+"L2 table", entry.offset, 8)
 			}
@@ -200,10 +201,10 @@ func (c *corruptor) value(old uint64, bits int) uint64 {
 
 // compareVerdict compares Check with qemu-img check on a damaged image.
 //
-// The counts have to be the same, with one exception: an L2 table at an offset
-// that is no multiple of the cluster size is corrupt, and QEMU goes on to take
-// what is there for L2 entries. What it makes of them says nothing; there it
-// is enough that both call the image corrupt.
+// The counts must be the same, with one exception. An L2 table at an offset
+// that is not a multiple of the cluster size is corrupt, but QEMU still reads
+// it. Its counts then mean nothing, and it is enough that both call the image
+// corrupt.
 func compareVerdict(t *testing.T, dir string, image []byte, log []string) {
 	t.Helper()
 	f, err := os.CreateTemp(dir, "damaged")
@@ -215,8 +216,8 @@ func compareVerdict(t *testing.T, dir string, image []byte, log []string) {
 	if _, err := f.Write(image); err != nil {
 		t.Fatal(err)
 	}
-	// Check does not look at the backing file, and so must qemu-img not. The
-	// name of the data file must not matter either.
+	// Check does not open the backing file, so qemu-img must not either. The
+	// name of the data file must not matter.
 	const node = `json:{"driver":"qcow2","backing":null,"file":{"driver":"file","filename":%q}%s}`
 	dataFile := ""
 	if h, err := qcow2.Inspect(bytes.NewReader(image), int64(len(image))); err == nil && h.HasDataFile() {
@@ -251,7 +252,7 @@ func compareVerdict(t *testing.T, dir string, image []byte, log []string) {
 	}
 }
 
-// verdict is qemu-img's exit code for what Check returns.
+// verdict is qemu-img's exit code for a result of Check.
 func verdict(result *qcow2.CheckResult, err error) int {
 	switch {
 	case err != nil || result.CheckErrors > 0:

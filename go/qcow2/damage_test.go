@@ -6,8 +6,7 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/internal/qemuimg"
 )
 
-// TestCheckDamage damages one thing at a time, each of them one that Check has
-// a rule for.
+// TestCheckDamage damages one structure at a time, one for each rule of Check.
 func TestCheckDamage(t *testing.T) {
 	const copied, compressed = 1 << 63, 1 << 62
 	for _, image := range []struct {
@@ -117,7 +116,7 @@ func TestCheckDamage(t *testing.T) {
 	}
 }
 
-// damaged is an image, and where in it things are.
+// damaged is an image and the offsets of its structures.
 type damaged struct {
 	corruptor
 	l1, l2, refcountTable, refcountBlock, snapshots int

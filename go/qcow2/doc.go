@@ -1,18 +1,19 @@
-// Package qcow2 makes and reads qcow2 disk images, without QEMU.
+// Package qcow2 creates and reads qcow2 disk images without QEMU.
 //
 // Generate writes an image without guest data, with or without a backing file.
-// Inspect describes an image by its header, InspectChain a whole backing chain,
-// and Check recomputes the reference counts of an image.
+// CreateLayer creates a private writable layer on an image. Inspect describes
+// an image by its header, InspectChain describes a whole backing chain, and
+// Check recomputes the reference counts of an image.
 //
-// OpenChain opens an image with all that is below it, and Open an image alone;
-// both return a Disk, the contents that a guest sees. ReadAt reads from any
-// place, WriteTo everything in order, Map tells where the data is, and Compare
+// OpenChain opens an image with all layers below it. Open opens one image. Both
+// return a Disk, the contents that a guest sees. ReadAt reads at any offset,
+// WriteTo reads everything in order, Map shows where the data is, and Compare
 // finds the first difference between two disks.
 //
-// The answers are those of qemu-img: create, info, check, convert, map and
-// compare. Images with clusters compressed by zstd need an import besides:
+// The results are those of qemu-img: create, info, check, convert, map and
+// compare. Images with clusters compressed by zstd need another import:
 //
 //	import _ "github.com/rules-qcow2/rules_qcow2/go/qcow2/zstd"
 //
-// The format is specified by QEMU's docs/interop/qcow2.
+// QEMU's docs/interop/qcow2 specifies the format.
 package qcow2

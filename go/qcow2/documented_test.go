@@ -9,15 +9,15 @@ import (
 	"testing"
 )
 
-// Calls that no example makes, and why.
+// withoutExample lists calls without an example, and the reason.
 var withoutExample = map[string]string{
-	"Error":                "an error's",
-	"Unwrap":               "an error's",
-	"RegisterDecompressor": "its one use is the package zstd",
+	"Error":                "a method of an error",
+	"Unwrap":               "a method of an error",
+	"RegisterDecompressor": "only the package zstd calls it",
 }
 
-// TestExamples checks that there is an example of each exported function and
-// method, and that it is commented.
+// TestExamples checks that each exported function and method has an example and
+// a comment.
 func TestExamples(t *testing.T) {
 	positions := token.NewFileSet()
 	sources, err := filepath.Glob("*.go")
@@ -64,7 +64,7 @@ func TestExamples(t *testing.T) {
 		}
 	}
 	if exported == 0 {
-		t.Fatal("there are no sources in the folder of the test")
+		t.Fatal("the directory of the test has no sources")
 	}
 }
 

@@ -10,12 +10,11 @@ import (
 
 // An Encryption says how an image is encrypted.
 type Encryption struct {
-	Format string // "aes", QEMU's own of old, or "luks"
+	Format string // "aes", QEMU's old format, or "luks"
 	LUKS   *LUKS  // nil unless Format is "luks"
 }
 
-// A LUKS is what the header of a LUKS volume, version 1, says. Names are
-// QEMU's.
+// A LUKS is the header of a LUKS volume, version 1. Names are QEMU's.
 type LUKS struct {
 	CipherAlgorithm string // with the length of its key in bits: "aes-256"
 	CipherMode      string // "xts"
@@ -90,12 +89,12 @@ func (i *Image) readLUKS(r io.ReaderAt) (*LUKS, error) {
 		return nil, err
 	}
 	if string(h.Magic[:]) != luksMagic || h.Version != luksVersion {
-		return nil, errors.New("encryption header is no LUKS header of version 1")
+		return nil, errors.New("encryption header is not a LUKS header of version 1")
 	}
 	// "mode-generator" or "mode-generator:hash".
 	mode, generator, ok := strings.Cut(cString(h.CipherMode[:]), "-")
 	if !ok {
-		return nil, fmt.Errorf("encryption header has the cipher mode %q, which names no generator of initialization vectors", mode)
+		return nil, fmt.Errorf("encryption header has the cipher mode %q without a generator of initialization vectors", mode)
 	}
 	generator, hash, _ := strings.Cut(generator, ":")
 	keyBits := 8 * uint64(h.KeyBytes)

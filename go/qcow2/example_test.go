@@ -30,8 +30,8 @@ func ExampleGenerate() {
 	// Output: 196928 bytes
 }
 
-// An overlay reads as its backing file, until something is written to it. The
-// name is taken relative to the overlay's directory.
+// An overlay reads as its backing file until something is written to it. The
+// name is relative to the directory of the overlay.
 func ExampleGenerate_overlay() {
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {
@@ -63,7 +63,7 @@ func ExampleGenerate_overlay() {
 	// base.img raw 10485760
 }
 
-// Each test writes to a layer of its own. The image below stays unchanged.
+// Each test writes to its own layer. The image below stays unchanged.
 func ExampleCreateLayer() {
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {

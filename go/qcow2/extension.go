@@ -21,7 +21,7 @@ type FeatureName struct {
 	Name string
 }
 
-// featureKinds has the names of the feature types at their value.
+// featureKinds lists the names of the feature types: the index is the type.
 var featureKinds = []string{
 	featureIncompatible: "incompatible",
 	featureCompatible:   "compatible",
@@ -47,14 +47,14 @@ const (
 	bitmapsExtensionSize      = 24
 	cryptoHeaderExtensionSize = 16
 
-	// What QEMU's opener accepts (block/qcow2.h: QCOW2_MAX_BITMAPS,
+	// The limits of QEMU's opener (block/qcow2.h: QCOW2_MAX_BITMAPS,
 	// QCOW2_MAX_BITMAP_DIRECTORY_SIZE).
 	maxBitmaps              = 65535
 	maxBitmapDirectoryBytes = 1024 * maxBitmaps
 )
 
-// readExtensions reads the header extensions in b, which is what lies between
-// the header and the backing file name.
+// readExtensions reads the header extensions in b, the bytes between the header
+// and the backing file name.
 func (i *Image) readExtensions(b []byte) error {
 	for len(b) > 0 {
 		if len(b) < 8 {
@@ -121,12 +121,12 @@ func decodeFeatureNames(data []byte) []FeatureName {
 	}
 }
 
-// readBitmapsExtension leaves i.bitmaps empty where the autoclear bit is
-// missing: a program that knows no bitmaps has changed the image, and the
-// extension has no meaning any more.
+// readBitmapsExtension leaves i.bitmaps empty if the autoclear bit is not set.
+// Then a program without support for bitmaps has changed the image, and the
+// extension is not valid any more.
 func (i *Image) readBitmapsExtension(data []byte) error {
 	if len(data) != bitmapsExtensionSize {
-		return fmt.Errorf("bitmaps extension is %d bytes long, it has to be %d", len(data), bitmapsExtensionSize)
+		return fmt.Errorf("bitmaps extension is %d bytes long, must be %d", len(data), bitmapsExtensionSize)
 	}
 	if i.Header.AutoclearFeatures&autoclearBitmaps == 0 {
 		return nil
@@ -137,11 +137,11 @@ func (i *Image) readBitmapsExtension(data []byte) error {
 	}
 	switch {
 	case e.Reserved != 0:
-		return fmt.Errorf("bitmaps extension has %#x in its reserved field, it has to be 0", e.Reserved)
+		return fmt.Errorf("bitmaps extension has %#x in its reserved field, must be 0", e.Reserved)
 	case e.NbBitmaps == 0 || e.NbBitmaps > maxBitmaps:
-		return fmt.Errorf("nb_bitmaps is %d, allowed are 1 to %d", e.NbBitmaps, maxBitmaps)
+		return fmt.Errorf("nb_bitmaps is %d, must be from 1 to %d", e.NbBitmaps, maxBitmaps)
 	case e.BitmapDirectoryOffset%i.ClusterSize() != 0:
-		return fmt.Errorf("bitmap_directory_offset is %d, which is no multiple of the cluster size %d", e.BitmapDirectoryOffset, i.ClusterSize())
+		return fmt.Errorf("bitmap_directory_offset is %d, which is not a multiple of the cluster size %d", e.BitmapDirectoryOffset, i.ClusterSize())
 	case e.BitmapDirectorySize > maxBitmapDirectoryBytes:
 		return fmt.Errorf("bitmap_directory_size is %d bytes, QEMU allows %d", e.BitmapDirectorySize, maxBitmapDirectoryBytes)
 	}
@@ -154,14 +154,14 @@ func (i *Image) readCryptoHeaderExtension(data []byte) error {
 		return errors.New("encryption header extension is there, but crypt_method is not 2 (LUKS)")
 	}
 	if len(data) != cryptoHeaderExtensionSize {
-		return fmt.Errorf("encryption header extension is %d bytes long, it has to be %d", len(data), cryptoHeaderExtensionSize)
+		return fmt.Errorf("encryption header extension is %d bytes long, must be %d", len(data), cryptoHeaderExtensionSize)
 	}
 	var e cryptoHeaderExtension
 	if _, err := binary.Decode(data, binary.BigEndian, &e); err != nil {
 		return err
 	}
 	if e.Offset%i.ClusterSize() != 0 {
-		return fmt.Errorf("encryption header is at offset %d, which is no multiple of the cluster size %d", e.Offset, i.ClusterSize())
+		return fmt.Errorf("encryption header is at offset %d, which is not a multiple of the cluster size %d", e.Offset, i.ClusterSize())
 	}
 	i.cryptoHeader = e
 	return nil

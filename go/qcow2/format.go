@@ -1,11 +1,11 @@
 package qcow2
 
-// The on-disk structures, named as in the specification: QEMU's
+// The structures of the file, named as in the specification: QEMU's
 // docs/interop/qcow2, cited below by section. All integers are big-endian.
 
-// Header is the image header ("Header" in the specification), byte for byte.
-// A version 2 header ends after SnapshotsOffset; its readers take the fields
-// behind it to have the values that Inspect fills in.
+// Header is the image header ("Header" in the specification), byte for byte. A
+// version 2 header ends after SnapshotsOffset. Inspect fills in the later
+// fields with the values that readers assume for version 2.
 type Header struct {
 	Magic                 uint32 // "QFI\xfb"
 	Version               uint32 // 2 or 3
@@ -37,12 +37,12 @@ const (
 
 	headerLengthV2    = 72  // length of a version 2 header
 	minHeaderLengthV3 = 104 // shortest version 3 header: up to HeaderLength
-	headerLengthV3    = 112 // what we write, as qemu-img does
+	headerLengthV3    = 112 // written by Generate and qemu-img
 
 	// The range that QEMU opens; the specification sets no upper bound.
 	minClusterBits = 9
 	maxClusterBits = 21
-	// Extended L2 entries hold 32 subclusters of at least 512 bytes.
+	// An extended L2 entry describes 32 subclusters of at least 512 bytes.
 	minClusterBitsExtendedL2 = 14
 
 	maxBackingFileSize   = 1023 // "must be less than 1024 bytes"
@@ -51,12 +51,12 @@ const (
 	refcountOrderV2  = 4
 	maxRefcountOrder = 6
 
-	// What QEMU's opener accepts (block/qcow2.h: QCOW_MAX_L1_SIZE,
+	// The limits of QEMU's opener (block/qcow2.h: QCOW_MAX_L1_SIZE,
 	// QCOW_MAX_REFTABLE_SIZE).
 	maxL1Bytes            = 32 << 20
 	maxRefcountTableBytes = 8 << 20
 
-	// Offsets that QEMU reads from (include/block/block-common.h:
+	// The largest file that QEMU reads (include/block/block-common.h:
 	// BDRV_MAX_LENGTH).
 	maxFileLength = 1<<63 - 1<<30
 )
@@ -113,7 +113,7 @@ type featureName struct {
 	Name [46]byte
 }
 
-// featureNames is the table that qemu-img writes, in its order.
+// featureNames is the feature name table of qemu-img, in its order.
 var featureNames = []struct {
 	kind uint8
 	bit  uint8
@@ -129,9 +129,9 @@ var featureNames = []struct {
 	{featureAutoclear, 1, "raw external data"},
 }
 
-// smallestClusterWithFeatureNames is the cluster size in bytes from which on
-// qemu-img writes the feature name table: in smaller clusters it would take
-// the room of the backing file name.
+// smallestClusterWithFeatureNames is the smallest cluster size in bytes for
+// which qemu-img writes the feature name table. In smaller clusters the table
+// would leave too little space for the backing file name.
 const smallestClusterWithFeatureNames = 8192
 
 // Sizes in bytes of table entries ("Host cluster management", "L1 table
@@ -145,8 +145,8 @@ const (
 
 // Bits of L1 and L2 table entries ("L1 table entry", "L2 table entry").
 const (
-	// entryCopied says that what the entry points to has a reference count of
-	// exactly one.
+	// entryCopied says that the cluster at the offset in the entry has a
+	// reference count of exactly one.
 	entryCopied     uint64 = 1 << 63
 	entryCompressed uint64 = 1 << 62 // L2 entries
 	entryZero       uint64 = 1 << 0  // L2 entries, unless they are extended
@@ -162,13 +162,13 @@ const (
 	refcountTableEntryReserved uint64 = 0x00000000000001ff
 )
 
-// subclusterAlloc is the half of a subcluster bitmap that says which
-// subclusters are allocated; the other half says which read as zeros
-// ("Extended L2 Entries").
+// subclusterAlloc is the half of a subcluster bitmap that marks allocated
+// subclusters. The other half marks subclusters that read as zeros ("Extended
+// L2 Entries").
 const subclusterAlloc uint64 = 1<<32 - 1
 
-// A CompressionType is the method by which an image's compressed clusters are
-// compressed, by qemu-img's name for it.
+// A CompressionType is the compression method of an image's clusters, by
+// qemu-img's name.
 type CompressionType string
 
 const (
@@ -176,12 +176,12 @@ const (
 	CompressionZstd CompressionType = "zstd" // needs version 3 and QEMU 5.1 or newer
 )
 
-// compressionTypes has the values of the header's compression_type at their
-// index.
+// compressionTypes lists the values of the header field compression_type: the
+// index is the value.
 var compressionTypes = []CompressionType{CompressionZlib, CompressionZstd}
 
-// A Preallocation says how much of an image is allocated when it is made, by
-// qemu-img's name for it.
+// A Preallocation says how much of a new image is allocated, by qemu-img's
+// name.
 type Preallocation string
 
 const (
@@ -189,7 +189,7 @@ const (
 	PreallocationMetadata Preallocation = "metadata" // all tables; data clusters are holes
 )
 
-// Format names as QEMU's block drivers have them.
+// Format names, as QEMU's block drivers use them.
 const (
 	FormatRaw   = "raw"
 	FormatQCOW2 = "qcow2"

@@ -79,8 +79,7 @@ func checkAnything(t *testing.T, image []byte) {
 	})
 }
 
-// FuzzDamaged damages the images in places that have a meaning, which random
-// changes seldom find.
+// FuzzDamaged damages fields of the images, which random changes seldom hit.
 func FuzzDamaged(f *testing.F) {
 	paths, err := filepath.Glob("testdata/fuzz/images/*.qcow2")
 	if err != nil || len(paths) == 0 {

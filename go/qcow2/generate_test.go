@@ -31,7 +31,7 @@ func TestGenerate(t *testing.T) {
 	}
 }
 
-// long reports whether the tests are to be thorough rather than quick.
+// long reports whether the tests should be thorough rather than fast.
 func long() bool { return os.Getenv(qemuscript.SeedsVariable) != "" }
 
 // generate makes the image at path, and returns the error of Generate.
@@ -45,7 +45,7 @@ func generate(t testing.TB, path string, opts ...*qcow2.GenerateOption) error {
 	return qcow2.Generate(f, opts...)
 }
 
-// mustGenerate is generate where an error ends the test.
+// mustGenerate is generate, but an error ends the test.
 func mustGenerate(t testing.TB, path string, opts ...*qcow2.GenerateOption) {
 	t.Helper()
 	if err := generate(t, path, opts...); err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/internal/qemuimg"
 )
 
-// image is one set of parameters, as qemu-img's and as ours.
+// image is one set of parameters, for qemu-img and for Generate.
 type image struct {
 	size          uint64 // 0: that of the backing file
 	backing       string // "", "raw", "qcow2"
@@ -57,7 +57,8 @@ func (i image) options() []*qcow2.GenerateOption {
 	return opts
 }
 
-// createArguments are qemu-img's for making the image in the file name.
+// createArguments are qemu-img's arguments for making the image in the file
+// name.
 func (i image) createArguments(name string) []string {
 	options := fmt.Sprintf("compat=%s,cluster_size=%d,extended_l2=%s,lazy_refcounts=%s,refcount_bits=%d,compression_type=%s,preallocation=%s",
 		map[int]string{2: "0.10", 3: "1.1"}[i.version], i.clusterSize, onOff(i.extendedL2), onOff(i.lazyRefcounts), i.refcountBits, i.compression, i.preallocation)
@@ -75,7 +76,7 @@ func (i image) createArguments(name string) []string {
 	return args
 }
 
-// version3Options is the number of options given that need version 3.
+// version3Options is the number of options that need version 3.
 func (i image) version3Options() int {
 	n := 0
 	for _, given := range []bool{i.extendedL2, i.lazyRefcounts, i.refcountBits != 16, i.compression != qcow2.CompressionZlib, i.dataFile != ""} {
@@ -103,9 +104,9 @@ func bases(t testing.TB, dir string) {
 	mustGenerate(t, filepath.Join(dir, "base.qcow2"), qcow2.GenerateWithFileSize(3<<30))
 }
 
-// TestGenerateSameBytesAsQemuImg compares whole files over all combinations of
-// options at one cluster size: what qemu-img makes we make, what it refuses we
-// refuse.
+// TestGenerateSameBytesAsQemuImg compares whole files for all combinations of
+// options at one cluster size. Generate must accept and refuse the same options
+// as qemu-img create.
 func TestGenerateSameBytesAsQemuImg(t *testing.T) {
 	dir := t.TempDir()
 	bases(t, dir)
@@ -132,9 +133,9 @@ func TestGenerateSameBytesAsQemuImg(t *testing.T) {
 	}
 }
 
-// TestGenerateSameBytesAsQemuImgEveryClusterSize takes the options that have
-// to do with each other through the cluster size: what fits into the first
-// cluster, and how long the tables are.
+// TestGenerateSameBytesAsQemuImgEveryClusterSize varies the cluster size and
+// the options that depend on it: it limits the contents of the first cluster
+// and the length of the tables.
 func TestGenerateSameBytesAsQemuImgEveryClusterSize(t *testing.T) {
 	dir := t.TempDir()
 	bases(t, dir)
@@ -154,9 +155,9 @@ func TestGenerateSameBytesAsQemuImgEveryClusterSize(t *testing.T) {
 	}
 }
 
-// TestGenerateSameBytesAsQemuImgManyRefcountBlocks goes where one refcount
-// block does not do, and where two or three are made by one another: to L1
-// tables that end around the last cluster of a refcount block.
+// TestGenerateSameBytesAsQemuImgManyRefcountBlocks has images that need several
+// refcount blocks. Their L1 tables end near the last cluster that a refcount
+// block counts, where a new block needs another one.
 func TestGenerateSameBytesAsQemuImgManyRefcountBlocks(t *testing.T) {
 	for _, grid := range []struct {
 		clusterSize  uint64
@@ -172,8 +173,8 @@ func TestGenerateSameBytesAsQemuImgManyRefcountBlocks(t *testing.T) {
 		for _, refcountBits := range grid.refcountBits {
 			perBlock := grid.clusterSize * 8 / uint64(refcountBits)
 			perL1Cluster := grid.clusterSize / 8 * (grid.clusterSize / 8 * grid.clusterSize)
-			// Half of what a table of one cluster covers: what is beyond is
-			// for TestGenerateRefcountTableOfSeveralClusters.
+			// Half of what a table of one cluster covers.
+			// TestGenerateSameBytesAsQemuImgGrownRefcountTable has larger ones.
 			maxL1Clusters := min(10000, perBlock*grid.clusterSize/8/2)
 			for _, blocks := range grid.blocks {
 				for _, delta := range grid.deltas {
@@ -190,8 +191,8 @@ func TestGenerateSameBytesAsQemuImgManyRefcountBlocks(t *testing.T) {
 }
 
 // TestGenerateSameBytesAsQemuImgGrownRefcountTable has images that need more
-// refcount blocks than a refcount table of one cluster holds: QEMU makes a
-// larger table behind everything else, and leaves the old one as it was.
+// refcount blocks than a refcount table of one cluster has entries. QEMU puts a
+// larger table after everything else and leaves the old one in the file.
 func TestGenerateSameBytesAsQemuImgGrownRefcountTable(t *testing.T) {
 	for _, grid := range []struct {
 		clusterSize  uint64
@@ -219,8 +220,8 @@ func TestGenerateSameBytesAsQemuImgGrownRefcountTable(t *testing.T) {
 	}
 }
 
-// TestGenerateSameBytesAsQemuImgLargestSize goes to the largest virtual size
-// that QEMU opens, and a sector beyond.
+// TestGenerateSameBytesAsQemuImgLargestSize has the largest virtual size that
+// QEMU opens, and one sector more.
 func TestGenerateSameBytesAsQemuImgLargestSize(t *testing.T) {
 	dir := t.TempDir()
 	for _, largest := range []image{

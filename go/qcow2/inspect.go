@@ -8,15 +8,15 @@ import (
 	"strings"
 )
 
-// An Image is what a qcow2 image says of itself: its header, and the tables of
-// its snapshots and bitmaps.
+// An Image describes a qcow2 image: its header and the tables of its snapshots
+// and bitmaps.
 type Image struct {
-	// Header has the fields of version 3 filled in for version 2, too.
+	// Header has the fields of version 3 for version 2, too, with their defaults.
 	Header Header
 
 	BackingFile string // as stored; "" if there is none
-	// BackingFormat is the recorded format of the backing file, "" if none is
-	// recorded.
+	// BackingFormat is the recorded format of the backing file, or "" if there
+	// is none.
 	BackingFormat string
 	DataFile      string // name of the external data file; "" if there is none or none is recorded
 
@@ -36,8 +36,8 @@ type Image struct {
 	cryptoHeader cryptoHeaderExtension
 }
 
-// ErrFormat is the error for a file that is no qcow2 image at all.
-var ErrFormat = errors.New("it is no qcow2 image (the first bytes are not \"QFI\\xfb\" and version 2 or 3)")
+// ErrFormat is the error for a file that is not a qcow2 image.
+var ErrFormat = errors.New("not a qcow2 image (the first bytes are not \"QFI\\xfb\" and version 2 or 3)")
 
 // Compat returns the format's version by qemu-img's name: "0.10" for
 // version 2, "1.1" for version 3.
@@ -51,19 +51,19 @@ func (i *Image) Compat() string {
 // ClusterSize returns the cluster size in bytes.
 func (i *Image) ClusterSize() uint64 { return 1 << i.Header.ClusterBits }
 
-// VirtualSize returns the virtual size in bytes as QEMU has it: an end that is
-// no whole sector is cut off.
+// VirtualSize returns the virtual size in bytes. Like QEMU, it rounds down to
+// whole sectors.
 func (i *Image) VirtualSize() uint64 { return i.Header.Size / sectorSize * sectorSize }
 
 // RefcountBits returns the width of a reference count in bits.
 func (i *Image) RefcountBits() int { return 1 << i.Header.RefcountOrder }
 
-// CompressionType returns the method of compressed clusters.
+// CompressionType returns the compression method of compressed clusters.
 func (i *Image) CompressionType() CompressionType {
 	return compressionTypes[i.Header.CompressionType]
 }
 
-// LazyRefcounts reports whether reference counts may be updated late.
+// LazyRefcounts reports whether a writer may delay updates of reference counts.
 func (i *Image) LazyRefcounts() bool { return i.Header.CompatibleFeatures&compatLazyRefcounts != 0 }
 
 // ExtendedL2 reports whether L2 entries have subclusters.
@@ -83,7 +83,7 @@ func (i *Image) DataFileRaw() bool {
 	return i.HasDataFile() && i.Header.AutoclearFeatures&autoclearDataFileRaw != 0
 }
 
-// HasBitmaps reports whether there are bitmaps in the image that agree with its
+// HasBitmaps reports whether the image has bitmaps that agree with its
 // contents.
 func (i *Image) HasBitmaps() bool { return i.Header.AutoclearFeatures&autoclearBitmaps != 0 }
 
@@ -91,9 +91,10 @@ func (i *Image) HasBitmaps() bool { return i.Header.AutoclearFeatures&autoclearB
 func (i *Image) L1Bytes() uint64 { return uint64(i.Header.L1Size) * l1EntrySize }
 
 // Inspect reads the header cluster of the qcow2 image in r, its encryption
-// header, and the tables of its snapshots and bitmaps; r which is size bytes long. It refuses what QEMU's opener refuses, and a
-// header that does not fit into the file; the error is ErrFormat for another
-// kind of file. It follows no name.
+// header, and the tables of its snapshots and bitmaps. r is size bytes long.
+// Inspect refuses images that QEMU's opener refuses, and a header that does not
+// fit into the file. The error is ErrFormat if the file is not a qcow2 image.
+// Inspect opens no other file.
 func Inspect(r io.ReaderAt, size int64) (*Image, error) {
 	image, err := inspectForCheck(r, size)
 	if err != nil {
@@ -121,8 +122,8 @@ func Inspect(r io.ReaderAt, size int64) (*Image, error) {
 	return image, nil
 }
 
-// inspectForCheck is Inspect for an image that may be damaged: it refuses only
-// that without which there is nothing to check.
+// inspectForCheck is Inspect for an image that may be damaged. It refuses only
+// an image that cannot be checked.
 func inspectForCheck(r io.ReaderAt, size int64) (*Image, error) {
 	image := &Image{}
 	if err := image.readHeader(r, size); err != nil {
@@ -171,7 +172,7 @@ func (i *Image) readHeader(r io.ReaderAt, size int64) error {
 		return fmt.Errorf("cluster_bits is %d, QEMU allows %d to %d", h.ClusterBits, minClusterBits, maxClusterBits)
 	}
 	if h.Version == 3 && (h.HeaderLength < minHeaderLengthV3 || uint64(h.HeaderLength) > i.ClusterSize()) {
-		return fmt.Errorf("header_length is %d, allowed are %d to the cluster size of %d", h.HeaderLength, minHeaderLengthV3, i.ClusterSize())
+		return fmt.Errorf("header_length is %d, must be from %d to the cluster size of %d", h.HeaderLength, minHeaderLengthV3, i.ClusterSize())
 	}
 	return nil
 }
@@ -202,17 +203,17 @@ func (i *Image) readNames(r io.ReaderAt, size int64) error {
 	return i.readExtensions(cluster[h.HeaderLength:extensionsEnd])
 }
 
-// checkHeader refuses values that QEMU refuses to open.
+// checkHeader refuses values that QEMU does not open.
 func (i *Image) checkHeader() error {
 	h := &i.Header
 	if unknown := h.IncompatibleFeatures &^ incompatKnown; unknown != 0 {
 		return fmt.Errorf("incompatible features are not supported: %s", i.featureNamesOf(unknown))
 	}
 	if h.RefcountOrder > maxRefcountOrder {
-		return fmt.Errorf("refcount_order is %d, allowed are 0 to %d", h.RefcountOrder, maxRefcountOrder)
+		return fmt.Errorf("refcount_order is %d, must be from 0 to %d", h.RefcountOrder, maxRefcountOrder)
 	}
 	if int(h.CompressionType) >= len(compressionTypes) {
-		return fmt.Errorf("compression_type is %d, allowed are 0 (zlib) and 1 (zstd)", h.CompressionType)
+		return fmt.Errorf("compression_type is %d, must be 0 (zlib) or 1 (zstd)", h.CompressionType)
 	}
 	if bit := h.IncompatibleFeatures&incompatCompression != 0; bit != (h.CompressionType != 0) {
 		return fmt.Errorf("compression_type is %d, which contradicts the compression type bit", h.CompressionType)
@@ -221,7 +222,7 @@ func (i *Image) checkHeader() error {
 		return fmt.Errorf("cluster_bits is %d, extended L2 entries need at least %d", h.ClusterBits, minClusterBitsExtendedL2)
 	}
 	if h.CryptMethod > cryptLUKS {
-		return fmt.Errorf("crypt_method is %d, allowed are 0 (none), 1 (AES) and 2 (LUKS)", h.CryptMethod)
+		return fmt.Errorf("crypt_method is %d, must be 0 (none), 1 (AES) or 2 (LUKS)", h.CryptMethod)
 	}
 	if h.CryptMethod == cryptLUKS && !i.hasExtension(extensionFullEncryption) {
 		return errors.New("crypt_method is 2 (LUKS), but there is no encryption header extension")
@@ -251,7 +252,7 @@ func (i *Image) checkTable(what string, offset, length, limit uint64) error {
 		return fmt.Errorf("%s takes %d bytes, QEMU allows %d", what, length, limit)
 	}
 	if offset%i.ClusterSize() != 0 {
-		return fmt.Errorf("%s is at offset %d, which is no multiple of the cluster size %d", what, offset, i.ClusterSize())
+		return fmt.Errorf("%s is at offset %d, which is not a multiple of the cluster size %d", what, offset, i.ClusterSize())
 	}
 	if length > 0 && offset > maxFileLength-length || offset > 1<<63-1 {
 		return fmt.Errorf("%s is at offset %d, which is beyond any file", what, offset)
@@ -259,8 +260,8 @@ func (i *Image) checkTable(what string, offset, length, limit uint64) error {
 	return nil
 }
 
-// featureNamesOf names the incompatible features in mask by the image's own
-// feature name table, and by number where that has no name.
+// featureNamesOf returns the names of the incompatible features in mask, from
+// the image's feature name table, or their bit numbers.
 func (i *Image) featureNamesOf(mask uint64) string {
 	var names []string
 	for bit := range 64 {

@@ -72,7 +72,7 @@ func newLayout(p *params) (*layout, error) {
 // l1Clusters is the length of the L1 table in clusters.
 func (l *layout) l1Clusters() uint64 { return ceilDiv(l.l1Entries*l1EntrySize, l.clusterSize) }
 
-// refcountBits is the width of a reference count.
+// refcountBits is the width of a reference count in bits.
 func (l *layout) refcountBits() uint64 { return l.clusterSize * 8 / l.refcountsPerBlock }
 
 // placeLikeQEMU lays out an image without preallocation as qemu-img create

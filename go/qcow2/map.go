@@ -6,33 +6,33 @@ import (
 	"math"
 )
 
-// An Extent is a range of a disk whose data all has one origin, as qemu-img
-// map reports it.
+// An Extent is a range of a disk in which all data has the same origin, as in
+// qemu-img map.
 type Extent struct {
 	Start  int64 // guest offset in bytes
 	Length int64 // in bytes
-	// Depth is the layer that decides on the range: 0 is the top. Where no
-	// layer does, it is the last one that was asked.
+	// Depth is the layer that has the range; 0 is the top. If no layer has it,
+	// Depth is the lowest layer that was read.
 	Depth int
-	// Present says that the layer holds the range itself, be it as zeros: a
-	// backing file put below it would change nothing.
+	// Present says that the layer itself has the range, as data or as zeros: a
+	// backing file added below it would change nothing.
 	Present    bool
 	Zero       bool // reads as zeros
-	Data       bool // a cluster or a part of a raw file holds the range
+	Data       bool // the range is in a cluster or in a raw file
 	Compressed bool
-	// Offset is the byte at which the range is stored in File, if HasOffset is
-	// set; File is "" where it was opened without a name.
+	// Offset is the byte in File at which the range is stored, if HasOffset is
+	// set. File is "" if it was opened without a name.
 	HasOffset bool
 	Offset    int64
 	File      string
 }
 
-// Map returns what the tables say of the length bytes from guest offset start
-// on, in order, in the extents that qemu-img map has: the longest possible
-// ones. What lies behind the end of the disk is left out. Nothing is read but
-// tables, and reference counts where holes in the files matter; an unallocated
-// range costs almost nothing, however long it is. After an error, which is
-// handed out together with an empty Extent, nothing follows.
+// Map returns the extents of length bytes from guest offset start, in order.
+// They are the longest possible ones, as in qemu-img map. It leaves out the
+// part after the end of the disk. Map reads only tables, and reference counts if
+// holes in the files matter. An unallocated range costs almost nothing,
+// whatever its length. An error comes with an empty Extent and is the last
+// element.
 func (d *Disk) Map(start, length int64) iter.Seq2[Extent, error] {
 	return func(yield func(Extent, error) bool) {
 		if start < 0 || length < 0 {
@@ -69,11 +69,11 @@ func (d *Disk) Map(start, length int64) iter.Seq2[Extent, error] {
 	}
 }
 
-// all is a length that reaches to the end of any disk.
+// all is a length that covers any disk.
 const all = math.MaxInt64
 
-// continuedBy reports whether next, which follows e in the disk, is of the
-// same origin.
+// continuedBy reports whether next, which follows e in the disk, has the same
+// origin.
 func (e *Extent) continuedBy(next Extent) bool {
 	if e.Length == 0 || e.HasOffset && e.Offset+e.Length != next.Offset {
 		return false
@@ -83,8 +83,8 @@ func (e *Extent) continuedBy(next Extent) bool {
 	return *e == expected
 }
 
-// extent returns the extent from off on, up to length bytes long
-// (qemu-img.c, get_block_status).
+// extent returns the extent at off, with at most length bytes (qemu-img.c,
+// get_block_status).
 func (p *prober) extent(off, length int64) (Extent, error) {
 	for depth := 0; ; depth++ {
 		s, err := p.layerStatus(depth, off, length)

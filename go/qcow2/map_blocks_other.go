@@ -2,6 +2,6 @@
 
 package qcow2
 
-// allocated returns how many bytes of the file the file system has given
-// blocks to, which is not known here.
+// allocated returns the number of bytes that the file system has allocated for
+// the file. It is unknown on this system.
 func (f *file) allocated() (bytes int64, ok bool) { return 0, false }

@@ -4,8 +4,8 @@ package qcow2
 
 import "syscall"
 
-// allocated returns how many bytes of the file the file system has given
-// blocks to.
+// allocated returns the number of bytes that the file system has allocated for
+// the file.
 func (f *file) allocated() (bytes int64, ok bool) {
 	if f.os == nil {
 		return 0, false
@@ -18,5 +18,5 @@ func (f *file) allocated() (bytes int64, ok bool) {
 	if !ok {
 		return 0, false
 	}
-	return stat.Blocks * 512, true // st_blocks counts in 512 bytes everywhere
+	return stat.Blocks * 512, true // st_blocks counts units of 512 bytes
 }

@@ -6,15 +6,15 @@ import (
 	"syscall"
 )
 
-// A fileRun is a range of a file that is all data or all a hole.
+// A fileRun is a range of a file that is either all data or all a hole.
 type fileRun struct {
 	start, end int64
 	hole       bool
 }
 
-// fileStatus returns the status of a raw file, which is that of layer depth,
-// from off on for at most length bytes, which must lie in the file when that
-// is rounded up to whole sectors.
+// fileStatus returns the status at off of the raw file of the layer at depth,
+// for at most length bytes. The range must be in the file, rounded up to whole
+// sectors.
 func (p *prober) fileStatus(depth int, f *file, off, length int64) status {
 	r := p.holes[depth]
 	if off < r.start || off >= r.end {
@@ -37,9 +37,8 @@ const (
 	seekHole = 4
 )
 
-// runAt returns the run of data or hole from off on. Where the system does not
-// tell, everything is data. length is the length of a run that reaches to the
-// end of what can be told.
+// runAt returns the run of data or hole at off. If the system cannot tell, it
+// is data. length is the length of a run up to the end of the file.
 func (f *file) runAt(off, length int64) fileRun {
 	unknown := fileRun{off, off + length, false}
 	if f.os == nil || runtime.GOOS != "linux" {

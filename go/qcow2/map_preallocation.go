@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// A preallocationCheck remembers whether a layer looks as if its metadata was
+// A preallocationCheck caches whether a layer looks as if its metadata was
 // preallocated.
 type preallocationCheck struct {
 	once sync.Once
@@ -13,9 +13,9 @@ type preallocationCheck struct {
 }
 
 // metadataPreallocated reports whether more clusters are in use than the file
-// system has given blocks to: then the data file has holes where the tables
-// have clusters, and only the file system knows what is zero
-// (block/qcow2-refcount.c, qcow2_detect_metadata_preallocation).
+// system has allocated. Then clusters in the tables are holes in the data file,
+// and only the file system knows which are zero (block/qcow2-refcount.c,
+// qcow2_detect_metadata_preallocation).
 func (l *layer) metadataPreallocated() bool {
 	l.preallocation.once.Do(func() {
 		blocks, ok := l.file.allocated()
@@ -30,8 +30,8 @@ func (l *layer) metadataPreallocated() bool {
 	return l.preallocation.is
 }
 
-// clustersInUse counts the clusters of the file that have a reference count,
-// up to enough of them.
+// clustersInUse counts the clusters of the file that have a reference count. It
+// stops at enough.
 func (l *layer) clustersInUse(enough int64) (int64, error) {
 	h := &l.Image.Header
 	clusterSize := int64(1) << l.clusterBits
@@ -49,7 +49,7 @@ func (l *layer) clustersInUse(enough int64) (int64, error) {
 			continue
 		}
 		if offset%clusterSize != 0 {
-			return 0, l.errorf("refcount table at offset %d, entry %d: offset of the refcount block is %d, which is no multiple of the cluster size %d", h.RefcountTableOffset, block, offset, clusterSize)
+			return 0, l.errorf("refcount table at offset %d, entry %d: offset of the refcount block is %d, which is not a multiple of the cluster size %d", h.RefcountTableOffset, block, offset, clusterSize)
 		}
 		inBlock, err := l.countsInUse(offset, min(perBlock, clusters-block*perBlock), enough-used)
 		if err != nil {
@@ -62,8 +62,8 @@ func (l *layer) clustersInUse(enough int64) (int64, error) {
 	return used, nil
 }
 
-// countsInUse counts which of the first counts reference counts in the
-// refcount block at offset are not zero, up to enough of them.
+// countsInUse counts the reference counts that are not zero among the first
+// counts of the refcount block at offset. It stops at enough.
 func (l *layer) countsInUse(offset, counts, enough int64) (int64, error) {
 	var used int64
 	order := l.Image.Header.RefcountOrder

@@ -2,10 +2,10 @@ package qcow2
 
 import "math"
 
-// What a layer, or a chain of layers, knows of a range without reading it, in
-// the terms of QEMU's block layer: map and compare print what follows from
-// these, so they are taken over with their corner cases
-// (block/io.c, bdrv_co_block_status and bdrv_co_common_block_status_above;
+// The status of a range is what a layer or a chain of layers knows about it
+// without reading the data, in the terms of QEMU's block layer. The output of
+// map and compare depends on it, so this code follows QEMU in the corner cases,
+// too (block/io.c, bdrv_co_block_status and bdrv_co_common_block_status_above;
 // block/qcow2.c, qcow2_co_block_status; block/file-posix.c,
 // raw_co_block_status).
 
@@ -31,16 +31,16 @@ type status struct {
 
 func (s *status) has(any statusFlags) bool { return s.flags&any != 0 }
 
-// A prober asks the layers of a disk for their status, and remembers their
-// last answers.
+// A prober gets the status of the layers of a disk, and caches their last
+// answers.
 type prober struct {
 	disk *Disk
-	// asQEMU makes the answers as long as QEMU's are. QEMU ends them where a
-	// part of a table ends, which only strict comparison lets anyone see.
+	// asQEMU ends the answers where QEMU does, at the end of a part of a table.
+	// Only strict comparison depends on that.
 	asQEMU bool
 
 	runs  []run     // the last unallocated run of each layer
-	offs  []int64   // where that begins
+	offs  []int64   // the start of each run
 	holes []fileRun // the last run in each layer's data file
 }
 
@@ -49,8 +49,8 @@ func newProber(d *Disk, asQEMU bool) *prober {
 	return &prober{disk: d, asQEMU: asQEMU, runs: make([]run, n), offs: make([]int64, n), holes: make([]fileRun, n)}
 }
 
-// chainStatus returns the status of the disk from off on, for at most length
-// bytes. off must lie in the disk.
+// chainStatus returns the status of the disk at off, for at most length bytes.
+// off must be in the disk.
 func (p *prober) chainStatus(off, length int64) (status, error) {
 	top, err := p.layerStatus(0, off, length)
 	if err != nil || top.has(statusAllocated) {
@@ -64,7 +64,7 @@ func (p *prober) chainStatus(off, length int64) (status, error) {
 	for depth := 1; depth < len(p.disk.layers); depth++ {
 		length := s.length
 		if off >= p.disk.layers[depth].size {
-			// Zeros behind the end of a layer count as its own.
+			// The zeros after the end of a layer count as its own.
 			s = status{flags: statusZero | statusAllocated, length: length}
 			break
 		}
@@ -82,8 +82,8 @@ func (p *prober) chainStatus(off, length int64) (status, error) {
 	return s, nil
 }
 
-// layerStatus returns what the layer at depth alone says from off on, which
-// must lie in it, for at most length bytes.
+// layerStatus returns the status at off in the layer at depth, without the
+// layers below, for at most length bytes. off must be in the layer.
 func (p *prober) layerStatus(depth int, off, length int64) (status, error) {
 	l := p.disk.layers[depth]
 	length = min(length, l.size-off)
@@ -110,7 +110,7 @@ func (p *prober) layerStatus(depth int, off, length int64) (status, error) {
 	case zero:
 		s.flags |= statusZero | statusAllocated
 	case unallocated:
-		// Not allocated, but known to be zero as there is nothing below.
+		// The range is zero because no layer below has it.
 		if depth == len(p.disk.layers)-1 || off >= p.disk.layers[depth+1].size {
 			s.flags |= statusZero
 		}
@@ -121,8 +121,8 @@ func (p *prober) layerStatus(depth int, off, length int64) (status, error) {
 	return s, nil
 }
 
-// addHoles makes s end where the data file goes over from data to a hole or
-// back, and says zero in a hole.
+// addHoles shortens s to the next change between data and hole in the data
+// file, and marks a hole as zero.
 func (p *prober) addHoles(depth int, s *status) {
 	below := status{flags: statusEOF}
 	if size := ceilDiv(uint64(s.file.size), sectorSize) * sectorSize; uint64(s.host) < size {
@@ -136,8 +136,8 @@ func (p *prober) addHoles(depth int, s *status) {
 	s.flags |= below.flags & statusZero
 }
 
-// run is the layer's run, of which the last unallocated one is remembered: it
-// may reach over many extents of the layers below.
+// run returns the run of the layer at off. It caches the last unallocated run,
+// which may cover many extents of the layers below.
 func (p *prober) run(depth int, off, length int64) (run, error) {
 	l := p.disk.layers[depth]
 	if p.asQEMU {
@@ -155,9 +155,9 @@ func (p *prober) run(depth int, off, length int64) (run, error) {
 	return r, err
 }
 
-// answerLimit is how many bytes from off on QEMU's driver answers for at once:
-// up to the end of the part of an L2 table that it keeps, and of what an int
-// can count (block/qcow2-cluster.c, qcow2_get_host_offset).
+// answerLimit is the number of bytes from off that one answer of QEMU's driver
+// covers: up to the end of the cached part of an L2 table, and at most the
+// maximum of an int (block/qcow2-cluster.c, qcow2_get_host_offset).
 func (l *layer) answerLimit(off int64) int64 {
 	entries := min(int64(1)<<l.clusterBits, 64<<10) >> l.entryBits
 	covered := entries << l.clusterBits

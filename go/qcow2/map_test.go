@@ -24,8 +24,8 @@ func (r *countingReader) ReadAt(p []byte, off int64) (int, error) {
 	return r.ReaderAt.ReadAt(p, off)
 }
 
-// TestMapReadsWhatIsAllocated maps a disk of 1 PiB with two clusters: nothing
-// is read but the L1 table and the two L2 tables.
+// TestMapReadsWhatIsAllocated maps a disk of 1 PiB with two clusters. Map may
+// read only the L1 table and the two L2 tables.
 func TestMapReadsWhatIsAllocated(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "image.qcow2")
@@ -67,8 +67,8 @@ func TestMapReadsWhatIsAllocated(t *testing.T) {
 	}
 }
 
-// TestMapOfManyExtents has an overlay without data, whose L1 table of 16 MiB
-// would take too long to look through for each extent of the base.
+// TestMapOfManyExtents has an overlay without data. Its L1 table of 16 MiB must
+// not be read again for each extent of the base.
 func TestMapOfManyExtents(t *testing.T) {
 	dir := t.TempDir()
 	base, overlay := filepath.Join(dir, "base.raw"), filepath.Join(dir, "overlay.qcow2")
@@ -99,14 +99,14 @@ func TestMapOfManyExtents(t *testing.T) {
 	}
 }
 
-// TestMapShortLayers has layers that end before those above them.
+// TestMapShortLayers has layers that are shorter than those above them.
 func TestMapShortLayers(t *testing.T) {
 	dir := t.TempDir()
 	writeFile(t, filepath.Join(dir, "base.raw"), bytes.Repeat([]byte{1}, 70001))
 	for _, args := range [][]string{
 		{"-b", "base.raw", "-F", "raw", "middle.qcow2", "200k"},
 		{"-b", "middle.qcow2", "-F", "qcow2", "overlay.qcow2", "1M"},
-		// Clusters that have a place, but take their data from below.
+		// Clusters that have an offset, but get their data from below.
 		{"-o", "extended_l2=on,preallocation=metadata", "-b", "middle.qcow2", "-F", "qcow2", "preallocated.qcow2", "1M"},
 		{"-o", "preallocation=metadata", "empty.qcow2", "0"},
 	} {
@@ -122,8 +122,8 @@ func TestMapShortLayers(t *testing.T) {
 	compareMap(t, openChain(t, filepath.Join(dir, "base.raw")), dir, top)
 }
 
-// TestMapEndOfPreallocatedFile has a last cluster that is a hole, and that the
-// file does not have to its end.
+// TestMapEndOfPreallocatedFile has a last cluster that is a hole, in a file
+// that ends within it.
 func TestMapEndOfPreallocatedFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "image.qcow2")
@@ -143,8 +143,8 @@ func TestMapEndOfPreallocatedFile(t *testing.T) {
 	}
 }
 
-// TestMapAlmostPreallocated has a preallocated image that gets data bit by bit.
-// As long as a tenth is holes QEMU looks for them, and then no more.
+// TestMapAlmostPreallocated has a preallocated image that gets data step by
+// step. QEMU looks for holes as long as they are a tenth of it.
 func TestMapAlmostPreallocated(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "image.qcow2")

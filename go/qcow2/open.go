@@ -8,12 +8,12 @@ import (
 	"os"
 )
 
-// A Disk is what a guest sees of an image: its virtual disk, read through the
-// whole backing chain. It is safe for use by several goroutines at once.
+// A Disk is the virtual disk of an image, as a guest sees it, read through the
+// whole backing chain. Several goroutines may use it at the same time.
 //
-// Of the image it takes what the tables say. Reference counts are not looked
-// at, so a dirty or leaking image reads as any other; Check judges those. What
-// a Disk holds in memory does not depend on the size of the image.
+// A Disk does not read reference counts, so a dirty or leaking image reads like
+// any other; use Check for those. Its memory does not depend on the size of the
+// image.
 type Disk struct {
 	layers []*layer // the top layer first
 	size   int64    // virtual size in bytes, whole sectors
@@ -38,25 +38,25 @@ type openParams struct {
 	hasFormat, hasRoot, hasSnapshot bool
 }
 
-// OpenWithFormat sets the format of the top layer: FormatRaw or FormatQCOW2.
-// Without it OpenChain goes by the first bytes, and Open takes the image to be
-// qcow2. A guest that can write to a raw disk decides what its first bytes
-// are: where the format is known it is better given.
+// OpenWithFormat sets the format of the top layer: FormatRaw or FormatQCOW2. By
+// default, OpenChain probes the first bytes, and Open expects qcow2. Set the
+// format if you know it: a guest that can write to a raw disk decides what its
+// first bytes show.
 func OpenWithFormat(format string) *OpenOption {
 	return &OpenOption{"OpenWithFormat", func(p *openParams) { p.format, p.hasFormat = format, true }}
 }
 
 // OpenWithRoot makes OpenChain refuse every file that is not below the
-// directory dir, whether a backing file name, the path itself or a symbolic
-// link leads out of it. Paths are compared as they are written: a path that
-// goes up and comes back into dir is refused as well.
+// directory dir: path itself, a backing file name, or the target of a symbolic
+// link. Paths are compared as text, so a path that leaves dir and comes back is
+// refused, too.
 func OpenWithRoot(dir string) *OpenOption {
 	return &OpenOption{"OpenWithRoot", func(p *openParams) { p.root, p.hasRoot = dir, true }}
 }
 
-// OpenWithSnapshot opens the disk as it was when the internal snapshot with
-// that ID or name was taken; an ID is looked for first, as in qemu-img. The
-// backing chain is the image's present one.
+// OpenWithSnapshot opens the disk in the state of the internal snapshot with
+// that ID or name. Like qemu-img, it looks for an ID first. The backing chain
+// is the present one.
 func OpenWithSnapshot(idOrName string) *OpenOption {
 	return &OpenOption{"OpenWithSnapshot", func(p *openParams) { p.snapshot, p.hasSnapshot = idOrName, true }}
 }
@@ -77,10 +77,10 @@ func collectOpen(opts []*OpenOption) (*openParams, error) {
 	return p, nil
 }
 
-// Open opens the image in r, which is size bytes long, on its own: what it
-// does not hold itself reads as zeros, whether it names a backing file or not.
-// An image with an external data file is refused, as is an encrypted one.
-// Several goroutines may read the disk if they may read r.
+// Open opens one image in r, which is size bytes long. It does not open the
+// backing file: clusters that the image does not contain read as zeros. It
+// refuses encrypted images and images with an external data file. Several
+// goroutines may read the disk at the same time if r allows that.
 func Open(r io.ReaderAt, size int64, opts ...*OpenOption) (*Disk, error) {
 	p, err := collectOpen(opts)
 	if err != nil {
@@ -109,10 +109,10 @@ func Open(r io.ReaderAt, size int64, opts ...*OpenOption) (*Disk, error) {
 	return d, d.finish(p)
 }
 
-// OpenChain opens the image at path with its whole backing chain: raw and
-// qcow2 layers, each opened relative to the one that names it, down to the
-// layer without a backing file. It refuses what InspectChain refuses, and
-// encrypted images. Close closes the files.
+// OpenChain opens the image at path with its whole backing chain of raw and
+// qcow2 layers, down to the layer without a backing file. Names are relative to
+// the layer that records them. OpenChain refuses encrypted images and all that
+// InspectChain refuses. Close closes the files.
 func OpenChain(path string, opts ...*OpenOption) (*Disk, error) {
 	p, err := collectOpen(opts)
 	if err != nil {
@@ -146,7 +146,8 @@ func OpenChain(path string, opts ...*OpenOption) (*Disk, error) {
 	return d, nil
 }
 
-// openDataFile opens the external data file of a layer, nil if it has none.
+// openDataFile opens the external data file of a layer, or returns nil if it
+// has none.
 func (d *Disk) openDataFile(info Layer, open layerOpener) (*file, error) {
 	if info.Image == nil || !info.Image.HasDataFile() {
 		return nil, nil
@@ -170,15 +171,15 @@ func newDisk() *Disk {
 	return &Disk{tables: newCache(tableCacheBytes), clusters: newCache(clusterCacheBytes)}
 }
 
-// addLayer puts a layer below those that are there. data is its external data
-// file, nil if it has none.
+// addLayer adds a layer below the others. data is its external data file, or
+// nil.
 func (d *Disk) addLayer(info Layer, f, data *file) error {
 	l := &layer{Layer: info, depth: len(d.layers), tables: d.tables, file: f, data: f}
 	if data != nil {
 		l.data, l.external = data, true
 	}
 	if info.VirtualSize > math.MaxInt64 {
-		return l.errorf("virtual size is %d bytes, allowed are %d", info.VirtualSize, math.MaxInt64)
+		return l.errorf("virtual size is %d bytes, the maximum is %d", info.VirtualSize, math.MaxInt64)
 	}
 	l.size = int64(info.VirtualSize)
 	if info.Image != nil {
@@ -191,11 +192,11 @@ func (d *Disk) addLayer(info Layer, f, data *file) error {
 	return nil
 }
 
-// cryptMethods has the values of the header's crypt_method at their index
-// (checkHeader lets no others pass).
+// cryptMethods lists the names of the header field crypt_method: the index is
+// the value. checkHeader refuses others.
 var cryptMethods = []string{"nothing", "AES", "LUKS"}
 
-// finish sets what depends on the options, when all layers are there.
+// finish applies the options that need all layers.
 func (d *Disk) finish(p *openParams) error {
 	if p.hasSnapshot {
 		if err := d.layers[0].useSnapshot(p.snapshot); err != nil {
@@ -206,9 +207,9 @@ func (d *Disk) finish(p *openParams) error {
 	return nil
 }
 
-// Size returns the virtual size in bytes. It is a multiple of 512, as QEMU
-// knows whole sectors only: a raw image is rounded up to one, with zeros, and
-// the size in a qcow2 header is rounded down.
+// Size returns the virtual size in bytes, a multiple of 512. The size of a raw
+// image is rounded up, and zeros are added. The size in a qcow2 header is
+// rounded down. QEMU does the same.
 func (d *Disk) Size() int64 { return d.size }
 
 // Layers returns the backing chain, the top layer first.
@@ -220,8 +221,7 @@ func (d *Disk) Layers() []Layer {
 	return layers
 }
 
-// Close closes the files that OpenChain has opened. Reading from the disk
-// fails from then on.
+// Close closes the files that OpenChain has opened. Later reads fail.
 func (d *Disk) Close() error {
 	var errs []error
 	for _, f := range d.files {

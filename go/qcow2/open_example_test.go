@@ -32,8 +32,8 @@ func exampleChain() string {
 	return dir
 }
 
-// A disk is an io.ReaderAt over what a guest sees. No layer may be outside of
-// the directory that is given as root.
+// A disk is an io.ReaderAt for the contents that a guest sees. All layers must
+// be in the root directory.
 func ExampleOpenChain() {
 	dir := exampleChain()
 	defer os.RemoveAll(dir)
@@ -51,7 +51,7 @@ func ExampleOpenChain() {
 	// Output: 2097152 bytes, the first are "first sector"
 }
 
-// WriteTo makes a raw file of a whole chain, with holes where it is zero.
+// WriteTo makes a raw file of a whole chain. Zeros become holes.
 func ExampleDisk_WriteTo() {
 	dir := exampleChain()
 	defer os.RemoveAll(dir)

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// layerRoot opens layers below a directory only.
+// layerRoot opens only layers below a directory.
 type layerRoot struct {
 	*os.Root
 	dir string // absolute
@@ -25,9 +25,9 @@ func newLayerRoot(dir string) (*layerRoot, error) {
 	return &layerRoot{root, abs}, nil
 }
 
-// open is openLayer for a path that has to be below the root. os.Root sees to
-// what is behind the path; here only its spelling is made relative, and not
-// cleaned, as "dir/.." is not nothing where dir is a symbolic link.
+// open is openLayer for a path that must be below the root. os.Root checks the
+// target. The path is made relative as text and is not cleaned, because
+// "dir/.." is another directory if dir is a symbolic link.
 func (r *layerRoot) open(path string) (*os.File, int64, error) {
 	abs := path
 	if !filepath.IsAbs(path) {

@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// useSnapshot makes the layer's disk the one that was saved under the given ID
+// useSnapshot changes the layer to the state that was saved with the given ID
 // or name.
 func (l *layer) useSnapshot(idOrName string) error {
 	if l.Image == nil {
@@ -42,7 +42,7 @@ func (l *layer) useSnapshot(idOrName string) error {
 	if s.DiskSize > math.MaxInt64 {
 		return l.errorf("virtual size of snapshot %q is %d bytes, allowed are %d", idOrName, s.DiskSize, int64(math.MaxInt64))
 	}
-	// What the snapshot's own L1 table does not reach is unallocated.
+	// Clusters after the end of the snapshot's L1 table are unallocated.
 	l.l1Offset, l.l1Entries = int64(s.L1TableOffset), int64(s.L1Size)
 	l.size = int64(s.DiskSize / sectorSize * sectorSize)
 	return nil

@@ -32,15 +32,15 @@ func overwrite(t testing.TB, path string, offset int64, values ...any) {
 	}
 }
 
-// openFile opens one image without what is below it.
+// openFile opens one image without the layers below it.
 func openFile(t testing.TB, path string, opts ...*qcow2.OpenOption) (*qcow2.Disk, error) {
 	t.Helper()
 	b := readFile(t, path)
 	return qcow2.Open(bytes.NewReader(b), int64(len(b)), opts...)
 }
 
-// checkError checks that err is one sentence of this package that contains all
-// of words. It may name files by any name.
+// checkError checks that err is one sentence of this package with all of words.
+// It may name files.
 func checkError(t testing.TB, err error, words ...string) {
 	t.Helper()
 	if err == nil {
@@ -119,7 +119,7 @@ func TestOpenRefuses(t *testing.T) {
 		open func() (*qcow2.Disk, error)
 		want string
 	}{
-		{"text", func() (*qcow2.Disk, error) { return openFile(t, inDir("text")) }, "no qcow2 image"},
+		{"text", func() (*qcow2.Disk, error) { return openFile(t, inDir("text")) }, "not a qcow2 image"},
 		{"AES", func() (*qcow2.Disk, error) { return openFile(t, inDir("aes.qcow2")) }, "encrypted with AES"},
 		{"LUKS", func() (*qcow2.Disk, error) { return qcow2.OpenChain(inDir("luks.qcow2")) }, "encrypted with LUKS"},
 		{"data file of Open", func() (*qcow2.Disk, error) { return openFile(t, inDir("external.qcow2")) }, `"missing.data"`},
@@ -150,8 +150,8 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// TestOpenWithRoot has one chain inside of a root directory, and every way out
-// of it.
+// TestOpenWithRoot has one chain inside of a root directory, and all ways to
+// leave it.
 func TestOpenWithRoot(t *testing.T) {
 	dir := t.TempDir()
 	root := filepath.Join(dir, "root")
@@ -215,8 +215,8 @@ func TestOpenWithRoot(t *testing.T) {
 	openChain(t, "base.raw", qcow2.OpenWithRoot("/"))
 }
 
-// TestOpenWithSnapshot has a snapshot whose name is the ID of another, and one
-// of another size than the image has now.
+// TestOpenWithSnapshot has a snapshot whose name is the ID of another one, and
+// a snapshot of another size than the image has now.
 func TestOpenWithSnapshot(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "image.qcow2")
@@ -247,7 +247,7 @@ func TestOpenWithSnapshot(t *testing.T) {
 		t.Error("the image itself is not what was written last")
 	}
 
-	// A table of a snapshot that is not there.
+	// The L1 table of the snapshot is after the end of the file.
 	image, err := qcow2.Inspect(bytes.NewReader(readFile(t, path)), int64(len(readFile(t, path))))
 	if err != nil {
 		t.Fatal(err)

@@ -34,7 +34,8 @@ func ExampleGenerateWithClusterSize() {
 	// 2097152 6291464
 }
 
-// What is small in a guest stays small in the image: a cluster is 32 subclusters.
+// A small write in a guest stays small in the image: a cluster has 32
+// subclusters.
 func ExampleGenerateWithExtendedL2() {
 	image, _ := generated(
 		qcow2.GenerateWithFileSize(20<<30),
@@ -63,14 +64,14 @@ func ExampleGenerateWithRefcountBits() {
 	// Output: 64
 }
 
-// It says how clusters are compressed that somebody writes later.
+// It sets the compression method for clusters that are written later.
 func ExampleGenerateWithCompressionType() {
 	image, _ := generated(qcow2.GenerateWithFileSize(1<<30), qcow2.GenerateWithCompressionType(qcow2.CompressionZstd))
 	fmt.Println(image.CompressionType())
 	// Output: zstd
 }
 
-// All tables are there from the start, and no data.
+// All tables exist from the start, without data.
 func ExampleGenerateWithPreallocation() {
 	_, file := generated(qcow2.GenerateWithFileSize(64<<20), qcow2.GenerateWithPreallocation(qcow2.PreallocationMetadata))
 	result, err := qcow2.Check(file, file.Size())
@@ -81,8 +82,8 @@ func ExampleGenerateWithPreallocation() {
 	// Output: 1024 of 1024 clusters
 }
 
-// Guest data goes to a file of its own, which has to be there before a guest
-// starts. With data_file_raw it is a raw image by itself.
+// Guest data goes to a separate file, which must exist before a guest starts.
+// With data_file_raw, that file is a raw image.
 func ExampleGenerateWithDataFile() {
 	image, _ := generated(
 		qcow2.GenerateWithFileSize(1<<30),

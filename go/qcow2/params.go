@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// params is what an image is made from. The zero values of backing and data
-// file mean none; everything else has the value that qemu-img create defaults
-// to.
+// params are the parameters of a new image. The zero values of the backing file
+// and the data file mean none. All other fields default to the values of
+// qemu-img create.
 type params struct {
 	size      uint64 // virtual size in bytes
 	sizeGiven bool
@@ -78,33 +78,32 @@ func (p *params) l2EntrySize() uint64 {
 	return l2EntrySize
 }
 
-// preallocated reports whether the L2 tables are written and map every
-// cluster.
+// preallocated reports whether the L2 tables are written and map every cluster.
 func (p *params) preallocated() bool {
 	return p.preallocation == PreallocationMetadata || p.dataFileRaw
 }
 
-// check refuses what the format or QEMU does not allow, before a byte of the
-// image is written and before a backing file is looked at. The size is checked
-// by checkSize, when it is known.
+// check refuses what the format or QEMU does not allow. It runs before a byte
+// of the image is written and before the backing file is opened. checkSize
+// checks the size, when it is known.
 func (p *params) check() error {
 	if !p.sizeGiven && !p.hasBackingFile {
 		return errors.New("qcow2: neither size nor backing file is given, at least one of GenerateWithFileSize and GenerateWithBackingFile is needed")
 	}
 	if p.version != 2 && p.version != 3 {
-		return fmt.Errorf("qcow2: version is %d, allowed are 2 and 3", p.version)
+		return fmt.Errorf("qcow2: version is %d, must be 2 or 3", p.version)
 	}
 	if bits.OnesCount64(p.clusterSize) != 1 || p.clusterSize < MinClusterSize || p.clusterSize > MaxClusterSize {
-		return fmt.Errorf("qcow2: cluster size is %d bytes, allowed are powers of two from %d to %d", p.clusterSize, MinClusterSize, MaxClusterSize)
+		return fmt.Errorf("qcow2: cluster size is %d bytes, must be a power of two from %d to %d", p.clusterSize, MinClusterSize, MaxClusterSize)
 	}
 	if p.refcountBits < 1 || p.refcountBits > 1<<maxRefcountOrder || bits.OnesCount(uint(p.refcountBits)) != 1 {
-		return fmt.Errorf("qcow2: refcount width is %d bits, allowed are powers of two from 1 to %d", p.refcountBits, 1<<maxRefcountOrder)
+		return fmt.Errorf("qcow2: refcount width is %d bits, must be a power of two from 1 to %d", p.refcountBits, 1<<maxRefcountOrder)
 	}
 	if p.compressionType != CompressionZlib && p.compressionType != CompressionZstd {
-		return fmt.Errorf("qcow2: compression type is %q, allowed are %q and %q", p.compressionType, CompressionZlib, CompressionZstd)
+		return fmt.Errorf("qcow2: compression type is %q, must be %q or %q", p.compressionType, CompressionZlib, CompressionZstd)
 	}
 	if p.preallocation != PreallocationOff && p.preallocation != PreallocationMetadata {
-		return fmt.Errorf("qcow2: preallocation is %q, allowed are %q and %q", p.preallocation, PreallocationOff, PreallocationMetadata)
+		return fmt.Errorf("qcow2: preallocation is %q, must be %q or %q", p.preallocation, PreallocationOff, PreallocationMetadata)
 	}
 	if p.extendedL2 && p.clusterSize < MinExtendedL2ClusterSize {
 		return fmt.Errorf("qcow2: cluster size is %d bytes, extended L2 entries need at least %d", p.clusterSize, MinExtendedL2ClusterSize)
@@ -155,7 +154,7 @@ func (p *params) checkBacking() error {
 func (p *params) checkDataFile() error {
 	if !p.hasDataFile {
 		if p.dataFileRaw {
-			return errors.New("qcow2: a raw external data file is asked for, but no external data file is given")
+			return errors.New("qcow2: a raw external data file is requested, but no external data file is given")
 		}
 		return nil
 	}
@@ -165,8 +164,8 @@ func (p *params) checkDataFile() error {
 	return checkFileName("data file", p.dataFile)
 }
 
-// checkFileName refuses names that QEMU would not open, cut off, or take for
-// something else than a file. what names the field in messages.
+// checkFileName refuses names that QEMU would not open, would cut off, or would
+// not take for a file. what is the name of the field for messages.
 func checkFileName(what, name string) error {
 	switch {
 	case name == "":
@@ -188,9 +187,9 @@ func checkFileName(what, name string) error {
 	return nil
 }
 
-// protocolOf returns what QEMU takes for a protocol in a file name: whatever
-// stands before a colon that comes before the first slash
-// (block.c, path_has_protocol).
+// protocolOf returns the protocol that QEMU sees in a file name: the part
+// before a colon that comes before the first slash (block.c,
+// path_has_protocol).
 func protocolOf(name string) (protocol string, ok bool) {
 	i := strings.IndexAny(name, ":/")
 	if i < 0 || name[i] != ':' {
@@ -208,17 +207,17 @@ func checkBackingFormat(format string) error {
 	}
 	for _, c := range []byte(format) {
 		if c != '-' && c != '_' && (c < '0' || c > '9') && (c < 'a' || c > 'z') {
-			return fmt.Errorf("qcow2: backing format %q is no name of a QEMU block driver (raw, qcow2, …: lower-case letters, digits and hyphens)", format)
+			return fmt.Errorf("qcow2: backing format %q is not the name of a QEMU block driver (raw, qcow2, …: lower-case letters, digits and hyphens)", format)
 		}
 	}
 	return nil
 }
 
-// sectorSize is the unit in bytes in which QEMU counts a disk's size.
+// sectorSize is the unit in bytes of QEMU's disk sizes.
 const sectorSize = 512
 
 // roundUpSize rounds a virtual size up to whole sectors, as qemu-img create
-// does: QEMU would otherwise cut off the end.
+// does. QEMU would cut off the end otherwise.
 func roundUpSize(size uint64) (uint64, error) {
 	if size > math.MaxUint64-(sectorSize-1) {
 		return 0, fmt.Errorf("qcow2: virtual size is %d bytes, which cannot be rounded up to a multiple of %d", size, sectorSize)
@@ -226,8 +225,8 @@ func roundUpSize(size uint64) (uint64, error) {
 	return (size + sectorSize - 1) / sectorSize * sectorSize, nil
 }
 
-// maxSize is the largest virtual size in bytes for which the L1 table stays
-// within what QEMU opens.
+// maxSize is the largest virtual size in bytes. Its L1 table has the largest
+// size that QEMU opens.
 func (p *params) maxSize() uint64 {
 	return maxL1Bytes / l1EntrySize * p.l2Coverage()
 }

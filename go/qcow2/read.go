@@ -7,17 +7,17 @@ import (
 	"os"
 )
 
-// ReadAt reads len(p) bytes of guest data from byte off of the virtual disk
-// on, as io.ReaderAt has it: fewer only with an error, which is io.EOF at the
-// end of the disk. An error on a bad table names layer, table, entry and
-// offset.
+// ReadAt reads len(p) bytes of guest data from byte off of the virtual disk, as
+// io.ReaderAt specifies. It reads fewer only with an error, which is io.EOF at
+// the end of the disk. An error about a damaged table names the layer, table,
+// entry and offset.
 func (d *Disk) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, fmt.Errorf("qcow2: read at offset %d, at least 0 is needed", off)
 	}
 	n := int(max(0, min(int64(len(p)), d.size-off)))
-	// What is behind the end of a disk is p's as well; a decompressor may use
-	// it, and what is not yet read.
+	// The caller owns all of p. A decompressor may use the bytes after n, and
+	// bytes that are not read yet, as scratch space.
 	if err := d.readLayer(0, p[:n:len(p)], off); err != nil {
 		return 0, err
 	}
@@ -27,8 +27,8 @@ func (d *Disk) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// readLayer fills p with what is at off in the layer at depth and, where that
-// holds nothing, in those below it.
+// readLayer fills p with the data at off in the layer at depth, and in the
+// layers below for clusters that it does not contain.
 func (d *Disk) readLayer(depth int, p []byte, off int64) error {
 	if depth == len(d.layers) {
 		clear(p)
@@ -36,7 +36,7 @@ func (d *Disk) readLayer(depth int, p []byte, off int64) error {
 	}
 	l := d.layers[depth]
 	for len(p) > 0 {
-		// Behind the end of a backing file are zeros.
+		// A disk is zero after the end of its backing file.
 		if off >= l.size {
 			clear(p)
 			return nil
@@ -66,7 +66,7 @@ func (d *Disk) readLayer(depth int, p []byte, off int64) error {
 	return nil
 }
 
-// A file holds a layer or its data.
+// A file contains a layer or its data.
 type file struct {
 	r    io.ReaderAt
 	size int64  // in bytes
@@ -74,8 +74,8 @@ type file struct {
 	os   *os.File
 }
 
-// readAt fills p from offset off on. Behind the end of the file are zeros: a
-// writer need not have filled the last cluster.
+// readAt fills p from offset off. The file reads as zeros after its end,
+// because a writer need not fill the last cluster.
 func (f *file) readAt(p []byte, off int64) error {
 	n := max(0, min(int64(len(p)), f.size-off))
 	clear(p[n:])

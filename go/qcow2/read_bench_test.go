@@ -12,9 +12,9 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/internal/qemuimg"
 )
 
-// BenchmarkRead reads a disk of 256 MiB from first byte to last: out of a chain
-// of three layers, and out of one with compressed clusters. The lines of
-// qemu-img convert, which writes to nowhere, are to compare with.
+// BenchmarkRead reads a disk of 256 MiB from the first byte to the last: from a
+// chain of three layers, and from one with compressed clusters. qemu-img
+// convert to a null device is the comparison.
 func BenchmarkRead(b *testing.B) {
 	dir := b.TempDir()
 	const size = 256 << 20

@@ -6,20 +6,20 @@ import (
 )
 
 const (
-	// tableCacheBytes bounds what a Disk keeps of tables: enough for 32 GiB of
-	// guest data in clusters of 64 KiB.
+	// tableCacheBytes limits the cached tables of a Disk. It is enough for 32
+	// GiB of guest data in clusters of 64 KiB.
 	tableCacheBytes = 4 << 20
-	// clusterCacheBytes bounds what a Disk keeps of decompressed clusters: two
-	// of the largest.
+	// clusterCacheBytes limits the cached decompressed clusters of a Disk to
+	// two of the largest size.
 	clusterCacheBytes = 4 << 20
 )
 
-// A cache keeps the pieces of files that were used last, up to a number of
-// bytes. It is safe for use by several goroutines at once.
+// A cache keeps the most recently used pieces of files, up to a number of
+// bytes. Several goroutines may use it at the same time.
 type cache struct {
 	mu     sync.Mutex
 	room   int        // bytes that may still be added
-	recent *list.List // of *cacheEntry, that used last in front
+	recent *list.List // of *cacheEntry, most recently used first
 	byKey  map[cacheKey]*list.Element
 }
 
@@ -31,14 +31,14 @@ type cacheKey struct {
 
 type cacheEntry struct {
 	key   cacheKey
-	piece []byte // not written to any more
+	piece []byte // never modified
 }
 
 func newCache(bytes int) *cache {
 	return &cache{room: bytes, recent: list.New(), byKey: map[cacheKey]*list.Element{}}
 }
 
-// get returns the piece with that key, which load reads if it is not there.
+// get returns the piece with that key. load reads it if it is not cached.
 // Goroutines that miss the same piece at the same time each load it.
 func (c *cache) get(key cacheKey, load func() ([]byte, error)) ([]byte, error) {
 	if piece, ok := c.lookup(key); ok {

@@ -9,9 +9,9 @@ import (
 )
 
 // A Decompressor decompresses a cluster: it fills all of dst from src, or
-// fails. It may write to what is behind dst, up to its capacity. What follows
-// the end of the compressed data in src belongs to others. It keeps neither
-// slice, and is called by several goroutines at once.
+// fails. It may write after dst, up to its capacity. src may continue after the
+// end of the compressed data. A Decompressor keeps neither slice. Several
+// goroutines may call it at the same time.
 type Decompressor func(dst, src []byte) error
 
 var (
@@ -19,10 +19,10 @@ var (
 	decompressors   = map[CompressionType]Decompressor{CompressionZlib: inflate}
 )
 
-// RegisterDecompressor makes a Decompressor known for clusters compressed by
-// the given method. CompressionZlib has one from the start; the package
-// go/qcow2/zstd registers one for CompressionZstd when it is imported. A
-// method that has one already panics.
+// RegisterDecompressor sets the Decompressor for a compression method.
+// CompressionZlib has one from the start. The package go/qcow2/zstd registers
+// one for CompressionZstd when it is imported. It panics if the method has one
+// already.
 func RegisterDecompressor(method CompressionType, d Decompressor) {
 	decompressorsMu.Lock()
 	defer decompressorsMu.Unlock()
@@ -54,8 +54,8 @@ func (e *NoDecompressorError) Error() string {
 	return fmt.Sprintf("cluster is compressed with %s, for which no decompressor is registered%s", e.Type, hint)
 }
 
-// readCompressed fills p with what is at guest offset off, which lies in the
-// compressed cluster with the given descriptor, as does the end of p.
+// readCompressed fills p with the data at guest offset off. All of p is in the
+// compressed cluster with the given descriptor.
 func (d *Disk) readCompressed(l *layer, p []byte, descriptor uint64, off int64) error {
 	offset, length := compressedCluster(descriptor, uint32(l.clusterBits))
 	host, size := int64(offset), int64(length)
@@ -83,8 +83,8 @@ func (d *Disk) readCompressed(l *layer, p []byte, descriptor uint64, off int64) 
 // compressedData holds buffers for compressed clusters.
 var compressedData = sync.Pool{New: func() any { return new([]byte) }}
 
-// decompress fills dst, which has the size of a cluster, from the size bytes
-// at offset host.
+// decompress fills dst, which has the size of a cluster, from the size bytes at
+// offset host.
 func (l *layer) decompress(dst []byte, host, size int64) error {
 	d, err := decompressorFor(l.Image.CompressionType())
 	if err != nil {
@@ -93,7 +93,7 @@ func (l *layer) decompress(dst []byte, host, size int64) error {
 	if host >= l.FileSize {
 		return fmt.Errorf("the file is %d bytes long", l.FileSize)
 	}
-	// The last cluster of a file need not fill its last sector.
+	// The last compressed cluster of a file need not fill its last sector.
 	size = min(size, l.FileSize-host)
 	buffer := compressedData.Get().(*[]byte)
 	defer compressedData.Put(buffer)
@@ -107,7 +107,7 @@ func (l *layer) decompress(dst []byte, host, size int64) error {
 	return d(dst, src)
 }
 
-// inflaters holds inflate's decompressors.
+// inflaters holds decompressors for inflate.
 var inflaters = sync.Pool{New: func() any { return flate.NewReader(nil) }}
 
 // inflate is the Decompressor for deflate.

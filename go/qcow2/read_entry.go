@@ -6,16 +6,15 @@ import (
 	"math/bits"
 )
 
-// An l2Entry is an L2 table entry. Without extended L2 entries it has no
-// bitmap.
+// An l2Entry is an L2 table entry. The bitmap is 0 without extended L2 entries.
 type l2Entry struct {
 	descriptor uint64
 	bitmap     uint64 // "Extended L2 Entries": bit x allocated, bit 32+x zero
 }
 
-// clusterRun returns the run that begins with subcluster sub of the cluster
-// that e describes, up to the end of the cluster or of subclusters of the same
-// kind. off is a guest offset in the cluster.
+// clusterRun returns the run that begins with subcluster sub of the cluster in
+// e. It ends with the cluster, or before a subcluster of another kind. off is a
+// guest offset in the cluster.
 func (l *layer) clusterRun(e l2Entry, sub uint, off int64) (run, error) {
 	r := run{length: int64(l.subclusters-sub) << l.subclusterBits}
 	if e.descriptor&entryCompressed != 0 {
@@ -26,8 +25,8 @@ func (l *layer) clusterRun(e l2Entry, sub uint, off int64) (run, error) {
 		return r, nil
 	}
 	host := int64(e.descriptor & entryOffset)
-	// In an external data file the first cluster has a place, too: "If offset
-	// is 0 and bit 63 is set, the cluster is allocated".
+	// Offset 0 is valid in an external data file: "If offset is 0 and bit 63 is
+	// set, the cluster is allocated".
 	allocated := host != 0 || l.external && e.descriptor&entryCopied != 0
 	if allocated {
 		if err := l.checkHostOffset(host, off); err != nil {
@@ -46,7 +45,7 @@ func (l *layer) clusterRun(e l2Entry, sub uint, off int64) (run, error) {
 		switch {
 		case e.descriptor&entryZero != 0:
 			if l.Image.Header.Version < 3 {
-				return r, errors.New("cluster has the zero flag, which version 2 does not know")
+				return r, errors.New("cluster has the zero flag, which version 2 does not have")
 			}
 			r.kind, r.hasHost = zero, host != 0
 		case allocated:
@@ -59,12 +58,12 @@ func (l *layer) clusterRun(e l2Entry, sub uint, off int64) (run, error) {
 	return r, nil
 }
 
-// checkHostOffset refuses places that a cluster cannot have. off is a guest
+// checkHostOffset refuses offsets that a cluster cannot have. off is a guest
 // offset in the cluster.
 func (l *layer) checkHostOffset(host, off int64) error {
 	clusterSize := int64(1) << l.clusterBits
 	if host%clusterSize != 0 {
-		return fmt.Errorf("cluster is at offset %d, which is no multiple of the cluster size %d", host, clusterSize)
+		return fmt.Errorf("cluster is at offset %d, which is not a multiple of the cluster size %d", host, clusterSize)
 	}
 	if guest := off &^ (clusterSize - 1); l.external && host != guest {
 		return fmt.Errorf("cluster is at offset %d of the external data file, where only its guest offset %d is allowed", host, guest)
@@ -72,9 +71,9 @@ func (l *layer) checkHostOffset(host, off int64) error {
 	return nil
 }
 
-// subclusterKind returns the kind of subcluster sub, and how many subclusters
-// from it on are of that kind. allocated says that the cluster has a place in
-// the data file.
+// subclusterKind returns the kind of subcluster sub, and the number of
+// subclusters from sub that have this kind. allocated says whether the cluster
+// has an offset in the data file.
 func (e l2Entry) subclusterKind(sub uint, allocated bool) (clusterKind, uint, error) {
 	alloc, zeros := uint32(e.bitmap&subclusterAlloc), uint32(e.bitmap>>32)
 	if both := alloc & zeros; both != 0 && allocated {

@@ -10,13 +10,13 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
 )
 
-// FuzzOpen reads, maps and compares whatever opens.
+// FuzzOpen reads, maps and compares every input that opens.
 func FuzzOpen(f *testing.F) {
 	addImages(f)
 	f.Fuzz(readAnything)
 }
 
-// FuzzTables reads images whose only L2 table is what the fuzzer makes.
+// FuzzTables reads images whose only L2 table is the input.
 func FuzzTables(f *testing.F) {
 	const clusterSize = 16384
 	skeletons := map[bool][]byte{}
@@ -42,7 +42,7 @@ func FuzzTables(f *testing.F) {
 	})
 }
 
-// FuzzCompressed reads a cluster that is compressed to what the fuzzer makes.
+// FuzzCompressed reads a compressed cluster whose data is the input.
 func FuzzCompressed(f *testing.F) {
 	const clusterSize = 4096
 	methods := []qcow2.CompressionType{qcow2.CompressionZlib, qcow2.CompressionZstd}
@@ -75,9 +75,8 @@ const (
 	fuzzBytes   = 1 << 20 // of a disk that is read as a whole
 )
 
-// readAnything checks that every error of reading the image is one of this
-// package, that memory does not follow what the image says, and that different
-// ways to read it agree.
+// readAnything checks that every error is one of this package, that memory does
+// not depend on values in the image, and that different ways to read agree.
 func readAnything(t *testing.T, image []byte) {
 	boundAllocation(t, image, 16, 64<<20, func() { readEveryWay(t, image) })
 }
@@ -121,8 +120,7 @@ func readEveryWay(t *testing.T, image []byte) {
 	}
 }
 
-// fuzzError reports whether err is an error, which has to be one of this
-// package.
+// fuzzError reports whether err is an error. It must be one of this package.
 func fuzzError(t *testing.T, err error) bool {
 	if err != nil && !strings.HasPrefix(err.Error(), "qcow2: ") {
 		t.Fatalf("error is not this package's: %v", err)

@@ -14,8 +14,8 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/internal/qemuscript"
 )
 
-// TestRandomChains compares contents and map of backing chains that QEMU has
-// made with what QEMU reads from them. See qemuscript.Seeds for a long run.
+// TestRandomChains compares contents and map with QEMU's, for backing chains
+// that QEMU made. See qemuscript.Seeds for a long run.
 func TestRandomChains(t *testing.T) {
 	qemuscript.Seeds(t, 25, func(t *testing.T, seed uint64) {
 		dir := t.TempDir()
@@ -27,7 +27,7 @@ func TestRandomChains(t *testing.T) {
 		compareComparisons(t, dir, chain.Layers, seed)
 		for _, name := range top.Snapshots {
 			s := openChain(t, filepath.Join(dir, top.Name), qcow2.OpenWithSnapshot(name))
-			// QEMU reads a snapshot at the size that the image has now.
+			// QEMU reads a snapshot with the present size of the image.
 			want := qemuContent(t, dir, top, "-l", "snapshot.name="+name)
 			got := readDisk(t, s)
 			if n := min(len(got), len(want)); !bytes.Equal(got[:n], want[:n]) {
@@ -56,7 +56,7 @@ func readDisk(t testing.TB, d *qcow2.Disk) []byte {
 	return b
 }
 
-// qemuContent returns what qemu-img reads from a chain.
+// qemuContent returns the contents of a chain as qemu-img reads them.
 func qemuContent(t testing.TB, dir string, top qemuscript.Layer, args ...string) []byte {
 	t.Helper()
 	args = append([]string{"convert", "-f", top.Format, "-O", "raw"}, args...)
@@ -64,7 +64,7 @@ func qemuContent(t testing.TB, dir string, top qemuscript.Layer, args ...string)
 	return readFile(t, dir, "content.raw")
 }
 
-// compareContent reads d in every way.
+// compareContent reads d in every way and compares with want.
 func compareContent(t *testing.T, d *qcow2.Disk, want []byte) {
 	t.Helper()
 	if d.Size() != int64(len(want)) {
@@ -80,7 +80,7 @@ func compareContent(t *testing.T, d *qcow2.Disk, want []byte) {
 	if !bytes.Equal(out.Bytes(), want) {
 		t.Errorf("WriteTo: content differs at byte %d", firstDifference(out.Bytes(), want))
 	}
-	// Pieces that begin and end anywhere.
+	// Pieces that begin and end at any byte.
 	piece := make([]byte, 7777)
 	for off := 0; off < len(want); off += 33333 {
 		n := min(len(piece), len(want)-off)
@@ -116,7 +116,7 @@ func (e qemuMapEntry) String() string {
 // compareMap compares Map with qemu-img map.
 func compareMap(t *testing.T, d *qcow2.Disk, dir string, top qemuscript.Layer) {
 	t.Helper()
-	// QEMU makes an entry for a disk without any byte.
+	// QEMU prints an entry even for a disk of size 0.
 	var want []qemuMapEntry
 	if d.Size() > 0 {
 		out := qemuimg.Must(t, dir, "map", "-f", top.Format, "--output=json", top.Name)
@@ -153,9 +153,9 @@ func compareMap(t *testing.T, d *qcow2.Disk, dir string, top qemuscript.Layer) {
 	}
 }
 
-// compareComparisons compares what Compare says of pairs of disks with what
-// qemu-img compare does: a chain and its contents in content.raw, of which
-// some bytes are changed, and a chain and its lowest layer.
+// compareComparisons compares the results of Compare with those of qemu-img
+// compare: for a chain and content.raw, with some bytes changed, and for a
+// chain and its lowest layer.
 func compareComparisons(t *testing.T, dir string, layers []qemuscript.Layer, seed uint64) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 1))

@@ -13,7 +13,7 @@ type layer struct {
 	size  int64 // virtual size in bytes
 
 	file     *file // the image, or the raw disk
-	data     *file // what holds normal clusters: file, or the external data file
+	data     *file // contains normal clusters: file, or the external data file
 	external bool  // data is an external data file
 
 	// Of a qcow2 layer:
@@ -63,21 +63,22 @@ const (
 	compressed                     // from a compressed cluster
 )
 
-// A run is guest data of one kind, and contiguous in the data file if it has
-// a place there.
+// A run is guest data of one kind. If it has an offset in the data file, it is
+// contiguous there.
 type run struct {
 	kind   clusterKind
 	length int64 // in bytes
-	// host is the offset in the data file. Zero and unallocated subclusters
-	// may have a place, too.
+	// host is the offset in the data file. Zero and unallocated subclusters may
+	// have one, too.
 	host    int64
 	hasHost bool
 	// descriptor is the L2 entry of a compressed cluster.
 	descriptor uint64
 }
 
-// run returns what the layer alone says of the data at guest offset off: at
-// least one byte and at most limit, which must not exceed the layer's size.
+// run returns the run at guest offset off in this layer, without the layers
+// below. It has at least one byte and at most limit bytes. off+limit must not
+// exceed the size of the layer.
 func (l *layer) run(off, limit int64) (run, error) {
 	if l.Image == nil {
 		return run{kind: normal, length: limit, host: off, hasHost: true}, nil
@@ -93,11 +94,12 @@ func (l *layer) run(off, limit int64) (run, error) {
 	return l.runInTable(off, limit, l1Index, l2Offset)
 }
 
-// tableSlice is the part of a table in bytes that is read and kept at once.
+// tableSlice is the part of a table, in bytes, that is read and cached at a
+// time.
 const tableSlice = 16 << 10
 
-// slice returns the part of a table in which the entry at byte at of the table
-// is, and the byte at which the part begins.
+// slice returns the part of a table that contains byte at of the table, and the
+// byte at which that part begins.
 func (l *layer) slice(offset, length, at int64) (part []byte, start int64, err error) {
 	start = at / tableSlice * tableSlice
 	size := min(length-start, tableSlice)
@@ -108,8 +110,8 @@ func (l *layer) slice(offset, length, at int64) (part []byte, start int64, err e
 	return part, start, err
 }
 
-// l1Slice returns the part of the L1 table that has the entry with the given
-// index, beginning with that entry. It is empty behind the end of the table.
+// l1Slice returns the part of the L1 table from the entry with the given index.
+// It is empty after the end of the table.
 func (l *layer) l1Slice(index int64) ([]byte, error) {
 	if index >= l.l1Entries {
 		return nil, nil
@@ -121,8 +123,8 @@ func (l *layer) l1Slice(index int64) ([]byte, error) {
 	return part[index*l1EntrySize-start:], nil
 }
 
-// l2TableOffset returns the offset of the L2 table that the L1 entry with the
-// given index names, 0 if it names none.
+// l2TableOffset returns the offset of the L2 table in the L1 entry with the
+// given index, or 0 if there is no L2 table.
 func (l *layer) l2TableOffset(l1Index int64) (int64, error) {
 	part, err := l.l1Slice(l1Index)
 	if err != nil || len(part) == 0 {
@@ -132,15 +134,16 @@ func (l *layer) l2TableOffset(l1Index int64) (int64, error) {
 	clusterSize := int64(1) << l.clusterBits
 	switch {
 	case offset%clusterSize != 0:
-		return 0, l.errorf("L1 table at offset %d, entry %d: offset of the L2 table is %d, which is no multiple of the cluster size %d", l.l1Offset, l1Index, offset, clusterSize)
+		return 0, l.errorf("L1 table at offset %d, entry %d: offset of the L2 table is %d, which is not a multiple of the cluster size %d", l.l1Offset, l1Index, offset, clusterSize)
 	case offset > 0 && offset+clusterSize > l.FileSize:
 		return 0, l.errorf("L1 table at offset %d, entry %d: offset of the L2 table is %d, but the file of %d bytes ends before the table does", l.l1Offset, l1Index, offset, l.FileSize)
 	}
 	return offset, nil
 }
 
-// runWithoutTables returns the run from off on, whose L1 entry with the given
-// index names no table, over all following entries that name none either.
+// runWithoutTables returns the unallocated run at off. The L1 entry with the
+// given index has no L2 table, and the run covers all following entries without
+// one.
 func (l *layer) runWithoutTables(off, limit, l1Index int64) (run, error) {
 	r := run{kind: unallocated}
 	for {
@@ -166,8 +169,8 @@ func (l *layer) runWithoutTables(off, limit, l1Index int64) (run, error) {
 	}
 }
 
-// runInTable returns the run from off on by the L2 table at l2Offset, at most
-// up to the end of the part that is read at once.
+// runInTable returns the run at off from the L2 table at l2Offset. It ends at
+// the latest with the part of the table that is read at a time.
 func (l *layer) runInTable(off, limit, l1Index, l2Offset int64) (run, error) {
 	entrySize := int64(1) << l.entryBits
 	index := off >> l.clusterBits & (1<<(l.clusterBits-l.entryBits) - 1)
@@ -210,9 +213,8 @@ func (l *layer) runInTable(off, limit, l1Index, l2Offset int64) (run, error) {
 	return r, nil
 }
 
-// continuedBy reports whether next, which follows r in the disk, is of the
-// same kind and follows it in the data file as well. Compressed clusters stand
-// each on its own.
+// continuedBy reports whether next, which follows r in the disk, has the same
+// kind and follows r in the data file, too. Each compressed cluster is a run.
 func (r *run) continuedBy(next run) bool {
 	return r.kind == next.kind && r.kind != compressed &&
 		r.hasHost == next.hasHost && (!r.hasHost || r.host+r.length == next.host)

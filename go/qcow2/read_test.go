@@ -18,7 +18,7 @@ import (
 
 const (
 	cluster = 65536 // Generate's default cluster size
-	// Where image has its tables: Generate puts the L1 table in cluster 3.
+	// The offsets of the tables. Generate puts the L1 table in cluster 3.
 	l1Offset   = 3 * cluster
 	l2Offset   = 4 * cluster
 	dataOffset = 5 * cluster // a cluster of the pattern 5
@@ -39,8 +39,8 @@ func craft(t testing.TB, path string, entries []uint64, opts ...*qcow2.GenerateO
 	overwrite(t, path, dataOffset, bytes.Repeat([]byte{5}, cluster))
 }
 
-// TestReadBadTables has tables with entries that lead nowhere. Whatever is
-// around them stays readable.
+// TestReadBadTables has table entries that are not valid. Other entries stay
+// readable.
 func TestReadBadTables(t *testing.T) {
 	extended := options{qcow2.GenerateWithExtendedL2(true)}
 	for _, test := range []struct {
@@ -49,17 +49,17 @@ func TestReadBadTables(t *testing.T) {
 		opts    options
 		l1      uint64 // instead of the right one
 		words   []string
-		// qemuReads says that QEMU takes what is behind the end for zeros.
+		// qemuReads says that QEMU reads zeros after the end of the file.
 		qemuReads bool
 	}{
 		{name: "L2 table between clusters", l1: l2Offset + 512,
-			words: []string{"L1 table at offset 196608, entry 0", "262656", "no multiple"}},
+			words: []string{"L1 table at offset 196608, entry 0", "262656", "not a multiple"}},
 		{name: "L2 table behind the end", l1: 1 << 40,
 			words: []string{"L1 table at offset 196608, entry 0", "1099511627776", "ends before"}, qemuReads: true},
 		{name: "L2 table that is cut off", l1: dataOffset + cluster,
 			words: []string{"L1 table at offset 196608, entry 0", "393216"}, qemuReads: true},
 		{name: "cluster between clusters", entries: []uint64{0, dataOffset + 512},
-			words: []string{"L2 table at offset 262144 (L1 entry 0), entry 1", "328192", "no multiple"}},
+			words: []string{"L2 table at offset 262144 (L1 entry 0), entry 1", "328192", "not a multiple"}},
 		{name: "cluster behind the end", entries: []uint64{0, dataOffset + cluster},
 			words: []string{"L2 table at offset 262144 (L1 entry 0), entry 1", "393216", "file is"}, qemuReads: true},
 		{name: "zero flag in version 2", entries: []uint64{0, 1}, opts: options{qcow2.GenerateWithVersion(2)},
@@ -93,7 +93,7 @@ func TestReadBadTables(t *testing.T) {
 			if test.l1 == 0 {
 				for _, at := range []int64{0, 2 * cluster} {
 					if _, err := d.ReadAt(b[:cluster], at); err != nil {
-						t.Errorf("what is beside the bad entry is not readable: %v", err)
+						t.Errorf("an entry next to the bad one is not readable: %v", err)
 					}
 				}
 			}
@@ -104,8 +104,9 @@ func TestReadBadTables(t *testing.T) {
 	}
 }
 
-// TestReadExternalDataFile has what QEMU does not write: entries that are not
-// allowed with an external data file, and a first cluster, whose offset is 0.
+// TestReadExternalDataFile has entries that QEMU does not write: some that are
+// not allowed with an external data file, and a first cluster, whose offset is
+// 0.
 func TestReadExternalDataFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "image.qcow2")
@@ -131,8 +132,8 @@ func TestReadExternalDataFile(t *testing.T) {
 	}
 }
 
-// TestReadEndOfFile has a last cluster that is not written to its end, and a
-// file that has become shorter.
+// TestReadEndOfFile has a last cluster that is cut off, and a file that became
+// shorter.
 func TestReadEndOfFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "image.qcow2")
 	craft(t, path, []uint64{dataOffset})
@@ -150,7 +151,7 @@ func TestReadEndOfFile(t *testing.T) {
 	checkError(t, err, "guest offset 0", fmt.Sprint(dataOffset+500))
 }
 
-// TestReadSize has a size in the header that is no multiple of 512.
+// TestReadSize has a size in the header that is not a multiple of 512.
 func TestReadSize(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "image.qcow2")
 	craft(t, path, []uint64{dataOffset})
@@ -191,8 +192,8 @@ func TestReadAt(t *testing.T) {
 	checkError(t, err, "-1")
 }
 
-// TestReadAtKeepsToItsBuffer has a buffer with more capacity than length: what
-// is behind it is not the reader's.
+// TestReadAtKeepsToItsBuffer has a buffer with more capacity than length.
+// ReadAt must not write after its length.
 func TestReadAtKeepsToItsBuffer(t *testing.T) {
 	dir := t.TempDir()
 	writeFile(t, filepath.Join(dir, "content.raw"), bytes.Repeat([]byte("cluster "), 8*cluster/8))
@@ -211,8 +212,8 @@ func TestReadAtKeepsToItsBuffer(t *testing.T) {
 	}
 }
 
-// TestReadParallel reads an image with more tables and compressed clusters
-// than the caches hold, from several goroutines.
+// TestReadParallel reads an image from several goroutines. It has more tables
+// and compressed clusters than fit into the caches.
 func TestReadParallel(t *testing.T) {
 	dir := t.TempDir()
 	const size = 24 << 20
@@ -247,8 +248,8 @@ func TestReadParallel(t *testing.T) {
 	wait.Wait()
 }
 
-// TestReadCompressedLayers has two layers with compressed clusters at the same
-// place and of the same length in their files.
+// TestReadCompressedLayers has two layers with compressed clusters of the same
+// offset and length in their files.
 func TestReadCompressedLayers(t *testing.T) {
 	dir := t.TempDir()
 	qemuimg.Must(t, dir, "create", "-q", "-f", "qcow2", "base.qcow2", "256k")
@@ -271,8 +272,8 @@ func TestReadCompressedLayers(t *testing.T) {
 	}
 }
 
-// TestReadManyTables reads all over a disk whose L2 tables do not fit into the
-// cache.
+// TestReadManyTables reads at random offsets of a disk whose L2 tables do not
+// fit into the cache.
 func TestReadManyTables(t *testing.T) {
 	const size = 4 << 40 // eight MiB of L2 tables
 	path := filepath.Join(t.TempDir(), "image.qcow2")

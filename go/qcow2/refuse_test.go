@@ -14,8 +14,8 @@ import (
 
 type options []*qcow2.GenerateOption
 
-// refusals are calls of Generate that have to fail, with words that the error
-// has to hold: what was given, and what is allowed.
+// refusals are calls of Generate that must fail. words must be in the error:
+// what was given, and what is allowed.
 var refusals = []struct {
 	name  string
 	opts  options
@@ -36,9 +36,9 @@ var refusals = []struct {
 	{"size beyond L1 table, extended L2", options{qcow2.GenerateWithFileSize(2 << 50), qcow2.GenerateWithExtendedL2(true)}, []string{"extended L2", "1125899906842624"}},
 	{"size beyond refcount table", options{qcow2.GenerateWithFileSize(128 << 30), qcow2.GenerateWithClusterSize(512), qcow2.GenerateWithRefcountBits(64), qcow2.GenerateWithPreallocation(qcow2.PreallocationMetadata)}, []string{"refcount table", "8388608", "larger clusters"}},
 
-	{"version 0", options{size1M, qcow2.GenerateWithVersion(0)}, []string{"version is 0", "2 and 3"}},
-	{"version 1", options{size1M, qcow2.GenerateWithVersion(1)}, []string{"version is 1", "2 and 3"}},
-	{"version 4", options{size1M, qcow2.GenerateWithVersion(4)}, []string{"version is 4", "2 and 3"}},
+	{"version 0", options{size1M, qcow2.GenerateWithVersion(0)}, []string{"version is 0", "2 or 3"}},
+	{"version 1", options{size1M, qcow2.GenerateWithVersion(1)}, []string{"version is 1", "2 or 3"}},
+	{"version 4", options{size1M, qcow2.GenerateWithVersion(4)}, []string{"version is 4", "2 or 3"}},
 	{"version -1", options{size1M, qcow2.GenerateWithVersion(-1)}, []string{"version is -1"}},
 	{"version 2 with extended L2", options{size1M, qcow2.GenerateWithVersion(2), qcow2.GenerateWithExtendedL2(true)}, []string{"version is 2", "extended L2"}},
 	{"version 2 with lazy refcounts", options{size1M, qcow2.GenerateWithVersion(2), qcow2.GenerateWithLazyRefcounts(true)}, []string{"version is 2", "lazy refcounts"}},
@@ -49,12 +49,12 @@ var refusals = []struct {
 	{"cluster size 0", options{size1M, qcow2.GenerateWithClusterSize(0)}, []string{"cluster size is 0", "512", "2097152"}},
 	{"cluster size 256", options{size1M, qcow2.GenerateWithClusterSize(256)}, []string{"cluster size is 256", "512", "2097152"}},
 	{"cluster size 4 MiB", options{size1M, qcow2.GenerateWithClusterSize(4 << 20)}, []string{"cluster size is 4194304"}},
-	{"cluster size no power of two", options{size1M, qcow2.GenerateWithClusterSize(65537)}, []string{"65537", "powers of two"}},
+	{"cluster size no power of two", options{size1M, qcow2.GenerateWithClusterSize(65537)}, []string{"65537", "power of two"}},
 	{"cluster size 2^63", options{size1M, qcow2.GenerateWithClusterSize(1 << 63)}, []string{"9223372036854775808"}},
 	{"extended L2 with small clusters", options{size1M, qcow2.GenerateWithClusterSize(8192), qcow2.GenerateWithExtendedL2(true)}, []string{"8192", "extended L2", "16384"}},
 
 	{"refcount width 0", options{size1M, qcow2.GenerateWithRefcountBits(0)}, []string{"refcount width is 0", "1 to 64"}},
-	{"refcount width 3", options{size1M, qcow2.GenerateWithRefcountBits(3)}, []string{"refcount width is 3", "powers of two"}},
+	{"refcount width 3", options{size1M, qcow2.GenerateWithRefcountBits(3)}, []string{"refcount width is 3", "power of two"}},
 	{"refcount width 128", options{size1M, qcow2.GenerateWithRefcountBits(128)}, []string{"refcount width is 128"}},
 	{"refcount width -1", options{size1M, qcow2.GenerateWithRefcountBits(-1)}, []string{"refcount width is -1"}},
 	{"refcount width -2^63", options{size1M, qcow2.GenerateWithRefcountBits(math.MinInt)}, []string{"refcount width is -9223372036854775808"}},
@@ -128,8 +128,8 @@ func checkSentence(t *testing.T, err error, words ...string) {
 	}
 }
 
-// TestGenerateRefusesBackingFile is about backing files that are needed for
-// what is not given.
+// TestGenerateRefusesBackingFile has backing files that cannot be read for a
+// size or a format.
 func TestGenerateRefusesBackingFile(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name string, b []byte) string {
@@ -171,7 +171,7 @@ func TestGenerateRefusesBackingFile(t *testing.T) {
 		})
 	}
 
-	// What is given need not be looked up.
+	// The backing file is not opened if both are given.
 	missing := filepath.Join(dir, "missing")
 	mustRefuse(t, options{size1M, qcow2.GenerateWithBackingFile(missing)}, missing, "format")
 	mustRefuse(t, options{raw, qcow2.GenerateWithBackingFile(missing)}, missing, "size")

@@ -10,10 +10,9 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/internal/qemuimg"
 )
 
-// script makes a single image with a long history: snapshots taken, reverted
-// to and deleted, bitmaps, changes of size. (Those of qemuscript make chains
-// with contents to read.) The same seed makes the same image, but for the time
-// in snapshots.
+// script makes one image with a long history: snapshots, bitmaps and changes of
+// size. (qemuscript makes chains with contents.) The same seed makes the same
+// image, except for the time in snapshots.
 type script struct {
 	*rand.Rand
 	dir  string
@@ -26,7 +25,7 @@ type script struct {
 	backing     bool
 }
 
-// newScript creates the image that is called name in dir, with random options.
+// newScript creates the image name in dir with random options.
 func newScript(t *testing.T, seed uint64, dir, name string) *script {
 	t.Helper()
 	s := &script{Rand: rand.New(rand.NewPCG(seed, 0)), dir: dir, name: name, version: 3}
@@ -60,9 +59,8 @@ func newScript(t *testing.T, seed uint64, dir, name string) *script {
 
 func (s *script) pick(values ...int) int { return values[s.IntN(len(values))] }
 
-// step changes the image by some commands of qemu-io, or by one of qemu-img.
-// Some fail, as the image does not have what they need: a step then leaves the
-// image as it was.
+// step changes the image by several commands of qemu-io, or by one of qemu-img.
+// A step that fails leaves the image unchanged.
 func (s *script) step(t *testing.T) {
 	t.Helper()
 	img := func(args ...string) { qemuimg.Run(t, s.dir, args...) }
@@ -92,7 +90,7 @@ func (s *script) command() string {
 	offset := s.Uint64N(s.size) / 512 * 512
 	length := min(s.size-offset, (1+s.Uint64N(1+s.Uint64N(16*s.clusterSize)))/512*512+512)
 	if s.IntN(2) == 0 {
-		// Whole clusters are what compression needs, and what discards free.
+		// Compression needs whole clusters, and discards free only those.
 		offset = offset / s.clusterSize * s.clusterSize
 		length = min(s.size-offset, (length+s.clusterSize-1)/s.clusterSize*s.clusterSize)
 	}

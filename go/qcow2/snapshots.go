@@ -8,7 +8,7 @@ import (
 )
 
 // A Snapshot is an entry of the snapshot table ("Snapshots" in the
-// specification): an internal snapshot, with an L1 table of its own.
+// specification): an internal snapshot with its own L1 table.
 type Snapshot struct {
 	ID   string // unique in the image
 	Name string
@@ -16,13 +16,13 @@ type Snapshot struct {
 	L1TableOffset uint64 // in bytes
 	L1Size        uint32 // entries of the L1 table
 
-	DateSeconds     uint32 // time of its making, in seconds since 1970
+	DateSeconds     uint32 // time of creation, in seconds since 1970
 	DateNanoseconds uint32
 	VMClock         uint64 // guest time since boot in nanoseconds
-	VMStateSize     uint64 // of what a loaded VM had in memory, in bytes; 0 for a disk alone
+	VMStateSize     uint64 // in bytes; 0 for a snapshot of the disk only
 	DiskSize        uint64 // virtual size in bytes
-	// ICount is the number of instructions that the guest had executed, if it
-	// ran with a recorded instruction count; else math.MaxUint64.
+	// ICount is the number of instructions that the guest had executed, if QEMU
+	// counted them; otherwise math.MaxUint64.
 	ICount uint64
 
 	extraDataSize uint32
@@ -41,7 +41,8 @@ type snapshotHeader struct {
 	ExtraDataSize   uint32
 }
 
-// snapshotExtraData is what follows it, as far as ExtraDataSize goes.
+// snapshotExtraData follows the header; ExtraDataSize says how much of it there
+// is.
 type snapshotExtraData struct {
 	VMStateSize uint64
 	DiskSize    uint64
@@ -52,7 +53,7 @@ type snapshotExtraData struct {
 // QCOW_MAX_SNAPSHOTS, QCOW_MAX_SNAPSHOTS_SIZE, QCOW_MAX_SNAPSHOT_EXTRA_DATA).
 const (
 	snapshotHeaderSize       = 40
-	snapshotExtraDataSize    = 24 // what is defined so far
+	snapshotExtraDataSize    = 24 // defined so far
 	minSnapshotExtraDataV3   = 16 // up to DiskSize
 	maxSnapshots             = 65536
 	maxSnapshotTableBytes    = 1024 * maxSnapshots
@@ -132,7 +133,7 @@ func (i *Image) readSnapshot(r io.ReaderAt, offset int64) (*Snapshot, int64, err
 	return s, snapshotHeaderSize + int64(h.ExtraDataSize) + int64(len(names)), nil
 }
 
-// cString returns b up to the first NUL, at which QEMU cuts strings off.
+// cString returns b up to the first NUL, where QEMU cuts strings off.
 func cString(b []byte) string {
 	for n, c := range b {
 		if c == 0 {
@@ -142,8 +143,8 @@ func cString(b []byte) string {
 	return string(b)
 }
 
-// readZeroPadded fills b from offset on. What lies behind the end of the file
-// reads as zeros, as it does in QEMU.
+// readZeroPadded fills b from offset off. As in QEMU, the file reads as zeros
+// after its end.
 func readZeroPadded(r io.ReaderAt, b []byte, offset int64) error {
 	n, err := r.ReadAt(b, offset)
 	if err != nil && !errors.Is(err, io.EOF) {

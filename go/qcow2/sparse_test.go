@@ -9,8 +9,8 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
 )
 
-// TestGenerateLeavesHoles bounds the room on disk by the number of structures
-// that hold anything, whatever the virtual size.
+// TestGenerateLeavesHoles limits the space on disk by the number of structures
+// that are not empty, whatever the virtual size.
 func TestGenerateLeavesHoles(t *testing.T) {
 	dir := t.TempDir()
 	if !hasHoles(t, dir) {
@@ -25,7 +25,7 @@ func TestGenerateLeavesHoles(t *testing.T) {
 		{"1 PiB", options{qcow2.GenerateWithFileSize(1 << 50)}, 12 << 10},
 		{"clusters of 2 MiB", options{qcow2.GenerateWithFileSize(20 << 30), qcow2.GenerateWithClusterSize(2 << 20)}, 12 << 10},
 		{"overlay", options{qcow2.GenerateWithFileSize(20 << 30), qcow2.GenerateWithBackingFile("base.raw"), raw}, 12 << 10},
-		// 4 L2 tables of 64 KiB, and what every image has.
+		// 4 L2 tables of 64 KiB, and the structures of every image.
 		{"preallocated 2 GiB", options{qcow2.GenerateWithFileSize(2 << 30), qcow2.GenerateWithPreallocation(qcow2.PreallocationMetadata)}, 384 << 10},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -38,8 +38,8 @@ func TestGenerateLeavesHoles(t *testing.T) {
 	}
 }
 
-// hasHoles reports whether the file system of dir keeps less than 1 MiB for a
-// file of zeros of that length.
+// hasHoles reports whether the file system of dir allocates less than 1 MiB for
+// a hole of that length.
 func hasHoles(t *testing.T, dir string) bool {
 	t.Helper()
 	path := filepath.Join(dir, "hole")

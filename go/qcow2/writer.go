@@ -10,18 +10,20 @@ import (
 )
 
 // Generate writes a qcow2 image without guest data to w. At least one of
-// GenerateWithFileSize and GenerateWithBackingFile must be given; what is not
-// given is as qemu-img create has it, and the image is the one that qemu-img
-// create makes with the same options.
+// GenerateWithFileSize and GenerateWithBackingFile is required. Other options
+// default to the values of qemu-img create. The image has the same bytes as one
+// that qemu-img create makes with the same options, unless metadata is
+// preallocated: then it has the same contents, but clusters may be in another
+// order.
 //
-// Nothing is written if the options are refused: if they contradict each
-// other, exceed what the format or QEMU allows, or if the backing file is
-// needed and cannot be read. If w fails, its error is returned; what was
-// written up to then is no image.
+// Generate refuses options that contradict each other or that exceed what the
+// format or QEMU allows. It fails if it needs the backing file and cannot read
+// it. In all these cases it writes nothing. If w fails, Generate returns the
+// error of w, and the bytes written until then are not an image.
 //
-// The image is written from w's current position on, front to back. If w is an
+// Generate writes from the current position of w, front to back. If w is an
 // *os.File positioned at its end, long runs of zeros become holes where the
-// file system has them.
+// file system supports them.
 func Generate(w io.Writer, opts ...*GenerateOption) error {
 	p := defaultParams()
 	if err := p.apply(opts); err != nil {
@@ -55,8 +57,8 @@ func (p *params) generate(w io.Writer) error {
 	return writeImage(newSparseWriter(w), header, l)
 }
 
-// encodeHeader returns the contents of the first cluster up to the last byte
-// that is not padding: header, header extensions, backing file name.
+// encodeHeader returns the first cluster without its padding: header, header
+// extensions and backing file name.
 func encodeHeader(p *params, l *layout) ([]byte, error) {
 	h := Header{
 		Magic:                 magic,
@@ -96,17 +98,17 @@ func encodeHeader(p *params, l *layout) ([]byte, error) {
 		h.BackingFileSize = uint32(len(p.backingFile))
 	}
 	var b bytes.Buffer
-	binary.Write(&b, binary.BigEndian, &h) // a bytes.Buffer takes everything
+	binary.Write(&b, binary.BigEndian, &h) // a bytes.Buffer does not fail
 	b.Truncate(h.length())
 	b.Write(extensions)
 	b.WriteString(p.backingFile)
 	if uint64(b.Len()) > p.clusterSize {
-		return nil, fmt.Errorf("qcow2: header and file names take %d bytes, but have to fit into the first cluster of %d bytes (use larger clusters or shorter names)", b.Len(), p.clusterSize)
+		return nil, fmt.Errorf("qcow2: header and file names take %d bytes, but must fit into the first cluster of %d bytes (use larger clusters or shorter names)", b.Len(), p.clusterSize)
 	}
 	return b.Bytes(), nil
 }
 
-// length is the length in bytes of the header as we write it.
+// length is the length in bytes of the header as Generate writes it.
 func (h *Header) length() int {
 	if h.Version == 2 {
 		return headerLengthV2

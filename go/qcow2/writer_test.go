@@ -12,8 +12,7 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
 )
 
-// writerImages have holes of all kinds: between structures, inside of them,
-// and at the end.
+// writerImages have holes between structures, in structures, and at the end.
 var writerImages = map[string]options{
 	"20 GiB":       {qcow2.GenerateWithFileSize(20 << 30)},
 	"empty":        {qcow2.GenerateWithFileSize(0)},
@@ -22,8 +21,8 @@ var writerImages = map[string]options{
 	"preallocated": {qcow2.GenerateWithFileSize(5<<20 + 512), qcow2.GenerateWithPreallocation(qcow2.PreallocationMetadata)},
 }
 
-// TestGenerateSameBytesToAnyWriter takes the bytes that a bytes.Buffer gets
-// for the right ones, which other tests compare with qemu-img's.
+// TestGenerateSameBytesToAnyWriter compares with the bytes in a bytes.Buffer,
+// which other tests compare with qemu-img's.
 func TestGenerateSameBytesToAnyWriter(t *testing.T) {
 	const before = "what was there before"
 	writers := map[string]func(t *testing.T, path string, opts options) (want []byte, err error){
@@ -88,8 +87,8 @@ func TestGenerateSameBytesToAnyWriter(t *testing.T) {
 	}
 }
 
-// TestGenerateOverOldContents writes at the start of a file that is longer
-// than the image: nothing old shows through where there would be holes.
+// TestGenerateOverOldContents writes at the start of a longer file. Holes must
+// not show its old contents.
 func TestGenerateOverOldContents(t *testing.T) {
 	for name, opts := range writerImages {
 		t.Run(name, func(t *testing.T) {
@@ -124,7 +123,7 @@ func generateInto(t *testing.T, path string, flag int, offset int64, whence int,
 	return qcow2.Generate(f, opts...)
 }
 
-// limitedWriter fails when more than n bytes are written in all.
+// limitedWriter fails after n bytes.
 type limitedWriter struct {
 	n   int
 	err error
@@ -138,7 +137,7 @@ func (w *limitedWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func TestGenerateReturnsTheWritersError(t *testing.T) {
+func TestGenerateReturnsErrorOfWriter(t *testing.T) {
 	failure := errors.New("the writer's own error")
 	for name, opts := range writerImages {
 		t.Run(name, func(t *testing.T) {
@@ -158,7 +157,7 @@ func TestGenerateReturnsTheWritersError(t *testing.T) {
 	}
 }
 
-// faultyFile fails in one of the calls by which holes are made.
+// faultyFile fails in one of the calls that make holes.
 type faultyFile struct {
 	*os.File
 	seeks, truncates int // calls that succeed
@@ -181,8 +180,8 @@ func (f *faultyFile) Truncate(size int64) error {
 	return f.File.Truncate(size)
 }
 
-// TestGenerateToFaultyFile makes each call that is about holes fail in turn:
-// either the image is whole, or the error is returned.
+// TestGenerateToFaultyFile makes each call for holes fail in turn. Either the
+// image must be complete or the error must be returned.
 func TestGenerateToFaultyFile(t *testing.T) {
 	failure := errors.New("the file's own error")
 	var image bytes.Buffer

@@ -1,5 +1,5 @@
 // Package qemuscript makes backing chains by random scripts of qemu-img and
-// qemu-io, for tests that compare this project's answers with QEMU's. The same
+// qemu-io, for tests that compare this project's results with QEMU's. The same
 // seed gives the same script.
 package qemuscript
 
@@ -15,13 +15,13 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/internal/qemuimg"
 )
 
-// SeedsVariable is the environment variable that sets how many seeds Seeds
+// SeedsVariable is the environment variable for the number of seeds that Seeds
 // runs.
 const SeedsVariable = "QCOW2_SEEDS"
 
-// Seeds runs f as a subtest for each of the seeds from 1 to count, or to what
-// the environment variable says: QCOW2_SEEDS=5000 go test -run Random …. Two
-// at a time run, as most of the time goes to starting QEMU.
+// Seeds runs f as a subtest for each seed from 1 to count, or to the number in
+// the environment variable: QCOW2_SEEDS=5000 go test -run Random …. Two run at
+// a time, because most of the time goes to starting QEMU.
 func Seeds(t *testing.T, count uint64, f func(t *testing.T, seed uint64)) {
 	if s := os.Getenv(SeedsVariable); s != "" {
 		n, err := strconv.ParseUint(s, 10, 64)
@@ -38,14 +38,14 @@ func Seeds(t *testing.T, count uint64, f func(t *testing.T, seed uint64)) {
 	}
 }
 
-// A Layer is an image that a script has made.
+// A Layer is an image that a script made.
 type Layer struct {
 	Name      string // in the script's directory
 	Format    string // raw or qcow2
 	Snapshots []string
 }
 
-// A Chain is what a script has made.
+// A Chain is the result of a script.
 type Chain struct {
 	Dir    string
 	Layers []Layer // the top first
@@ -75,13 +75,13 @@ type script struct {
 	r      *rand.Rand
 	log    []string
 	layers []Layer // the top first
-	size   int     // of the top layer in bytes, as it was made
-	// clusterSize is the top layer's in bytes.
+	size   int     // of the top layer in bytes, at its creation
+	// clusterSize is the cluster size of the top layer in bytes.
 	clusterSize int
 }
 
-// run runs qemu-img, and reports whether it succeeded: a script tries some
-// things that QEMU refuses.
+// run runs qemu-img and reports whether it succeeded. QEMU refuses some
+// commands of a script.
 func (s *script) run(args ...string) bool {
 	s.log = append(s.log, "qemu-img "+strings.Join(args, " "))
 	result := qemuimg.Run(s.t, s.dir, args...)
@@ -116,7 +116,7 @@ func (s *script) writeFile(name string, b []byte) {
 	}
 }
 
-// addLayer makes an image on top of those that are there, and writes to it.
+// addLayer makes an image on top of the others and writes to it.
 func (s *script) addLayer() {
 	n := len(s.layers)
 	if n == 0 && s.chance(40) {
@@ -151,7 +151,7 @@ func (s *script) addLayer() {
 	}
 }
 
-// addRaw makes a raw file with data, zeros and holes, whose size need not be a
+// addRaw makes a raw file with data, zeros and holes. Its size may not be a
 // multiple of 512.
 func (s *script) addRaw() {
 	s.size = s.r.IntN(12 << 20)
@@ -180,7 +180,7 @@ func (s *script) addRaw() {
 	s.layers = []Layer{layer}
 }
 
-// options returns random creation options that go together.
+// options returns random creation options that qemu-img accepts together.
 func (s *script) options(name string, overlay bool) string {
 	s.clusterSize = pick(s, 512, 1024, 4096, 16<<10, 64<<10, 64<<10, 128<<10, 2<<20)
 	options := []string{"cluster_size=" + strconv.Itoa(s.clusterSize)}
@@ -213,7 +213,7 @@ func (s *script) options(name string, overlay bool) string {
 	return strings.Join(options, ",")
 }
 
-// write lets qemu-io write to, zero and discard random places of the top
+// write lets qemu-io write, write zeros and discard at random places of the top
 // layer.
 func (s *script) write() {
 	args := []string{"-t", "unsafe", "-d", pick(s, "unmap", "ignore"), "-f", "qcow2"}
@@ -244,7 +244,7 @@ func (s *script) command() string {
 	case 7:
 		return fmt.Sprintf("discard -q %d %d", offset, length)
 	}
-	// Compressed writes are of whole clusters.
+	// Compressed writes need whole clusters.
 	source := fmt.Sprintf("-P %d", pattern)
 	if s.chance(20) {
 		source = "-s noise" // does not compress
@@ -253,7 +253,7 @@ func (s *script) command() string {
 	return fmt.Sprintf("write -q -c %s %d %d", source, offset, min(s.clusterSize*(1+s.r.IntN(3)), max(s.size-offset, 1)))
 }
 
-// changeChain does to the whole chain what an administrator may do.
+// changeChain changes the whole chain as an administrator might.
 func (s *script) changeChain() {
 	top := s.layers[0]
 	if len(s.layers) > 1 && s.chance(15) {

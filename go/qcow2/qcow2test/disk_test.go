@@ -26,7 +26,7 @@ func newBase(t testing.TB) string {
 	return base
 }
 
-// io runs a command of qemu-io, which stands beside qemu-img.
+// io runs a command of qemu-io, which is in the directory of qemu-img.
 func io(t testing.TB, disk, command string) {
 	t.Helper()
 	qemuIO := filepath.Join(filepath.Dir(qemuimg.Path(t)), "qemu-io")
@@ -98,7 +98,7 @@ func TestThousandParallelTestsShareABase(t *testing.T) {
 	}
 }
 
-// failing is a testing.TB that notes what a test would end with.
+// failing is a testing.TB that records the message of Fatalf.
 type failing struct {
 	testing.TB
 	message string
@@ -122,7 +122,7 @@ func TestDiskSaysWhatIsWrong(t *testing.T) {
 		{"missing", "/no/such/base.img", nil, "no such file"},
 		{"not in the runfiles", "_main/no/such/base.img", nil, "not an absolute path and not found in the runfiles"},
 		{"directory", filepath.Dir(base), nil, "is a directory"},
-		{"other format", base, []qcow2test.Option{qcow2test.WithFormat("qcow2")}, "no qcow2 image"},
+		{"other format", base, []qcow2test.Option{qcow2test.WithFormat("qcow2")}, "not a qcow2 image"},
 		{"too large", base, []qcow2test.Option{qcow2test.WithSize(1 << 63)}, "virtual size is 9223372036854775808 bytes"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 func ExampleDisk() {
 	_ = func(t *testing.T) {
 		disk := qcow2test.Disk(t, "my_module/images/debian.qcow2")
-		// The guest writes to disk. //images:debian stays as it is.
+		// The guest writes to disk. //images:debian stays unchanged.
 		err := exec.CommandContext(t.Context(), "qemu-system-x86_64", "-drive", "file="+disk+",if=virtio").Run()
 		if err != nil {
 			t.Error(err)
@@ -22,7 +22,7 @@ func ExampleDisk() {
 
 func ExampleWithSize() {
 	_ = func(t *testing.T) {
-		// A disk of 40 GiB, however large the base is.
+		// A disk of 40 GiB, whatever the size of the base.
 		disk := qcow2test.Disk(t, "my_module/images/debian.qcow2", qcow2test.WithSize(40<<30))
 		t.Log(disk)
 	}
@@ -30,7 +30,7 @@ func ExampleWithSize() {
 
 func ExampleWithFormat() {
 	_ = func(t *testing.T) {
-		// A raw image whose first bytes are a guest's to write.
+		// A raw image whose first bytes a guest may have written.
 		disk := qcow2test.Disk(t, "my_module/images/data.img", qcow2test.WithFormat("raw"))
 		t.Log(disk)
 	}

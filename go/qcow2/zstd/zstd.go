@@ -2,8 +2,8 @@
 //
 //	import _ "github.com/rules-qcow2/rules_qcow2/go/qcow2/zstd"
 //
-// It is a package of its own because the standard library has no zstd, and
-// most images need none.
+// It is a separate package because the standard library does not have zstd, and
+// most images do not need it.
 package zstd
 
 import (
@@ -16,13 +16,13 @@ import (
 )
 
 func init() {
-	// A cluster is decompressed by one goroutine; there may be as many of
-	// them as there are processors.
+	// One goroutine decompresses a cluster. As many as there are processors may
+	// do so at the same time.
 	decoder, err := zstd.NewReader(nil,
 		zstd.WithDecoderConcurrency(0),
 		zstd.WithDecodeAllCapLimit(true))
 	if err != nil {
-		panic(err) // only of options that contradict each other
+		panic(err) // the options contradict each other
 	}
 	qcow2.RegisterDecompressor(qcow2.CompressionZstd, func(dst, src []byte) error {
 		return decompress(decoder, dst, src)
@@ -31,7 +31,7 @@ func init() {
 
 // decompress fills dst from the frames at the beginning of src: "iterate until
 // we get a fully uncompressed cluster" (block/qcow2-threads.c,
-// qcow2_zstd_decompress). What follows them is not zstd.
+// qcow2_zstd_decompress). Other data may follow the frames.
 func decompress(decoder *zstd.Decoder, dst, src []byte) error {
 	out := dst[:0]
 	for len(out) < len(dst) {
@@ -40,7 +40,7 @@ func decompress(decoder *zstd.Decoder, dst, src []byte) error {
 			out, err = decoder.DecodeAll(src[:length], out)
 		}
 		if err == nil && len(out) > len(dst) {
-			err = errors.New("there is more than a cluster holds")
+			err = errors.New("the data is longer than a cluster")
 		}
 		if err != nil {
 			return fmt.Errorf("decompression with zstd failed after %d of %d bytes: %w", len(out), len(dst), err)
@@ -58,8 +58,8 @@ const (
 
 var errShort = errors.New("the compressed data ends within a frame")
 
-// frameLength returns the length in bytes of the frame that b begins with,
-// which it finds without decompressing (RFC 8878, section 3.1.1).
+// frameLength returns the length in bytes of the frame at the beginning of b,
+// without decompressing it (RFC 8878, section 3.1.1).
 func frameLength(b []byte) (int, error) {
 	var header zstd.Header
 	rest, err := header.DecodeAndStrip(b)

@@ -27,7 +27,8 @@ func encode(t testing.TB, b []byte, opts ...zstd.EOption) []byte {
 	return encoder.EncodeAll(b, nil)
 }
 
-// text is n bytes that compress to some blocks, noise n bytes that do not.
+// text returns n bytes that compress to several blocks; noise returns n bytes
+// that do not compress.
 func text(n int) []byte { return bytes.Repeat([]byte("cluster "), n/8+1)[:n] }
 
 func noise(n int) []byte {
@@ -39,8 +40,8 @@ func noise(n int) []byte {
 	return b[:n]
 }
 
-// TestDecompress has every form in which a cluster may be, each with bytes of
-// others behind it.
+// TestDecompress has every form of a compressed cluster, followed by other
+// bytes.
 func TestDecompress(t *testing.T) {
 	const size = 2 << 20
 	skippable := append([]byte{0x52, 0x2a, 0x4d, 0x18, 3, 0, 0, 0}, "abc"...)
@@ -70,7 +71,8 @@ func TestDecompress(t *testing.T) {
 			if err := decompress(decoder, make([]byte, len(test.want)), test.src); err != nil {
 				t.Errorf("without anything behind it: %v", err)
 			}
-			// A cluster that is not filled, and one that does not take all.
+			// A cluster that is too large for the data, and one that is too
+			// small.
 			if err := decompress(decoder, make([]byte, len(test.want)+1), test.src); err == nil {
 				t.Error("a cluster that is larger than the data is accepted")
 			}

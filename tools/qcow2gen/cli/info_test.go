@@ -148,7 +148,7 @@ func TestInfoRefusals(t *testing.T) {
 		{"a:t.qcow2", []string{`protocol "a"`}},
 		{"-f vmdk t.qcow2", []string{`"vmdk" is not supported, only raw and qcow2 are`}},
 		{"vmdk", []string{`"vmdk" is not supported, only raw and qcow2 are`}},
-		{"-f qcow2 vmdk", []string{"no qcow2 image"}},
+		{"-f qcow2 vmdk", []string{"not a qcow2 image"}},
 		{"short.qcow2", []string{"short.qcow2: file is 100 bytes long"}},
 		{"--backing-chain loop.qcow2", []string{"loop"}},
 		{"--output=xml t.qcow2", []string{"'human' or 'json', not 'xml'"}},

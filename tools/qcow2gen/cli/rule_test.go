@@ -177,7 +177,7 @@ func TestMessages(t *testing.T) {
 		"create x 20GiB":                   `x: size is "20GiB": it is not a size; use a number of bytes, or one with the suffix k, M, G, T, P or E for powers of 1024`,
 		"create -o foo=1 x 1M":             `x: unknown option "foo" (see qcow2gen create -o help)`,
 		"create -o preallocation=full x 1": `x: option preallocation is "full", which is not supported; use off or metadata`,
-		"create -o cluster_size=3k x 1M":   "x: cluster size is 3072 bytes, allowed are powers of two from 512 to 2097152",
+		"create -o cluster_size=3k x 1M":   "x: cluster size is 3072 bytes, must be a power of two from 512 to 2097152",
 		"create -b b x 1M":                 "x: backing file b needs a format; name it with -F (--backing-format): raw, qcow2, …",
 		"create -b b -F raw x":             "x: backing file cannot be used: b: no such file or directory",
 		"create no/x 1M":                   "no/x: no such file or directory",
