@@ -58,7 +58,6 @@ type unpacker struct {
 	levels  []level
 	bytes   int64
 	entries int64
-	buf     []byte
 }
 
 func (u *unpacker) close() {
@@ -292,9 +291,6 @@ func (u *unpacker) file(parent level, n entry) error {
 }
 
 func (u *unpacker) content(f *os.File) error {
-	if u.buf == nil {
-		u.buf = make([]byte, 128<<10)
-	}
 	var end int64
 	for {
 		kind, err := u.kind()
@@ -327,13 +323,15 @@ func (u *unpacker) content(f *os.File) error {
 		}
 		end = int64(offset + length)
 		for at := int64(offset); at < end; {
-			b := u.buf[:min(int64(len(u.buf)), end-at)]
-			if _, err := io.ReadFull(u.r, b); err != nil {
+			// Write from the reader's buffer: what it has, or what it gets next.
+			if _, err := u.r.Peek(1); err != nil {
 				return noEOF(err)
 			}
+			b, _ := u.r.Peek(int(min(int64(u.r.Buffered()), end-at)))
 			if _, err := f.WriteAt(b, at); err != nil {
 				return err
 			}
+			u.r.Discard(len(b))
 			at += int64(len(b))
 		}
 	}

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bazelbuild/rules_go/go/runfiles"
+
 	"github.com/rules-qcow2/rules_qcow2/go/vm/agent"
 )
 
@@ -21,8 +23,11 @@ var program string
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
-		if program = os.Getenv("AGENT"); program != "" {
-			program, _ = filepath.Abs(program)
+		if path := os.Getenv("AGENT"); path != "" {
+			var err error
+			if program, err = runfiles.Rlocation(path); err != nil {
+				panic(err)
+			}
 			return m.Run()
 		}
 		dir, err := os.MkdirTemp("", "agent")
