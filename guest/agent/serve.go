@@ -40,47 +40,42 @@ func (a *agent) serve(f *os.File) error {
 	if err := w.Lost("the agent started"); err != nil {
 		return err
 	}
-	var session *protocol.Session
-	end := func(err error) {
-		if session != nil {
-			session.Fail(err)
-			session = nil
-		}
-	}
 	for {
 		hello, err := protocol.ReadHello(r)
 		if err == nil {
-			// The commands of the session before are killed now.
-			end(errors.New("the host began another session"))
-			info := a.info()
-			err = w.WriteAnswer(protocol.Answer{
-				Nonce:   hello.Nonce,
-				Version: protocol.Version,
-				Name:    protocol.AgentName,
-				Info:    protocol.Encode(&info),
-			})
-			if err == nil && hello.Version == protocol.Version {
-				session = protocol.NewSession(w, hello.Nonce, a.handle)
-				err = session.Serve(r)
-			}
+			err = a.session(r, w, hello)
 		}
 		switch {
-		case err == nil:
 		case protocol.IsNewHello(err):
-			end(err)
 		case errors.Is(err, protocol.ErrProtocol):
 			w.Lost(err.Error())
-			end(err)
-		default:
-			end(err)
+		case errors.Is(err, io.EOF) && strings.HasPrefix(f.Name(), "vport"):
 			// A virtio-serial port is at its end while the host is not connected.
-			if virtio := strings.HasPrefix(f.Name(), "vport"); virtio && errors.Is(err, io.EOF) {
-				time.Sleep(20 * time.Millisecond)
-				continue
-			}
+			time.Sleep(20 * time.Millisecond)
+		case err != nil:
 			return fmt.Errorf("%s: %w", f.Name(), err)
 		}
 	}
+}
+
+// session answers a hello and serves the session after it. When it returns, the
+// session is over and its commands are being killed. The error is nil if the host
+// needs another version.
+func (a *agent) session(r *bufio.Reader, w *protocol.Writer, hello protocol.Hello) error {
+	info := a.info()
+	err := w.WriteAnswer(protocol.Answer{
+		Nonce:   hello.Nonce,
+		Version: protocol.Version,
+		Name:    protocol.AgentName,
+		Info:    protocol.Encode(&info),
+	})
+	if err != nil || hello.Version != protocol.Version {
+		return err
+	}
+	s := protocol.NewSession(w, hello.Nonce, a.handle)
+	err = s.Serve(r)
+	s.Fail(err)
+	return err
 }
 
 // cancelDelay is how long a canceled request may take to end before the host gets

@@ -255,10 +255,15 @@ func TestTooManyRequests(t *testing.T) {
 // Wherever an agent stopped in a stream, it finds the next hello.
 func TestResync(t *testing.T) {
 	var old frames
-	old.add(frameOpen, 0, 1, "\x01").add(frameData, Control, 1, strings.Repeat("\xa5\xf0rq2", 30)).add(frameEnd, Control, 1, "")
+	old.add(frameOpen, 0, 2, "\x01").add(frameData, Control, 1, strings.Repeat("\xa5\xf0rq2", 30)).add(frameEnd, Control, 1, "")
 	var hello bytes.Buffer
 	w := NewWriter(&hello)
+	w.write(nil, frame{frameData, Data, 1, bytes.Repeat([]byte{endMark}, MaxPayload)})
+	hello.Reset()
 	w.WritePadding()
+	if !bytes.Equal(hello.Bytes(), make([]byte, MaxFrame)) {
+		t.Error("the padding is not zero")
+	}
 	w.WriteHello(Hello{nonce, Version})
 	w.WriteHello(Hello{nonce, Version})
 	// The longest frame needs the most padding: all but its end mark is there.
@@ -274,8 +279,16 @@ func TestResync(t *testing.T) {
 	for _, stream := range streams {
 		r := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(stream), bytes.NewReader(hello.Bytes())), MaxFrame)
 		s := NewSession(NewWriter(io.Discard), Nonce{}, func(*Request) {})
+		q, err := s.add(OpRun, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := s.Serve(r); !errors.Is(err, ErrProtocol) {
 			t.Fatalf("cut at %d: Serve: %v", len(stream), err)
+		}
+		// A frame that the zeros completed was not taken for a whole one.
+		if b := q.in[Data].buf; len(b) > 0 {
+			t.Fatalf("cut at %d: the request has %d bytes of the frame that was cut", len(stream), len(b))
 		}
 		for range 2 {
 			h, err := ReadHello(r)

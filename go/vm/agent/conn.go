@@ -68,7 +68,6 @@ func (c *Conn) Close() error {
 	err := net.ErrClosed
 	c.once.Do(func() {
 		err = nil
-		c.w.Close()
 		go func() {
 			c.stop(net.ErrClosed)
 			c.call.result(nil)

@@ -165,8 +165,15 @@ func TestDistribution(t *testing.T) {
 			if info := c.Info(); info.Initrd || info.PID1 != "systemd" || info.OSID == "" {
 				t.Errorf("got %+v", info)
 			}
-			if stdout, _, r := run(t, ctx, c, agent.Command{Args: []string{"systemctl", "is-system-running", "--wait"}}); stdout != "running\n" {
-				t.Errorf("the system is %q, %v", stdout, r)
+			// The agent is there long before systemd accepts connections.
+			for {
+				stdout, _, r := run(t, ctx, c, agent.Command{Args: []string{"systemctl", "is-system-running", "--wait"}})
+				if stdout == "running\n" {
+					break
+				}
+				if stdout == "degraded\n" {
+					t.Fatalf("the system is %q, %v", stdout, r)
+				}
 			}
 			// The agent has not been seen by the guest's system.
 			if stdout, _, _ := run(t, ctx, c, agent.Command{Args: []string{"findmnt", "-n", "-o", "SOURCE,TARGET", "/"}}); strings.Join(strings.Fields(stdout), " ") != "/dev/nvme0n1 /" {
@@ -175,12 +182,15 @@ func TestDistribution(t *testing.T) {
 			if got, err := c.ReadFile(ctx, "/proc/self/oom_score_adj"); err != nil || string(got) != "-1000\n" {
 				t.Errorf("oom_score_adj of the agent is %q, %v", got, err)
 			}
+			if stdout, _, _ := run(t, ctx, c, agent.Command{Args: []string{"cat", "/proc/self/oom_score_adj"}}); stdout != "0\n" {
+				t.Errorf("oom_score_adj of a command is %q", stdout)
+			}
 			// Commands that leave their process group and fork as fast as they can
 			// die with the request.
 			short, cancel := context.WithTimeout(ctx, 3*time.Second)
 			defer cancel()
 			c.Run(short, agent.Command{Args: []string{"sh", "-c", `f() { setsid sleep 1000 & while :; do (f) & sleep 0.05; done; }; f`}})
-			if stdout, _, _ := run(t, ctx, c, agent.Command{Args: []string{"pgrep", "-c", "sleep"}}); stdout != "0\n" {
+			if stdout, _, _ := run(t, ctx, c, agent.Command{Args: []string{"pgrep", "-c", "-r", "R,S,D", "sleep"}}); stdout != "0\n" {
 				t.Errorf("%s processes are left", strings.TrimSpace(stdout))
 			}
 			powerOff(t, ctx, c, qemu)
