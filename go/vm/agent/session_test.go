@@ -323,6 +323,24 @@ func TestRepeatedHello(t *testing.T) {
 	}
 }
 
+// A channel that loses the first hello, as a serial line may.
+func TestLostHello(t *testing.T) {
+	defer agent.SetHelloPause(time.Millisecond)()
+	host, guest := newFake(t)
+	go func() {
+		if _, err := protocol.ReadHello(guest.r); err != nil {
+			t.Error(err)
+		}
+		guest.answer(protocol.Version)
+		io.Copy(io.Discard, guest)
+	}()
+	c, err := agent.New(context.Background(), host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+}
+
 // 1 GB on each stream: the host has all of it, in bounded memory on both sides.
 func TestFlood(t *testing.T) {
 	if testing.Short() {
