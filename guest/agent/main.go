@@ -6,9 +6,9 @@
 //
 // How it is started decides what it does:
 //
-//   - as process 1, in an initrd of its own in front of the distribution's: see
+//   - as process 1, in an initrd in front of the distribution's: see
 //     init.go;
-//   - with a name that begins with @, by itself as process 1: it follows the
+//   - with a name that begins with @, by the agent as process 1: it follows the
 //     distribution's init to the real root and serves there;
 //   - otherwise, by a unit of systemd or by hand: it serves on the port that its
 //     options name.

@@ -284,8 +284,10 @@ func TestAgentRestarts(t *testing.T) {
 	cmd := startAgent(t, guest)
 	ctx, c := connectTo(t, host)
 	done := make(chan error)
+	stdin, w := io.Pipe()
+	defer w.Close()
 	go func() {
-		_, err := c.Run(ctx, agent.Command{Args: []string{"sleep", "1000"}})
+		_, err := c.Run(ctx, agent.Command{Args: []string{"cat"}, Stdin: stdin})
 		done <- err
 	}()
 	c.ReadFile(ctx, "/proc/version")
@@ -354,7 +356,7 @@ func TestFlood(t *testing.T) {
 	debug.FreeOSMemory()
 	before := heap()
 	var stdout, stderr counter
-	// Nobody reads at first. Other requests are served.
+	// The writers block at first. The agent serves other requests.
 	gate := make(chan struct{})
 	stdout.gate, stderr.gate = gate, gate
 	p, err := c.Start(ctx, agent.Command{
