@@ -20,7 +20,7 @@ import (
 //
 // As process 1 the agent starts itself again as a child and gets out of the way:
 // it executes the initrd's own /init. If there is none, it mounts root= and
-// executes the init there. If there is no root= either, the initrd is the guest,
+// executes the init there. Without root= as well, the initrd is the guest,
 // and process 1 only collects processes that ended.
 //
 // The child follows process 1 to the real root. It leaves no trace that /init

@@ -127,7 +127,7 @@ func openTTY(path string) (*os.File, error) {
 		syscall.Close(fd)
 		return nil, &os.PathError{Op: "get attributes of", Path: path, Err: err}
 	}
-	// As cfmakeraw does. CLOCAL: there is no modem.
+	// As cfmakeraw does. CLOCAL: do not wait for a modem.
 	t.Iflag, t.Oflag, t.Lflag = syscall.IGNBRK, 0, 0
 	t.Cflag = syscall.CS8 | syscall.CREAD | syscall.CLOCAL | syscall.B115200
 	t.Ispeed, t.Ospeed = syscall.B115200, syscall.B115200

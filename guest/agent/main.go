@@ -6,9 +6,9 @@
 //
 // How it is started decides what it does:
 //
-//   - as process 1, in an initrd of its own in front of the distribution's: see
+//   - as process 1, in an initrd in front of the distribution's: see
 //     init.go;
-//   - with a name that begins with @, by itself as process 1: it follows the
+//   - with a name that begins with @, by the agent as process 1: it follows the
 //     distribution's init to the real root and serves there;
 //   - otherwise, by a unit of systemd or by hand: it serves on the port that its
 //     options name.
@@ -49,7 +49,7 @@ func logf(format string, args ...any) {
 func runProgram() error {
 	port := flag.String("port", protocol.PortName, "serve on the virtio-serial port of this `name`; waits until it exists")
 	tty := flag.String("tty", "", "serve on this serial `device`, such as /dev/ttyS1, instead of a virtio-serial port")
-	fd := flag.Int("fd", -1, "serve on this open file `descriptor` instead, and end with it")
+	fd := flag.Int("fd", -1, "serve on this open file `descriptor` instead, without cgroups, and end with it")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q; see -help", flag.Arg(0))
@@ -57,6 +57,10 @@ func runProgram() error {
 	kernel, err := openKernelDirs()
 	if err != nil {
 		return err
+	}
+	if *fd >= 0 {
+		// For tests on a host, which has use for its cgroups itself.
+		kernel.cgroup = noDir
 	}
 	a := newAgent(kernel)
 	switch {

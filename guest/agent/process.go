@@ -11,7 +11,7 @@ import (
 )
 
 // starter starts commands: out of reach of the agent's protection from the OOM
-// killer, each in a session and, where the guest has them, a cgroup of its own.
+// killer, each in a new session and, where the guest has them, a new cgroup.
 type starter struct {
 	mu     sync.Mutex
 	score  *os.File // the agent's oom_score_adj
@@ -79,7 +79,7 @@ func (s *starter) try(c *command, files []*os.File, inCgroup bool) (*process, er
 	p := new(process)
 	attr := &os.ProcAttr{
 		Dir: c.dir, Env: c.env, Files: files,
-		// A session of its own: signals reach all of the command, and it has no
+		// A new session: signals reach all of the command, and it has no
 		// terminal to read from.
 		Sys: &syscall.SysProcAttr{Setsid: true, Credential: c.cred},
 	}

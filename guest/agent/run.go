@@ -106,7 +106,7 @@ func prepare(m *protocol.Run) (*command, error) {
 		return nil, err
 	}
 	c := &command{args: m.Args, dir: m.Dir}
-	// Without groups to set, a kernel without user namespaces is no obstacle.
+	// A command of root keeps the agent's credentials: setgroups may be forbidden.
 	if m.User != "" {
 		c.cred = &syscall.Credential{Uid: u.uid, Gid: u.gid, Groups: u.groups}
 	}

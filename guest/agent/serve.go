@@ -104,7 +104,7 @@ func (a *agent) handle(q *protocol.Request) {
 		select {
 		case o = <-done:
 		case <-time.After(cancelDelay):
-			o.result.Error = "canceled, but the guest's system has not ended it yet"
+			o.result.Error = "canceled, but the guest's kernel did not end it yet"
 		}
 	}
 	if err := q.Finish(o.result); err == nil && o.after != nil {

@@ -57,7 +57,7 @@ type entry struct {
 	perm     uint32 // permissions, set-user-ID, set-group-ID, sticky: chmod's 12 bits
 	uid, gid uint32
 	mtime    time.Time
-	target   string // of a symbolic link: as it is; of a hard link: elements from the top, joined by /
+	target   string // of a symbolic link: unchanged; of a hard link: elements from the top, joined by /
 	major    uint32
 	minor    uint32
 }

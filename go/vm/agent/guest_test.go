@@ -127,7 +127,7 @@ func TestBareKernel(t *testing.T) {
 			if info := c.Info(); !info.Initrd || info.PID1 != "agent" {
 				t.Errorf("got %+v", info)
 			}
-			// There are no other programs.
+			// The guest has only this program.
 			_, stderr, r := run(t, ctx, c, agent.Command{Args: []string{"/rules_qcow2/agent", "-help"}})
 			if !strings.HasPrefix(stderr, "Usage") || !r.Success() {
 				t.Errorf("got %q, %v", stderr, r)
@@ -175,7 +175,7 @@ func TestDistribution(t *testing.T) {
 					t.Fatalf("the system is %q, %v", stdout, r)
 				}
 			}
-			// The agent has not been seen by the guest's system.
+			// The agent did not change what the guest mounts.
 			if stdout, _, _ := run(t, ctx, c, agent.Command{Args: []string{"findmnt", "-n", "-o", "SOURCE,TARGET", "/"}}); strings.Join(strings.Fields(stdout), " ") != "/dev/nvme0n1 /" {
 				t.Errorf("root is %q", stdout)
 			}

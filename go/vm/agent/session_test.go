@@ -285,8 +285,10 @@ func TestAgentRestarts(t *testing.T) {
 	cmd := startAgent(t, guest)
 	ctx, c := connectTo(t, host)
 	done := make(chan error)
+	stdin, w := io.Pipe()
+	defer w.Close()
 	go func() {
-		_, err := c.Run(ctx, agent.Command{Args: []string{"sleep", "1000"}})
+		_, err := c.Run(ctx, agent.Command{Args: []string{"cat"}, Stdin: stdin})
 		done <- err
 	}()
 	c.ReadFile(ctx, "/proc/version")
@@ -324,6 +326,24 @@ func TestRepeatedHello(t *testing.T) {
 	}
 }
 
+// A channel that loses the first hello, as a serial line may.
+func TestLostHello(t *testing.T) {
+	defer agent.SetHelloPause(time.Millisecond)()
+	host, guest := newFake(t)
+	go func() {
+		if _, err := protocol.ReadHello(guest.r); err != nil {
+			t.Error(err)
+		}
+		guest.answer(protocol.Version)
+		io.Copy(io.Discard, guest)
+	}()
+	c, err := agent.New(context.Background(), host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+}
+
 // 1 GB on each stream: the host has all of it, in bounded memory on both sides.
 func TestFlood(t *testing.T) {
 	if testing.Short() {
@@ -337,7 +357,7 @@ func TestFlood(t *testing.T) {
 	debug.FreeOSMemory()
 	before := heap()
 	var stdout, stderr counter
-	// Nobody reads at first. Other requests are served.
+	// The writers block at first. The agent serves other requests.
 	gate := make(chan struct{})
 	stdout.gate, stderr.gate = gate, gate
 	p, err := c.Start(ctx, agent.Command{

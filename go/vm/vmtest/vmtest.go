@@ -254,7 +254,7 @@ func (m *Machine) ReadFile(name string) []byte {
 // ends with the test.
 func (m *Machine) Dial(network string, port int) net.Conn {
 	m.t.Helper()
-	conn, err := m.Machine.Dial(m.ctx, network, net.JoinHostPort("localhost", fmt.Sprint(port)))
+	conn, err := m.Machine.Dial(m.ctx, network, net.JoinHostPort("127.0.0.1", fmt.Sprint(port)))
 	if err != nil {
 		m.fatal(fmt.Sprintf("Dial %s %d", network, port), err)
 	}

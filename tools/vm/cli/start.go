@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +23,7 @@ type Loader func(target string) (*vm.Config, error)
 // serveCommand is the command by which start runs itself in the background.
 const serveCommand = "serve-for-start"
 
-// Descriptors that start passes to serve.
+// readyFD is the descriptor on which serve answers start.
 const readyFD = 3
 
 // start runs a machine in the background and prints the path of its socket once
@@ -49,28 +48,45 @@ func start(ctx context.Context, args []string) error {
 	cmd := exec.Command(program, serveCommand, args[0], strconv.Itoa(os.Getppid()), o.limit.String())
 	cmd.Args[0] = "vm"
 	cmd.ExtraFiles = []*os.File{theirs}
-	// Our standard output is what the caller reads: the background process must
-	// not keep it open.
-	cmd.Stderr = os.Stderr
+	// The background process must not keep the caller's standard files open: a
+	// caller may wait until they are closed.
 	err = cmd.Start()
 	theirs.Close()
 	if err != nil {
 		return err
 	}
 	defer context.AfterFunc(ctx, func() { cmd.Process.Signal(syscall.SIGTERM) })()
-	line, err := bufio.NewReader(ready).ReadString('\n')
+	answer, err := io.ReadAll(ready)
 	if err != nil {
-		// It has said why.
-		cmd.Wait()
-		return fmt.Errorf("start: %s did not start", args[0])
+		return err
 	}
-	fmt.Print(line)
+	socket, ok := strings.CutPrefix(string(answer), readyPrefix)
+	if !ok {
+		cmd.Wait()
+		return fmt.Errorf("start: %s", strings.TrimSpace(string(answer)))
+	}
+	fmt.Println(socket)
 	return nil
 }
 
-// serve runs a machine until it ends, a signal comes, or the process that it
-// serves has ended.
-func serve(ctx context.Context, args []string, load Loader) (err error) {
+// readyPrefix begins the answer of serve if the machine runs: the path of its
+// socket follows. Any other answer is an error.
+const readyPrefix = "ready: "
+
+// serve runs a machine for start.
+func serve(ctx context.Context, args []string, load Loader) error {
+	ready := os.NewFile(readyFD, "ready")
+	err := serveMachine(ctx, args, load, ready)
+	if err != nil {
+		io.WriteString(ready, err.Error())
+	}
+	ready.Close()
+	return err
+}
+
+// serveMachine runs a machine until it ends, a signal comes, or the process that
+// it serves has ended. It answers on ready once the agent answers.
+func serveMachine(ctx context.Context, args []string, load Loader, ready *os.File) (err error) {
 	if len(args) != 3 {
 		return errors.New("this command is for vm start")
 	}
@@ -82,8 +98,6 @@ func serve(ctx context.Context, args []string, load Loader) (err error) {
 	if err != nil {
 		return err
 	}
-	ready := os.NewFile(readyFD, "ready")
-	defer ready.Close()
 	config, err := load(args[0])
 	if err != nil {
 		return err
@@ -116,7 +130,7 @@ func serve(ctx context.Context, args []string, load Loader) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, server.Close()) }()
-	if _, err := io.WriteString(ready, server.Socket+"\n"); err != nil {
+	if _, err := io.WriteString(ready, readyPrefix+server.Socket); err != nil {
 		return err
 	}
 	ready.Close()

@@ -1,0 +1,124 @@
+// Package commands_test runs a program in guests from Go.
+package commands_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/bazelbuild/rules_go/go/runfiles"
+	"github.com/rules-qcow2/rules_qcow2/go/vm"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/vmtest"
+)
+
+// start boots a machine and copies the program under test into it.
+func start(t *testing.T, opts ...vm.Option) *vmtest.Machine {
+	t.Helper()
+	program, err := runfiles.Rlocation(os.Getenv("PROGRAM"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := vmtest.Start(t, os.Getenv("VM"), opts...)
+	m.CopyTo("/program", program)
+	return m
+}
+
+func TestProgram(t *testing.T) {
+	m := start(t)
+
+	if got := m.Output("/program", "echo", "two words", "a\nb\xff"); got != "two words a\nb\xff\n" {
+		t.Errorf("got %q", got)
+	}
+
+	var stdout, stderr bytes.Buffer
+	result, err := m.Exec(t.Context(), vm.Command{
+		Args: []string{"/program", "upper"}, Stdin: strings.NewReader("text"), Stdout: &stdout,
+	})
+	if err != nil || !result.Success() || stdout.String() != "TEXT" {
+		t.Errorf("got %q, %v, %v", &stdout, result, err)
+	}
+	result, err = m.Exec(t.Context(), vm.Command{Args: []string{"/program", "exit", "3"}, Stderr: &stderr})
+	if err != nil || result.ExitStatus != 3 || stderr.String() != "the status is 3\n" {
+		t.Errorf("got %q, %v, %v", &stderr, result, err)
+	}
+
+	// Files and folders, both ways.
+	m.WriteFile("/folder.txt", []byte("one"))
+	if got := m.ReadFile("/folder.txt"); string(got) != "one" {
+		t.Errorf("got %q", got)
+	}
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "a/b"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "a/b/file"), []byte("content"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	m.CopyTo("/tree", dir)
+	back := filepath.Join(t.TempDir(), "back")
+	m.CopyFrom("/tree", back)
+	if got, err := os.ReadFile(filepath.Join(back, "a/b/file")); err != nil || string(got) != "content" {
+		t.Errorf("got %q, %v", got, err)
+	}
+
+	if path := m.Screenshot(); !strings.HasSuffix(path, ".png") {
+		t.Errorf("the screenshot is %s", path)
+	}
+	m.PowerOff()
+}
+
+// A server in the guest is reached without any network: the agent connects.
+func TestServer(t *testing.T) {
+	m := start(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() {
+		_, err := m.Exec(ctx, vm.Command{Args: []string{"/program", "serve", "127.0.0.1:80"}})
+		served <- err
+	}()
+	client := &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return m.Machine.Dial(ctx, network, "127.0.0.1:80")
+		},
+	}}
+	var body string
+	for body == "" && ctx.Err() == nil {
+		response, err := client.Get("http://guest/page")
+		if err != nil {
+			continue // the server is starting
+		}
+		b, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		body = string(b)
+	}
+	if body != "hello from /page" {
+		t.Errorf("got %q", body)
+	}
+	cancel()
+	if err := <-served; err == nil {
+		t.Error("the server ended without an error, want the end of its context")
+	}
+}
+
+// Two machines on a network: one serves, the other fetches by name.
+func TestTwoMachines(t *testing.T) {
+	net := vmtest.Network(t)
+	server := start(t, vm.On(net), vm.Named("server"))
+	client := start(t, vm.On(net), vm.Named("client"))
+	go server.Exec(t.Context(), vm.Command{Args: []string{"/program", "serve", ":80"}})
+	if err := client.Machine.WaitFor(t.Context(), vm.Command{Args: []string{"/program", "get", "http://server/"}}, 0); err != nil {
+		t.Fatal(err)
+	}
+	if got := client.Output("/program", "get", "http://server/index"); got != "hello from /index" {
+		t.Errorf("got %q", got)
+	}
+}

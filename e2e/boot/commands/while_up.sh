@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Runs while the machine of a qemu_boot_test does. Its argument is the program.
+set -euo pipefail
+
+"$VM" wait-for -t 60s -- /rules_qcow2/agent -help
+"$VM" copy "$1" :/program
+[[ $("$VM" exec -- /program echo hello) == hello ]]
+"$VM" screenshot "$TEST_UNDECLARED_OUTPUTS_DIR/while_up.png"
+"$VM" poweroff
