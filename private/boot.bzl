@@ -1,5 +1,6 @@
 """qemu_boot_test, as BUILD files call it."""
 
+load(":agent.bzl", "agent_attributes")
 load(":boot_rule.bzl", _qemu_boot_test = "qemu_boot_test")
 load(":disk.bzl", "disk_attributes")
 load(":machine.bzl", "MACHINE_ATTRS")
@@ -70,6 +71,9 @@ def qemu_boot_test(name, vm = None, disks = [], expect = [], fail_on = DEFAULT_F
         given = (["disks"] if disks else []) + [key for key in kwargs if key in MACHINE_ATTRS]
         if given:
             fail("%s: %s describes the machine, and so does vm = \"%s\"; set one of them" % (native.package_relative_label(name), given[0], vm))
+
+    # Only run_while_up can use the agent.
+    agent = agent_attributes(kwargs) if kwargs.get("run_while_up") and not vm else {}
     _qemu_boot_test(
         name = name,
         # None is the rule's default.
@@ -77,5 +81,5 @@ def qemu_boot_test(name, vm = None, disks = [], expect = [], fail_on = DEFAULT_F
         expect = expect,
         fail_on = fail_on,
         vm = vm,
-        **(disk_attributes(disks) | kwargs)
+        **(disk_attributes(disks) | agent | kwargs)
     )

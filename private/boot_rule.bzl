@@ -10,7 +10,7 @@ _NO_EXIT_STATUS = -1
 def _qemu_boot_test_impl(ctx):
     vm = ctx.attr.vm[QemuVmInfo] if ctx.attr.vm else machine(ctx)
 
-    # Only run_while_up can use the agent.
+    # Without run_while_up, the agent would only change the boot.
     config = vm.config if ctx.attr.run_while_up else without_agent(vm.config)
     programs = [target for target in [ctx.attr.run_after, ctx.attr.run_while_up] if target]
     if ctx.attr.time_limit < 0:

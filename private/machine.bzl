@@ -4,7 +4,7 @@ load("//qemu:settings.bzl", "ValueInfo")
 load("//qemu:toolchain.bzl", "ARCHITECTURES")
 load(":disk.bzl", "DISK_ATTRS", "machine_disks")
 load(":providers.bzl", "QemuVmInfo")
-load(":runner.bzl", "agents_of", "qemu_of", "rlocationpath", "target_name")
+load(":runner.bzl", "qemu_of", "rlocationpath", "target_name")
 load(":size.bzl", "parse_size")
 
 _MACHINES = {"aarch64": "virt", "x86_64": "q35"}
@@ -44,6 +44,8 @@ the second serial port, for kernels without virtio_console. It transfers about
         default = "virtio",
         values = ["serial", "virtio"],
     ),
+    # Set by the macros: see agent.bzl.
+    "agent_program": attr.label(allow_single_file = True),
     "arch": attr.string(
         doc = "the guest's architecture, `\"x86_64\"` or `\"aarch64\"`. `qemu-system-<arch>` runs it.",
         default = "x86_64",
@@ -204,18 +206,13 @@ def without_agent(config):
 def _agent(ctx):
     """Returns how the agent gets into the guest, and its program if the host provides it."""
     agent = ctx.attr.agent
-    if agent == "auto":
-        agent = "initrd" if ctx.file.kernel else "none"
     if agent == "initrd" and not ctx.file.kernel:
         _fail(ctx, "agent", agent, "requires kernel")
     if ctx.attr.agent_channel == "serial" and ctx.attr.arch != "x86_64":
         _fail(ctx, "agent_channel", "serial", "is not supported by %s; use virtio" % ctx.attr.arch)
-    if agent != "initrd":
-        return agent, None
-    agents = agents_of(ctx)
-    if ctx.attr.arch not in agents:
-        _fail(ctx, "agent", agent, "needs the agent for %s, which the toolchain does not provide; set agent = \"none\"" % ctx.attr.arch)
-    return agent, agents[ctx.attr.arch]
+    if agent == "auto":
+        agent = "initrd" if ctx.file.agent_program else "none"
+    return agent, ctx.file.agent_program if agent == "initrd" else None
 
 def _uefi(ctx, qemu):
     if ctx.attr.firmware != "uefi":

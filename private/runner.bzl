@@ -1,25 +1,17 @@
 """Runners: programs that read what to do from a JSON file next to them."""
 
 load("//qemu:toolchain.bzl", "QEMU_TOOLCHAIN_TYPE")
-load(":toolchain.bzl", "GUEST_AGENT_TOOLCHAIN_TYPE", "VMBOOT_TOOLCHAIN_TYPE")
+load(":toolchain.bzl", "VMBOOT_TOOLCHAIN_TYPE")
 
 # The exec group of the platform that tests run on, where QEMU and the runner
 # are needed.
 _EXEC_GROUP = "test"
 
-EXEC_GROUPS = {_EXEC_GROUP: exec_group(toolchains = [
-    GUEST_AGENT_TOOLCHAIN_TYPE,
-    QEMU_TOOLCHAIN_TYPE,
-    VMBOOT_TOOLCHAIN_TYPE,
-])}
+EXEC_GROUPS = {_EXEC_GROUP: exec_group(toolchains = [QEMU_TOOLCHAIN_TYPE, VMBOOT_TOOLCHAIN_TYPE])}
 
 def qemu_of(ctx):
     """Returns the QemuInfo of the platform that tests run on."""
     return ctx.exec_groups[_EXEC_GROUP].toolchains[QEMU_TOOLCHAIN_TYPE].qemu
-
-def agents_of(ctx):
-    """Returns the agents for guests, a dict of Files by architecture."""
-    return ctx.exec_groups[_EXEC_GROUP].toolchains[GUEST_AGENT_TOOLCHAIN_TYPE].agents
 
 def rlocationpath(ctx, file):
     """Returns the path by which runfiles libraries find a file."""

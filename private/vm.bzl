@@ -1,5 +1,6 @@
 """qemu_vm, as BUILD files call it."""
 
+load(":agent.bzl", "agent_attributes")
 load(":disk.bzl", "disk_attributes")
 load(":vm_rule.bzl", _qemu_vm = "qemu_vm")
 
@@ -37,4 +38,4 @@ def qemu_vm(name, disks = [], **kwargs):
         of lists of plain labels.
       **kwargs: attributes that all rules have, such as `visibility`.
     """
-    _qemu_vm(name = name, **(disk_attributes(disks) | kwargs))
+    _qemu_vm(name = name, **(disk_attributes(disks) | agent_attributes(kwargs) | kwargs))
