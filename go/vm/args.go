@@ -24,6 +24,9 @@ func (c *Config) args(accelerator string, p *prepared) ([]string, error) {
 	args.add("-nodefaults", "-no-user-config", "-no-reboot")
 	args.add("-accel", accelerator)
 	args.add("-cpu", c.CPUModel, "-smp", strconv.Itoa(c.CPUs), "-m", c.Memory)
+	if p.ram != "" {
+		args.add(memoryArgs(c.Memory, p.ram, p.ownRAM)...)
+	}
 	c.addFirmware(&args, p)
 	c.addKernel(&args, p)
 	if err := c.addDisks(&args, p); err != nil {
@@ -48,6 +51,13 @@ func (c *Config) addFirmware(args *arguments, p *prepared) {
 		args.addJSON("-blockdev", flash("uefi-code", c.UEFICode, true))
 		args.addJSON("-blockdev", flash("uefi-vars", p.vars, false))
 		machine += ",pflash0=uefi-code,pflash1=uefi-vars"
+	}
+	if p.ram != "" {
+		machine += ",memory-backend=ram"
+		if c.Arch == "x86_64" && !c.isMicroVM() {
+			// Tells guests that resume to draw other random numbers.
+			args.add("-device", "vmgenid,guid=auto")
+		}
 	}
 	args.add("-machine", machine)
 }
@@ -157,10 +167,15 @@ func (c *Config) addNetwork(args *arguments) {
 	args.add("-device", device)
 }
 
-// addLink adds a network card that is linked to the file descriptor fd.
+// addLink adds a network card that is linked to the file descriptor fd, or to
+// nothing if fd is 0.
 func (c *Config) addLink(args *arguments, index, fd int, mac string) {
 	id := fmt.Sprintf("link%d", index)
-	args.add("-netdev", fmt.Sprintf("dgram,id=%s,local.type=fd,local.str=%d", id, fd))
+	if fd == 0 {
+		args.add("-netdev", fmt.Sprintf("hubport,id=%s,hubid=%d", id, index))
+	} else {
+		args.add("-netdev", fmt.Sprintf("dgram,id=%s,local.type=fd,local.str=%d", id, fd))
+	}
 	device := fmt.Sprintf("%s,netdev=%s,mac=%s", c.virtio("virtio-net"), id, mac)
 	if !c.isMicroVM() {
 		device += ",romfile="

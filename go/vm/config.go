@@ -48,6 +48,9 @@ type Config struct {
 	// guests without a driver for virtio-serial.
 	AgentChannel string `json:"agent_channel"`
 
+	// Snapshot is the saved state in which the machine starts; nil to boot.
+	Snapshot *Snapshot `json:"snapshot,omitempty"`
+
 	// DebugExit adds the isa-debug-exit device: a guest that writes n to port
 	// 0xf4 ends QEMU with exit status 2n+1. x86_64 only.
 	DebugExit bool `json:"debug_exit"`
@@ -113,6 +116,12 @@ func (c *Config) paths() []*string {
 	}
 	for i := range c.Disks {
 		paths = append(paths, &c.Disks[i].Path)
+	}
+	if s := c.Snapshot; s != nil {
+		paths = append(paths, &s.RAM, &s.State, &s.UEFIVars, &s.Initrd)
+		for i := range s.Layers {
+			paths = append(paths, &s.Layers[i])
+		}
 	}
 	for i := range c.Files {
 		paths = append(paths, &c.Files[i].Path)

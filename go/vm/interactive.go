@@ -25,7 +25,7 @@ func Interact(c *Config, dir string, args []string, messages io.Writer) error {
 	if err != nil {
 		return err
 	}
-	p, err := prepare(c, dir)
+	p, err := prepare(c, dir, false)
 	if err != nil {
 		return err
 	}

@@ -65,6 +65,8 @@ type Options struct {
 	// Static makes the agent set the addresses of the cards on Networks, the host
 	// name and the DNS server.
 	Static bool
+	// Saveable keeps the RAM where Freeze can save it.
+	Saveable bool
 	// CloseTimeout limits all that happens once the machine is to end: the
 	// screenshot, and QEMU's own end before it is killed. The default is 5 s.
 	CloseTimeout time.Duration
@@ -85,6 +87,7 @@ type Machine struct {
 	ports   map[string]string
 	agent   *agentLink      // nil without an agent
 	links   []*network.Port // one per network
+	cards   []Card          // one per network, and those that a snapshot has besides
 
 	stop     chan struct{} // closed by Stop
 	stopOnce sync.Once
@@ -115,14 +118,7 @@ func Start(ctx context.Context, c *Config, o Options) (*Machine, error) {
 	if m.accelerator, err = thisHost().choose(c.Accel, c.Arch); err != nil {
 		return nil, err
 	}
-	if m.prepared, err = prepare(c, o.Dir); err != nil {
-		return nil, err
-	}
-	args, err := c.args(m.accelerator, m.prepared)
-	if err != nil {
-		return nil, err
-	}
-	if err := m.logs.open(o.Logs, m.prepared.script(c, args)); err != nil {
+	if m.prepared, err = prepare(c, o.Dir, o.Saveable); err != nil {
 		return nil, err
 	}
 	if err := m.startQEMU(); err != nil {
@@ -135,7 +131,7 @@ func Start(ctx context.Context, c *Config, o Options) (*Machine, error) {
 	if m.agent != nil {
 		go m.connectAgent(context.Background()) // until the guest's end closes the channel
 	}
-	if err := m.resume(ctx); err != nil {
+	if err := m.run(ctx); err != nil {
 		m.Close()
 		return nil, m.Report(m.explain(fmt.Errorf("the machine did not start: %w", err)))
 	}
@@ -149,7 +145,14 @@ func (m *Machine) startQEMU() error {
 	if m.options.Static && !withAgent {
 		return fmt.Errorf("static addresses need an agent, and the machine does not have one (agent = %q); set kernel, or use DHCP", c.Agent)
 	}
-	if withAgent && c.Agent == AgentInitrd {
+	command, err := c.args(m.accelerator, p.forScript())
+	if err != nil {
+		return err
+	}
+	if err := m.logs.open(m.options.Logs, p.script(c, command)); err != nil {
+		return err
+	}
+	if withAgent && c.Agent == AgentInitrd && c.Snapshot == nil {
 		p.initrd = filepath.Join(p.dir, "initrd")
 		if err := c.agentInitrd(p.initrd); err != nil {
 			return err
@@ -162,29 +165,60 @@ func (m *Machine) startQEMU() error {
 	all := arguments(append(append(args, recorded...), qmpArgs...))
 	// -S: QEMU starts paused, so that no event is missed.
 	all.add("-S")
+	if c.Snapshot != nil {
+		all.add("-incoming", "defer")
+	}
 	var files []*os.File
-	if withAgent {
+	switch {
+	case withAgent && (c.Snapshot == nil || c.Snapshot.Agent):
 		link, theirs, err := newAgentLink()
 		if err != nil {
 			return err
 		}
 		defer theirs.Close()
 		m.agent = link
-		c.addAgent(&all, firstFD+len(files))
+		c.addAgent(&all, fmt.Sprintf("socket,id=agent,fd=%d", firstFD+len(files)))
 		files = append(files, theirs)
+	case c.Snapshot != nil && c.Snapshot.Agent:
+		c.addAgent(&all, "null,id=agent") // the device must be there
 	}
-	for i, n := range m.options.Networks {
+	if err := m.attach(); err != nil {
+		return err
+	}
+	for i, card := range m.cards {
+		fd := 0
+		if i < len(m.links) {
+			fd = firstFD + len(files)
+			files = append(files, m.links[i].File())
+		}
+		c.addLink(&all, i, fd, card.MAC)
+	}
+	m.process, err = startQEMU(c.QEMU, all, append(os.Environ(), "TMPDIR="+m.options.Dir), files...)
+	if err != nil {
+		return fmt.Errorf("QEMU did not start: %w", err)
+	}
+	return nil
+}
+
+// attach attaches the machine to its networks. A machine that resumes has the
+// cards that it was saved with; those without a network are cut off.
+func (m *Machine) attach() error {
+	if s := m.config.Snapshot; s != nil {
+		m.cards = s.Cards
+		if len(m.options.Networks) > len(m.cards) {
+			return fmt.Errorf("the machine was saved with %d network cards, which is less than the %d networks for it; attach it to networks before it is saved",
+				len(m.cards), len(m.options.Networks))
+		}
+	}
+	for _, n := range m.options.Networks {
 		port, err := n.Attach(m.Name())
 		if err != nil {
 			return err
 		}
 		m.links = append(m.links, port)
-		c.addLink(&all, i, firstFD+len(files), port.MAC().String())
-		files = append(files, port.File())
-	}
-	m.process, err = startQEMU(c.QEMU, all, append(os.Environ(), "TMPDIR="+m.options.Dir), files...)
-	if err != nil {
-		return fmt.Errorf("QEMU did not start: %w", err)
+		if m.config.Snapshot == nil {
+			m.cards = append(m.cards, Card{port.MAC().String(), port.Prefix().String()})
+		}
 	}
 	return nil
 }
@@ -197,6 +231,7 @@ func (m *Machine) detach() {
 	if m.agent != nil {
 		m.agent.conn.Close()
 	}
+	m.prepared.close()
 }
 
 // Name returns the machine's host name on its networks.
@@ -225,14 +260,19 @@ func Compile(attribute string, patterns []string) ([]*regexp.Regexp, error) {
 	return compiled, nil
 }
 
-// resume lets the guest run, once its forwarded ports are known.
-func (m *Machine) resume(ctx context.Context) error {
+// run lets the guest run, once its forwarded ports are known.
+func (m *Machine) run(ctx context.Context) error {
 	if _, err := m.qmp.execute(ctx, "qmp_capabilities", nil); err != nil {
 		return err
 	}
 	var err error
 	if m.ports, err = forwardedPorts(ctx, m.qmp, m.config); err != nil {
 		return err
+	}
+	if m.config.Snapshot != nil {
+		if err := m.load(ctx); err != nil {
+			return err
+		}
 	}
 	_, err = m.qmp.execute(ctx, "cont", nil)
 	return err
@@ -374,7 +414,7 @@ func (m *Machine) settle(read <-chan struct{}) {
 // quit takes a screenshot, tells QEMU to quit, and kills it if it has not ended
 // by the deadline of the context.
 func (m *Machine) quit(ctx context.Context, read <-chan struct{}) {
-	if m.options.Logs != "" && m.config.Display {
+	if m.options.Logs != "" && m.config.Display && !m.End().Frozen {
 		half, cancel := context.WithTimeout(ctx, m.options.CloseTimeout/2)
 		err := m.Screenshot(half, filepath.Join(m.options.Logs, "screenshot.png"))
 		cancel()

@@ -22,6 +22,12 @@ func Named(name string) Option {
 	return func(o *Options) { o.Name = name }
 }
 
+// Saveable makes it possible to freeze a fork. Its RAM is copied. Other machines of
+// vmtest can always be frozen.
+func Saveable() Option {
+	return func(o *Options) { o.Saveable = true }
+}
+
 // FailOn replaces the patterns that end the machine when the console shows them.
 func FailOn(patterns ...string) Option {
 	return func(o *Options) { o.FailOn = patterns }

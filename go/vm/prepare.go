@@ -17,24 +17,40 @@ type prepared struct {
 	vars     string   // UEFI variables; "" without UEFI
 	files    string   // folder of links to Config.Files; "" without files
 	initrd   string   // with the agent; "" if no agent comes by an initrd
+	ram      string   // path of the RAM; "" if only QEMU has it
+	ramFile  *os.File // holds ram open; nil if it is a named file
+	ownRAM   bool     // the guest writes to ram
 	commands [][]string
 }
 
 // prepare makes throwaway layers over the machine's disks, and a copy of its
-// UEFI variables, in dir.
-func prepare(c *Config, dir string) (*prepared, error) {
+// UEFI variables, in dir. Those of a machine that resumes are over the snapshot's. If saveable
+// is set, the RAM of the machine outlives QEMU.
+func prepare(c *Config, dir string, saveable bool) (*prepared, error) {
 	p := &prepared{dir: dir}
+	vars := c.UEFIVars
+	if c.Snapshot != nil {
+		vars, p.initrd, p.ram = c.Snapshot.UEFIVars, c.Snapshot.Initrd, c.Snapshot.RAM
+	}
+	if saveable {
+		if err := p.addRAM(p.ram); err != nil {
+			return nil, fmt.Errorf("RAM: %w", err)
+		}
+	}
 	for i, disk := range c.Disks {
+		if c.Snapshot != nil {
+			disk.Path, disk.Format = c.Snapshot.Layers[i], "qcow2"
+		}
 		if err := p.addLayer(c, fmt.Sprintf("disk%d.qcow2", i), disk); err != nil {
 			return nil, err
 		}
 	}
 	if c.UEFICode != "" {
 		p.vars = filepath.Join(dir, "uefi-vars.fd")
-		if err := copyFile(p.vars, c.UEFIVars); err != nil {
+		if err := copyFile(p.vars, vars); err != nil {
 			return nil, fmt.Errorf("UEFI variables: %w", err)
 		}
-		p.add("cp", c.UEFIVars, p.vars)
+		p.add("cp", vars, p.vars)
 	}
 	if len(c.Files) > 0 {
 		if err := p.addFiles(c.Files); err != nil {
@@ -44,13 +60,43 @@ func prepare(c *Config, dir string) (*prepared, error) {
 	return p, nil
 }
 
+// addRAM puts the RAM into a file that outlives QEMU: in memory, or in dir where
+// the host cannot do that. It begins as a copy of the file at path from, unless
+// that is "".
+func (p *prepared) addRAM(from string) error {
+	var err error
+	if p.ramFile, p.ram, err = memoryFile(); err != nil {
+		p.ram = filepath.Join(p.dir, "ram")
+	}
+	p.ownRAM = true
+	if from == "" {
+		return nil
+	}
+	return sparseCopy(p.ram, from)
+}
+
+// close gives up the RAM, unless a snapshot has taken it.
+func (p *prepared) close() {
+	if p.ramFile != nil {
+		p.ramFile.Close()
+	}
+}
+
 func (p *prepared) add(command ...string) { p.commands = append(p.commands, command) }
+
+// forScript returns p without everything that ends with this process.
+func (p *prepared) forScript() *prepared {
+	q := *p
+	q.initrd, q.ram, q.ownRAM = "", "", false
+	return &q
+}
 
 // script returns a shell script that prepares the machine again and runs it on
 // the terminal.
 func (p *prepared) script(c *Config, args []string) string {
 	run := append(append([]string{c.QEMU}, args...), interactive...)
-	return script{target: c.Target, dir: p.dir, commands: append(p.commands[:len(p.commands):len(p.commands)], run)}.String()
+	commands := append(p.commands[:len(p.commands):len(p.commands)], run)
+	return script{target: c.Target, dir: p.dir, commands: commands, resumed: c.Snapshot != nil}.String()
 }
 
 func (p *prepared) addLayer(c *Config, name string, disk Disk) error {
