@@ -80,3 +80,64 @@ func TestFork(t *testing.T) {
 		t.Errorf("a command in a frozen machine: got error %v", err)
 	}
 }
+
+// A server and a client are saved together. Each set of forks has a network of its
+// own.
+func TestForkAll(t *testing.T) {
+	net := vmtest.Network(t)
+	server := boot(t, vm.On(net), vm.Static(), vm.Named("server"))
+	client := boot(t, vm.On(net), vm.Static(), vm.Named("client"))
+	server.Output("/program", "background", "serve", ":80")
+	get := func(t *testing.T, client *vmtest.Machine, url string) error {
+		cmd := vm.Command{Args: []string{"/program", "get", url}}
+		return client.Machine.WaitFor(t.Context(), cmd, 5*time.Second)
+	}
+	if err := get(t, client, "http://server/"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		t.Run(fmt.Sprint("set ", i), func(t *testing.T) {
+			t.Parallel()
+			forks := vmtest.ForkAll(t, server, client)
+			if got := forks[1].Output("/program", "get", "http://server/page"); got != "hello from /page" {
+				t.Errorf("got %q", got)
+			}
+			if forks[0].Links()[0].Stats().FromGuest == 0 {
+				t.Error("the fork of the server did not send a frame to its own network")
+			}
+		})
+	}
+	t.Run("cut off", func(t *testing.T) {
+		t.Parallel()
+		f := client.Fork(t)
+		if err := get(t, f, "http://server/"); err == nil {
+			t.Error("a fork without a network reached a server")
+		}
+	})
+	// Two forks of one machine on one network: each has a name and an address of
+	// its own.
+	t.Run("twins", func(t *testing.T) {
+		t.Parallel()
+		net := vmtest.Network(t)
+		server.Fork(t, vm.On(net), vm.Named("one"))
+		two := server.Fork(t, vm.On(net), vm.Named("two"))
+		if got := two.Output("/program", "get", "http://one/1"); got != "hello from /1" {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+// A fork that is saveable can be forked again.
+func TestForkOfFork(t *testing.T) {
+	m := boot(t)
+	m.WriteFile("/state", []byte("1"))
+	first := m.Fork(t, vm.Saveable())
+	first.WriteFile("/state", []byte("2"))
+	second := first.Fork(t)
+	if got := second.ReadFile("/state"); string(got) != "2" {
+		t.Errorf("the fork of a fork has %q, want %q", got, "2")
+	}
+	if got := m.Fork(t).ReadFile("/state"); string(got) != "1" {
+		t.Errorf("a fork has %q, want %q", got, "1")
+	}
+}
