@@ -27,7 +27,7 @@ def _qemu_boot_test_impl(ctx):
             "time_limit": ctx.attr.time_limit,
         },
         ".vm.json",
-        [vm.runfiles] + ([vm.agent_runfiles] if ctx.attr.run_while_up else []) + [target[DefaultInfo].default_runfiles for target in programs],
+        [vm.runfiles] + ([vm.agent_runfiles] if ctx.attr.run_while_up else []) + [ctx.runfiles(ctx.files.data)] + [target[DefaultInfo].default_runfiles for target in programs + ctx.attr.data],
     )]
 
 def _exit_status(ctx, vm):

@@ -104,13 +104,8 @@ func (m *Machine) connectAgent(ctx context.Context) {
 // guest that resumed the time and random numbers of its own.
 func (m *Machine) welcome(ctx context.Context) error {
 	if m.config.Snapshot != nil {
-		seed := make([]byte, 64)
-		rand.Read(seed)
-		if err := m.agent.client.AddEntropy(ctx, seed); err != nil {
-			return fmt.Errorf("after the resume: %w", err)
-		}
-		if err := m.agent.client.SetClock(ctx, time.Now()); err != nil {
-			return fmt.Errorf("after the resume: %w", err)
+		if err := refresh(ctx, m.agent.client); err != nil {
+			return err
 		}
 	}
 	for i, port := range m.links {
@@ -129,6 +124,19 @@ func (m *Machine) welcome(ctx context.Context) error {
 		if err := m.agent.client.SetLink(ctx, link); err != nil {
 			return fmt.Errorf("static address %v: %w", port.Prefix(), err)
 		}
+	}
+	return nil
+}
+
+// refresh gives a guest that resumed the time, and random numbers of its own.
+func refresh(ctx context.Context, client *agent.Client) error {
+	seed := make([]byte, 64)
+	rand.Read(seed)
+	if err := client.AddEntropy(ctx, seed); err != nil {
+		return fmt.Errorf("after the resume: %w", err)
+	}
+	if err := client.SetClock(ctx, time.Now()); err != nil {
+		return fmt.Errorf("after the resume: %w", err)
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ func (c *Config) args(accelerator string, p *prepared) ([]string, error) {
 	args.add("-accel", accelerator)
 	args.add("-cpu", c.CPUModel, "-smp", strconv.Itoa(c.CPUs), "-m", c.Memory)
 	if p.ram != "" {
-		args.add(memoryArgs(c.Memory, p.ram, p.ownRAM)...)
+		args.add(p.memoryArgs(c.Memory)...)
 	}
 	c.addFirmware(&args, p)
 	c.addKernel(&args, p)
@@ -78,7 +78,8 @@ func (c *Config) addKernel(args *arguments, p *prepared) {
 		initrd = p.initrd
 		kernelArgs = append(kernelArgs[:len(kernelArgs):len(kernelArgs)], c.agentKernelArgs()...)
 	}
-	if initrd != "" {
+	// A guest that resumes has read its initrd.
+	if initrd != "" && !p.resumes {
 		args.add("-initrd", initrd)
 	}
 	if len(kernelArgs) > 0 {

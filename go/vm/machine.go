@@ -67,9 +67,21 @@ type Options struct {
 	Static bool
 	// Saveable keeps the RAM where Freeze can save it.
 	Saveable bool
+	// Cards is the number of network cards that are linked to nothing, after those
+	// of Networks. Machines that resume can link them to networks.
+	Cards int
+	// Layers are where the guest's writes go, one per disk of the Config. Nil means
+	// layers in Dir.
+	Layers []Layer
 	// CloseTimeout limits all that happens once the machine is to end: the
 	// screenshot, and QEMU's own end before it is killed. The default is 5 s.
 	CloseTimeout time.Duration
+}
+
+// A Layer is the qcow2 image with the guest's writes to a disk.
+type Layer struct {
+	Path    string // must not exist
+	Backing string // the backing file name, if Path and the disk move; else ""
 }
 
 // A Machine is a running QEMU. Its methods may be called at the same time.
@@ -100,9 +112,26 @@ type Machine struct {
 	screenshotError error
 }
 
-// Start boots a machine. The context limits the start of QEMU, not the life of
-// the machine.
+// Start starts a machine: it boots, or resumes from Config.Snapshot. The context
+// limits the start, not the life of the machine.
 func Start(ctx context.Context, c *Config, o Options) (*Machine, error) {
+	c, mismatch, err := c.resolve()
+	if err != nil {
+		return nil, err
+	}
+	m, err := start(ctx, c, o)
+	if err != nil || mismatch == nil {
+		return m, err
+	}
+	m.stderrLine(fmt.Sprintf("the machine boots and does not resume: %v", mismatch))
+	if err := m.WaitReady(ctx); err != nil {
+		m.Close()
+		return nil, m.Report(err)
+	}
+	return m, nil
+}
+
+func start(ctx context.Context, c *Config, o Options) (*Machine, error) {
 	m := &Machine{
 		config: c, options: o, started: time.Now(),
 		stop: make(chan struct{}), ended: make(chan struct{}), done: make(chan struct{}),
@@ -118,7 +147,7 @@ func Start(ctx context.Context, c *Config, o Options) (*Machine, error) {
 	if m.accelerator, err = thisHost().choose(c.Accel, c.Arch); err != nil {
 		return nil, err
 	}
-	if m.prepared, err = prepare(c, o.Dir, o.Saveable); err != nil {
+	if m.prepared, err = prepare(c, &o); err != nil {
 		return nil, err
 	}
 	if err := m.startQEMU(); err != nil {
@@ -170,7 +199,7 @@ func (m *Machine) startQEMU() error {
 	}
 	var files []*os.File
 	switch {
-	case withAgent && (c.Snapshot == nil || c.Snapshot.Agent):
+	case withAgent && (c.Snapshot == nil || c.Snapshot.fingerprint.Agent):
 		link, theirs, err := newAgentLink()
 		if err != nil {
 			return err
@@ -179,7 +208,7 @@ func (m *Machine) startQEMU() error {
 		m.agent = link
 		c.addAgent(&all, fmt.Sprintf("socket,id=agent,fd=%d", firstFD+len(files)))
 		files = append(files, theirs)
-	case c.Snapshot != nil && c.Snapshot.Agent:
+	case c.Snapshot != nil && c.Snapshot.fingerprint.Agent:
 		c.addAgent(&all, "null,id=agent") // the device must be there
 	}
 	if err := m.attach(); err != nil {
@@ -204,7 +233,7 @@ func (m *Machine) startQEMU() error {
 // cards that it was saved with; those without a network are cut off.
 func (m *Machine) attach() error {
 	if s := m.config.Snapshot; s != nil {
-		m.cards = s.Cards
+		m.cards = s.fingerprint.Cards
 		if len(m.options.Networks) > len(m.cards) {
 			return fmt.Errorf("the machine was saved with %d network cards, which is less than the %d networks for it; attach it to networks before it is saved",
 				len(m.cards), len(m.options.Networks))
@@ -219,6 +248,10 @@ func (m *Machine) attach() error {
 		if m.config.Snapshot == nil {
 			m.cards = append(m.cards, Card{port.MAC().String(), port.Prefix().String()})
 		}
+	}
+	for i := range m.options.Cards {
+		// 52:54:00 is QEMU's.
+		m.cards = append(m.cards, Card{MAC: fmt.Sprintf("52:54:00:00:00:%02x", i+1)})
 	}
 	return nil
 }
@@ -270,7 +303,7 @@ func (m *Machine) run(ctx context.Context) error {
 		return err
 	}
 	if m.config.Snapshot != nil {
-		if err := m.load(ctx); err != nil {
+		if err := m.qmp.loadState(ctx, m.config.Snapshot.State); err != nil {
 			return err
 		}
 	}

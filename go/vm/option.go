@@ -22,8 +22,9 @@ func Named(name string) Option {
 	return func(o *Options) { o.Name = name }
 }
 
-// Saveable makes it possible to freeze a fork. Its RAM is copied. Other machines of
-// vmtest can always be frozen.
+// Saveable makes it possible to freeze a machine that resumes: a fork, or the
+// machine of a qemu_snapshot. Its RAM is copied. In vmtest, machines that boot can
+// always be frozen.
 func Saveable() Option {
 	return func(o *Options) { o.Saveable = true }
 }

@@ -22,11 +22,17 @@ type Snapshot struct {
 	State    string   `json:"state"`     // path of the state of QEMU's devices
 	Layers   []string `json:"layers"`    // paths of the guest's writes, one qcow2 layer per disk
 	UEFIVars string   `json:"uefi_vars"` // path of the UEFI variables; "" without UEFI
-	Initrd   string   `json:"initrd"`    // path of the initrd with the agent; "" if the agent came otherwise
-	Agent    bool     `json:"agent"`     // the machine has the agent's channel
-	Cards    []Card   `json:"cards"`     // the network cards for Options.Networks
 
-	ram *os.File // holds RAM open; nil if a file has it
+	// Fingerprint is the path of a JSON file with the Fingerprint. It is ""
+	// for a snapshot that this process has made: then nothing can differ.
+	Fingerprint string `json:"fingerprint"`
+	// OnMismatch says what happens if the fingerprint differs: "fail", or
+	// "boot" for a machine that boots.
+	OnMismatch string `json:"on_mismatch"`
+
+	machine     *Machine // that was saved; nil if another process did so
+	fingerprint *Fingerprint
+	ram         *os.File // holds RAM open; nil if it is a named file
 }
 
 // A Card is a network card as the guest knows it.
@@ -85,7 +91,7 @@ func (m *Machine) pause(ctx context.Context) error {
 	}
 	switch {
 	case !m.prepared.ownRAM && m.config.Snapshot != nil:
-		return errors.New("a fork can be frozen only if it was made with vm.Saveable()")
+		return errors.New("a machine that resumed can be frozen only if it was started with vm.Saveable()")
 	case !m.prepared.ownRAM:
 		return errors.New("it can be frozen only if it was started with Options.Saveable")
 	}
@@ -101,16 +107,19 @@ func (m *Machine) pause(ctx context.Context) error {
 // save writes the state of the machine, which is paused, and ends it.
 func (m *Machine) save(ctx context.Context) (*Snapshot, error) {
 	s := &Snapshot{
-		RAM:      m.prepared.ram,
-		State:    filepath.Join(m.options.Dir, "state"),
-		Layers:   m.prepared.layers,
-		UEFIVars: m.prepared.vars,
-		Initrd:   m.prepared.initrd,
-		Agent:    m.agent != nil,
-		Cards:    m.cards,
-		ram:      m.prepared.ramFile,
+		machine:     m,
+		RAM:         m.prepared.ram,
+		State:       filepath.Join(m.options.Dir, "state"),
+		Layers:      m.prepared.layers,
+		UEFIVars:    m.prepared.vars,
+		fingerprint: &Fingerprint{Agent: m.agent != nil, Cards: m.cards},
+		ram:         m.prepared.ramFile,
 	}
-	if err := m.saveState(ctx, s.State); err != nil {
+	var err error
+	if s.fingerprint.MachineType, err = m.machineType(ctx); err == nil {
+		err = m.saveState(ctx, s.State)
+	}
+	if err != nil {
 		m.Close()
 		return nil, m.explain(err)
 	}
@@ -122,6 +131,19 @@ func (m *Machine) save(ctx context.Context) (*Snapshot, error) {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+}
+
+// machineType asks QEMU for the versioned type that Config.Machine stands for.
+func (m *Machine) machineType(ctx context.Context) (string, error) {
+	answer, err := m.qmp.execute(ctx, "qom-get", map[string]any{"path": "/machine", "property": "type"})
+	if err != nil {
+		return "", err
+	}
+	var class string
+	if err := json.Unmarshal(answer, &class); err != nil {
+		return "", err
+	}
+	return strings.TrimSuffix(class, "-machine"), nil
 }
 
 // saveState writes the state of QEMU's devices to a file. The RAM is in a file
@@ -142,18 +164,15 @@ func (m *Machine) saveState(ctx context.Context, path string) (err error) {
 		_, err := io.Copy(file, ours)
 		copied <- err
 	}()
-	err = m.qmp.sendFile(ctx, migrationFD, theirs)
+	err = m.qmp.prepareMigration(ctx, theirs)
 	theirs.Close()
 	if err != nil {
-		return err
-	}
-	if err := m.setMigration(ctx); err != nil {
 		return err
 	}
 	if _, err := m.qmp.execute(ctx, "migrate", map[string]any{"uri": "fd:" + migrationFD}); err != nil {
 		return err
 	}
-	if err := m.waitMigration(ctx); err != nil {
+	if err := m.qmp.waitMigration(ctx); err != nil {
 		return err
 	}
 	select {
@@ -167,14 +186,17 @@ func (m *Machine) saveState(ctx context.Context, path string) (err error) {
 // migrationFD names the file descriptor of the state in QMP.
 const migrationFD = "state"
 
-// setMigration sets what both sides of a migration must agree on, and lifts the
-// limit of the bandwidth.
-func (m *Machine) setMigration(ctx context.Context) error {
-	capabilities := []map[string]any{{"capability": "x-ignore-shared", "state": true}}
-	if _, err := m.qmp.execute(ctx, "migrate-set-capabilities", map[string]any{"capabilities": capabilities}); err != nil {
+// prepareMigration gives QEMU the file for a state, sets what both sides of a
+// migration must agree on, and lifts the limit of the bandwidth.
+func (c *qmpClient) prepareMigration(ctx context.Context, file *os.File) error {
+	if err := c.sendFile(ctx, migrationFD, file); err != nil {
 		return err
 	}
-	_, err := m.qmp.execute(ctx, "migrate-set-parameters", map[string]any{"max-bandwidth": int64(1) << 40})
+	capabilities := []map[string]any{{"capability": "x-ignore-shared", "state": true}}
+	if _, err := c.execute(ctx, "migrate-set-capabilities", map[string]any{"capabilities": capabilities}); err != nil {
+		return err
+	}
+	_, err := c.execute(ctx, "migrate-set-parameters", map[string]any{"max-bandwidth": int64(1) << 40})
 	return err
 }
 
@@ -183,9 +205,9 @@ func (m *Machine) setMigration(ctx context.Context) error {
 const migrationPoll = time.Millisecond
 
 // waitMigration waits until a migration is complete, in either direction.
-func (m *Machine) waitMigration(ctx context.Context) error {
+func (c *qmpClient) waitMigration(ctx context.Context) error {
 	for {
-		answer, err := m.qmp.execute(ctx, "query-migrate", nil)
+		answer, err := c.execute(ctx, "query-migrate", nil)
 		if err != nil {
 			return err
 		}
@@ -200,7 +222,7 @@ func (m *Machine) waitMigration(ctx context.Context) error {
 		case "completed":
 			return nil
 		case "failed", "cancelled":
-			return fmt.Errorf("QEMU did not save the machine: %s", migration.Error)
+			return fmt.Errorf("the migration failed: %s", migration.Error)
 		}
 		if err := pause(ctx, migrationPoll); err != nil {
 			return err
@@ -217,9 +239,9 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// load restores the state of Config.Snapshot. The machine is paused after it.
-func (m *Machine) load(ctx context.Context) error {
-	file, err := os.Open(m.config.Snapshot.State)
+// loadState restores the state of QEMU's devices. The machine is paused after it.
+func (c *qmpClient) loadState(ctx context.Context, path string) error {
+	file, err := os.Open(path)
 	if err != nil {
 		return err
 	}
@@ -231,15 +253,12 @@ func (m *Machine) load(ctx context.Context) error {
 	var copying sync.WaitGroup
 	defer copying.Wait()
 	defer ours.Close()
-	err = m.qmp.sendFile(ctx, migrationFD, theirs)
+	err = c.prepareMigration(ctx, theirs)
 	theirs.Close()
 	if err != nil {
 		return err
 	}
-	if err := m.setMigration(ctx); err != nil {
-		return err
-	}
-	if _, err := m.qmp.execute(ctx, "migrate-incoming", map[string]any{"uri": "fd:" + migrationFD}); err != nil {
+	if _, err := c.execute(ctx, "migrate-incoming", map[string]any{"uri": "fd:" + migrationFD}); err != nil {
 		return err
 	}
 	copying.Add(1)
@@ -247,16 +266,24 @@ func (m *Machine) load(ctx context.Context) error {
 		defer copying.Done()
 		io.Copy(ours, file) // QEMU reports a state that ends early
 	}()
-	return m.waitMigration(ctx)
+	return c.waitMigration(ctx)
 }
 
-// memoryArgs returns the arguments for the guest's RAM in a file. A machine that
-// resumes maps it privately.
-func memoryArgs(memory, path string, shared bool) []string {
+// memoryArgs returns the arguments for RAM in a file. The guest writes to the file
+// if p.ownRAM is set; else it has a private view.
+func (p *prepared) memoryArgs(memory string) []string {
 	if !strings.ContainsAny(memory[len(memory)-1:], "kKmMgGtT") {
 		memory += "M" // QEMU's unit of -m
 	}
-	share := map[bool]string{true: "on", false: "off"}[shared]
 	// A comma in a value is doubled.
-	return []string{"-object", "memory-backend-file,id=ram,size=" + memory + ",mem-path=" + strings.ReplaceAll(path, ",", ",,") + ",share=" + share}
+	object := "memory-backend-file,id=ram,size=" + memory + ",mem-path=" + strings.ReplaceAll(p.ram, ",", ",,")
+	switch {
+	case p.ownRAM:
+		object += ",share=on"
+	case p.readOnlyRAM:
+		object += ",share=off,readonly=on,rom=off"
+	default:
+		object += ",share=off"
+	}
+	return []string{"-object", object}
 }

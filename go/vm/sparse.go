@@ -1,8 +1,8 @@
 package vm
 
 import (
+	"bytes"
 	"errors"
-	"io"
 	"os"
 	"syscall"
 )
@@ -13,8 +13,11 @@ const (
 	seekHole = 4
 )
 
-// sparseCopy copies a file to another, which may exist but must be empty. Holes
-// stay holes.
+// pageSize is the unit in which sparseCopy looks for zeros.
+const pageSize = 4 << 10
+
+// sparseCopy copies a file to another, which may exist but must be empty. Pages of
+// zeros become holes.
 func sparseCopy(to, from string) error {
 	in, err := os.Open(from)
 	if err != nil {
@@ -46,8 +49,38 @@ func copyData(out, in *os.File) error {
 		} else if end, err = in.Seek(start, seekHole); err != nil {
 			return err
 		}
-		if _, err := io.Copy(io.NewOffsetWriter(out, start), io.NewSectionReader(in, start, end-start)); err != nil {
+		if err := copyPages(out, in, start, end); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// copyPages copies a range but for its pages of zeros.
+func copyPages(out, in *os.File, start, end int64) error {
+	buffer := make([]byte, 256*pageSize)
+	zeros := make([]byte, pageSize)
+	for start < end {
+		n, err := in.ReadAt(buffer[:min(int64(len(buffer)), end-start)], start)
+		if n == 0 && err != nil {
+			return err
+		}
+		for data := buffer[:n]; len(data) > 0; {
+			run, zero := 0, false
+			for run < len(data) {
+				page := data[run:min(run+pageSize, len(data))]
+				isZero := bytes.Equal(page, zeros[:len(page)])
+				if run > 0 && isZero != zero {
+					break
+				}
+				run, zero = run+len(page), isZero
+			}
+			if !zero {
+				if _, err := out.WriteAt(data[:run], start); err != nil {
+					return err
+				}
+			}
+			data, start = data[run:], start+int64(run)
 		}
 	}
 	return nil

@@ -60,7 +60,7 @@ func Start(t testing.TB, target string, opts ...vm.Option) *Machine {
 	if err != nil {
 		t.Fatalf("vmtest: %s: %v", target, err)
 	}
-	options := vm.Options{FailOn: vm.DefaultFailOn, Agent: true, Saveable: true}
+	options := vm.Options{FailOn: vm.DefaultFailOn, Agent: true, Saveable: config.Snapshot == nil}
 	for _, o := range opts {
 		o(&options)
 	}
