@@ -24,7 +24,7 @@ func sparseCopy(to, from string) error {
 		return err
 	}
 	defer in.Close()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY, 0o600)
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY, 0o666)
 	if err != nil {
 		return err
 	}
