@@ -230,11 +230,11 @@ func (c *Config) pinned() (*Config, error) {
 	pinned, snapshot := *c, *c.Snapshot
 	pinned.Snapshot, snapshot.fingerprint = &snapshot, saved
 	accelerator := c.Accel
-	if accelerator == "auto" {
-		accelerator = saved.Accelerator
-		if _, err := thisHost().choose(accelerator, c.Arch); err != nil {
-			accelerator = "tcg"
-		}
+	if accelerator == "auto" && saved.Accelerator == "tcg" {
+		accelerator = "tcg" // every host has it
+	}
+	if accelerator, err = thisHost().choose(accelerator, c.Arch); err != nil {
+		return nil, err
 	}
 	here, err := c.fingerprint(accelerator, saved.Agent, saved.Cards)
 	if err != nil {
