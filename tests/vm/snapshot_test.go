@@ -54,7 +54,7 @@ func withFingerprint(t *testing.T, name string, change func(fingerprint map[stri
 	dir := t.TempDir()
 	snapshot["fingerprint"] = filepath.Join(dir, "fingerprint.json")
 	writeJSON(t, filepath.Join(dir, "fingerprint.json"), fingerprint)
-	config["interactive"], config["exit_status"], config["time_limit"] = false, 0, 10
+	config["interactive"], config["exit_status"], config["time_limit"] = false, 0, 3
 	program := filepath.Join(dir, "copy")
 	if err := os.Symlink(i.cmd.Path, program); err != nil {
 		t.Fatal(err)
@@ -67,7 +67,7 @@ func withFingerprint(t *testing.T, name string, change func(fingerprint map[stri
 // Without a change, the machine resumes: this guest does not end.
 func TestFingerprint(t *testing.T) {
 	withFingerprint(t, "saved", func(map[string]any) {}).fails(t,
-		"//tests/vm:saved: the guest did not end within 10s", "the console is empty")
+		"//tests/vm:saved: the guest did not end within 3s", "the console is empty")
 }
 
 // Each field of the fingerprint counts.
@@ -117,7 +117,7 @@ func TestFingerprintFieldsAreComplete(t *testing.T) {
 // With on_mismatch = "boot" the console shows a boot.
 func TestOnMismatchBoot(t *testing.T) {
 	i := withFingerprint(t, "saved_or_boots", func(fingerprint map[string]any) { fingerprint["qemu"] = "1.0" })
-	i.fails(t, "the guest did not end within 10s", "the machine boots and does not resume: ", console)
+	i.fails(t, "the guest did not end within 3s", "the machine boots and does not resume: ", console)
 }
 
 // runSave prepares the build action of a snapshot of :vm.
