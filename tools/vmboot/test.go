@@ -66,7 +66,7 @@ func untilSignal(parent context.Context) (context.Context, func()) {
 	return ctx, func() { cancel(nil) }
 }
 
-// boot runs the machine to its end and returns what is wrong with it.
+// boot runs the machine to its end and returns its failure.
 func boot(ctx context.Context, c *config, hooks *hooks, limits limits, options vm.Options) error {
 	if limits.machine > 0 {
 		var cancel func()
@@ -99,8 +99,8 @@ func boot(ctx context.Context, c *config, hooks *hooks, limits limits, options v
 	return nil
 }
 
-// watch returns what is wrong with a machine, as far as it shows before the
-// machine is closed.
+// watch waits until a machine has passed or failed, and returns the failure. The
+// machine still runs.
 func watch(ctx context.Context, c *config, hooks *hooks, m *vm.Machine, limit time.Duration) error {
 	if err := m.Expect(ctx, c.Expect...); err != nil {
 		var expect *vm.ExpectError

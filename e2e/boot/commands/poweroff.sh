@@ -1,3 +1,3 @@
 #!/usr/bin/env bash
-# Powers the guest off by its agent.
+# Powers off the guest through its agent.
 exec "$VM" poweroff
