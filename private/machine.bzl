@@ -212,7 +212,8 @@ def _agent(ctx):
         _fail(ctx, "agent_channel", "serial", "is not supported by %s; use virtio" % ctx.attr.arch)
     if agent == "auto":
         agent = "initrd" if ctx.file.agent_program else "none"
-    return agent, ctx.file.agent_program if agent == "initrd" else None
+    program = ctx.file.agent_program if agent == "initrd" else None
+    return agent, program
 
 def _uefi(ctx, qemu):
     if ctx.attr.firmware != "uefi":

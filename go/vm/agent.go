@@ -90,10 +90,29 @@ type agentLink struct {
 	err    error
 }
 
-// connect waits for the agent's first answer.
-func (l *agentLink) connect(ctx context.Context) {
-	l.client, l.err = agent.New(ctx, l.conn)
-	close(l.ready)
+// connectAgent waits for the agent's first answer.
+func (m *Machine) connectAgent(ctx context.Context) {
+	l := m.agent
+	defer close(l.ready)
+	if l.client, l.err = agent.New(ctx, l.conn); l.err == nil && m.options.Static {
+		l.err = m.setAddresses(ctx)
+	}
+}
+
+// setAddresses configures the machine's cards as the DHCP server of each network
+// would.
+func (m *Machine) setAddresses(ctx context.Context) error {
+	for i, port := range m.links {
+		link := agent.Link{MAC: port.MAC().String(), Prefix: port.Prefix().String()}
+		if i == 0 {
+			n := m.options.Networks[0]
+			link.Hostname, link.Nameserver, link.Domain = port.Name(), n.Addr().String(), n.Domain()
+		}
+		if err := m.agent.client.SetLink(ctx, link); err != nil {
+			return fmt.Errorf("static address %v: %w", port.Prefix(), err)
+		}
+	}
+	return nil
 }
 
 // newAgentLink returns the host's end and QEMU's end of the agent's channel.

@@ -62,6 +62,9 @@ type Options struct {
 	// Networks are the networks that the machine is attached to, each with one
 	// network card.
 	Networks []*network.Network
+	// Static makes the agent set the addresses of the cards on Networks, the host
+	// name and the DNS server.
+	Static bool
 	// CloseTimeout limits all that happens once the machine is to end: the
 	// screenshot, and QEMU's own end before it is killed. The default is 5 s.
 	CloseTimeout time.Duration
@@ -130,7 +133,7 @@ func Start(ctx context.Context, c *Config, o Options) (*Machine, error) {
 	m.qmp = newQMP(m.process.qmp, m.event)
 	go m.supervise(m.readOutput())
 	if m.agent != nil {
-		go m.agent.connect(context.Background()) // until the guest's end closes the channel
+		go m.connectAgent(context.Background()) // until the guest's end closes the channel
 	}
 	if err := m.resume(ctx); err != nil {
 		m.Close()
@@ -143,6 +146,9 @@ func Start(ctx context.Context, c *Config, o Options) (*Machine, error) {
 func (m *Machine) startQEMU() error {
 	c, p := m.config, m.prepared
 	withAgent := m.options.Agent && c.hasAgent()
+	if m.options.Static && !withAgent {
+		return fmt.Errorf("static addresses need an agent, and the machine does not have one (agent = %q); set kernel, or use DHCP", c.Agent)
+	}
 	if withAgent && c.Agent == AgentInitrd {
 		p.initrd = filepath.Join(p.dir, "initrd")
 		if err := c.agentInitrd(p.initrd); err != nil {

@@ -10,6 +10,13 @@ func On(n *network.Network) Option {
 	return func(o *Options) { o.Networks = append(o.Networks, n) }
 }
 
+// Static makes the agent set the addresses of the machine's network cards, its host
+// name and its DNS server as soon as it answers. Without it the guest needs a DHCP
+// client. It needs an agent.
+func Static() Option {
+	return func(o *Options) { o.Static = true }
+}
+
 // Named sets the machine's host name on its networks, and its name in errors.
 func Named(name string) Option {
 	return func(o *Options) { o.Name = name }

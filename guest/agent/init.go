@@ -217,21 +217,26 @@ func followRoot(proc dir) error {
 	}
 }
 
-// loadDrivers asks the guest's modprobe for what a virtio-serial port needs. A
-// guest without modprobe has the drivers in its kernel, or none.
+// loadDrivers asks for what a virtio-serial port needs.
 func loadDrivers() {
+	for _, module := range []string{"virtio_pci", "virtio_mmio", "virtio_console"} {
+		runModprobe(module)
+	}
+}
+
+// runModprobe runs the guest's modprobe. A guest without it has the drivers in its
+// kernel, or none.
+func runModprobe(module string) {
 	modprobe, err := lookPath("modprobe", []string{"PATH=" + defaultPath})
 	if err != nil {
 		return
 	}
-	for _, module := range []string{"virtio_pci", "virtio_mmio", "virtio_console"} {
-		p, err := os.StartProcess(modprobe, []string{"modprobe", "-q", module}, &os.ProcAttr{
-			Env:   []string{"PATH=" + defaultPath},
-			Files: []*os.File{os.Stdin, os.Stderr, os.Stderr},
-		})
-		if err == nil {
-			p.Wait()
-		}
+	p, err := os.StartProcess(modprobe, []string{"modprobe", "-q", module}, &os.ProcAttr{
+		Env:   []string{"PATH=" + defaultPath},
+		Files: []*os.File{os.Stdin, os.Stderr, os.Stderr},
+	})
+	if err == nil {
+		p.Wait()
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unsafe"
 )
 
 // rootDelay is how long the disk of root= may take to appear.
@@ -135,23 +134,6 @@ func mountAll() {
 	if err := loopbackUp(); err != nil {
 		logf("loopback interface: %v", err)
 	}
-}
-
-// loopbackUp makes 127.0.0.1 reachable.
-func loopbackUp() error {
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer syscall.Close(fd)
-	var request struct { // struct ifreq
-		name  [syscall.IFNAMSIZ]byte
-		flags uint16
-		_     [22]byte
-	}
-	copy(request.name[:], "lo")
-	request.flags = syscall.IFF_UP
-	return ioctl(fd, syscall.SIOCSIFFLAGS, unsafe.Pointer(&request))
 }
 
 // reap keeps the agent running and collects the processes that others left to

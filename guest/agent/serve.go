@@ -138,6 +138,8 @@ func (a *agent) do(q *protocol.Request) (body []byte, after func(), err error) {
 	case protocol.OpPowerOff:
 		err = q.Body(nil)
 		after = a.powerOff
+	case protocol.OpLink:
+		err = a.link(q)
 	default:
 		err = fmt.Errorf("the agent does not know operation %d", q.Op)
 	}

@@ -15,6 +15,7 @@ const (
 	OpEntropy  Op = 8 // Entropy
 	OpInfo     Op = 9 // no body; Info
 	OpPowerOff Op = 10
+	OpLink     Op = 11 // Link
 )
 
 // Run is the body of OpRun.
@@ -105,6 +106,23 @@ type Entropy struct {
 }
 
 func (m *Entropy) fields(c *coder) { c.string(&m.Seed) }
+
+// Link is the body of OpLink: the configuration of a network card. Of its fields,
+// only MAC is required.
+type Link struct {
+	MAC        string // finds the card, as in 52:54:00:12:34:56
+	NewMAC     string // replaces the address
+	Prefix     string // IPv4 address and length of the subnet, as in 10.77.0.2/24
+	Nameserver string // IPv4 address for /etc/resolv.conf
+	Domain     string // search domain for /etc/resolv.conf
+	Hostname   string
+}
+
+func (m *Link) fields(c *coder) {
+	for _, s := range []*string{&m.MAC, &m.NewMAC, &m.Prefix, &m.Nameserver, &m.Domain, &m.Hostname} {
+		c.string(s)
+	}
+}
 
 // Info says what the guest is.
 type Info struct {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bazelbuild/rules_go/go/runfiles"
 	"github.com/rules-qcow2/rules_qcow2/go/vm"
@@ -112,10 +113,12 @@ func TestServer(t *testing.T) {
 // Two machines on a network: one serves, the other fetches by name.
 func TestTwoMachines(t *testing.T) {
 	net := vmtest.Network(t)
-	server := start(t, vm.On(net), vm.Named("server"))
-	client := start(t, vm.On(net), vm.Named("client"))
+	// The guests have no DHCP client.
+	server := start(t, vm.On(net), vm.Static(), vm.Named("server"))
+	client := start(t, vm.On(net), vm.Static(), vm.Named("client"))
 	go server.Exec(t.Context(), vm.Command{Args: []string{"/program", "serve", ":80"}})
-	if err := client.Machine.WaitFor(t.Context(), vm.Command{Args: []string{"/program", "get", "http://server/"}}, 0); err != nil {
+	get := vm.Command{Args: []string{"/program", "get", "http://server/"}}
+	if err := client.Machine.WaitFor(t.Context(), get, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	if got := client.Output("/program", "get", "http://server/index"); got != "hello from /index" {

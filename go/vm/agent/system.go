@@ -42,3 +42,11 @@ func (c *Client) SetClock(ctx context.Context, t time.Time) error {
 func (c *Client) AddEntropy(ctx context.Context, seed []byte) error {
 	return c.do(ctx, protocol.OpEntropy, &protocol.Entropy{Seed: string(seed)}, nil)
 }
+
+// Link is the configuration of a network card in the guest.
+type Link = protocol.Link
+
+// SetLink configures a network card, for guests without a DHCP client.
+func (c *Client) SetLink(ctx context.Context, link Link) error {
+	return c.do(ctx, protocol.OpLink, &link, nil)
+}

@@ -1,0 +1,202 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"github.com/rules-qcow2/rules_qcow2/guest/protocol"
+)
+
+// cardDelay is how long the driver of a network card may take to load.
+const cardDelay = 10 * time.Second
+
+// link configures a network card, for guests without a DHCP client and for guests
+// that resume with another address than they were saved with.
+func (a *agent) link(q *protocol.Request) error {
+	var m protocol.Link
+	if err := q.Body(&m); err != nil {
+		return err
+	}
+	mac, err := net.ParseMAC(m.MAC)
+	if err != nil {
+		return err
+	}
+	name, err := a.waitCard(q, mac)
+	if err != nil {
+		return err
+	}
+	card, err := openCard(name)
+	if err != nil {
+		return err
+	}
+	defer card.close()
+	if m.NewMAC != "" {
+		if err := card.setMAC(m.NewMAC); err != nil {
+			return fmt.Errorf("%s: set the hardware address %s: %w", name, m.NewMAC, err)
+		}
+	}
+	if m.Prefix != "" {
+		if err := card.setAddress(m.Prefix); err != nil {
+			return fmt.Errorf("%s: set the address %s: %w", name, m.Prefix, err)
+		}
+	}
+	if m.Hostname != "" {
+		if err := syscall.Sethostname([]byte(m.Hostname)); err != nil {
+			return fmt.Errorf("set the host name %q: %w", m.Hostname, err)
+		}
+	}
+	if m.Nameserver != "" {
+		return writeResolvConf(m.Nameserver, m.Domain)
+	}
+	return nil
+}
+
+// waitCard returns the name of the card with a hardware address.
+func (a *agent) waitCard(q *protocol.Request, mac net.HardwareAddr) (string, error) {
+	for end := time.Now().Add(cardDelay); ; {
+		cards, err := a.kernel.sys.list("class/net")
+		if err != nil {
+			return "", err
+		}
+		for _, name := range cards {
+			have, _ := a.kernel.sys.read("class/net/" + name + "/address")
+			if strings.TrimSpace(have) == mac.String() {
+				return name, nil
+			}
+		}
+		if time.Now().After(end) {
+			return "", fmt.Errorf("the guest has no network card with the address %v; it may lack the driver virtio_net", mac)
+		}
+		runModprobe("virtio_net")
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-q.Context().Done():
+			return "", q.Context().Err()
+		}
+	}
+}
+
+// A card is a network card, and a socket to configure it by.
+type card struct {
+	name string
+	fd   int
+}
+
+func openCard(name string) (*card, error) {
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &card{name, fd}, nil
+}
+
+func (c *card) close() { syscall.Close(c.fd) }
+
+// ifreq is struct ifreq of Linux.
+type ifreq struct {
+	name [syscall.IFNAMSIZ]byte
+	data [24]byte
+}
+
+func (c *card) ioctl(number uintptr, r *ifreq) error {
+	copy(r.name[:syscall.IFNAMSIZ-1], c.name)
+	return ioctl(c.fd, number, unsafe.Pointer(r))
+}
+
+// setUp sets or clears IFF_UP.
+func (c *card) setUp(up bool) error {
+	var r ifreq
+	if err := c.ioctl(syscall.SIOCGIFFLAGS, &r); err != nil {
+		return err
+	}
+	flags := binary.NativeEndian.Uint16(r.data[:]) &^ syscall.IFF_UP
+	if up {
+		flags |= syscall.IFF_UP
+	}
+	binary.NativeEndian.PutUint16(r.data[:], flags)
+	return c.ioctl(syscall.SIOCSIFFLAGS, &r)
+}
+
+// setMAC changes the hardware address. Not every driver can do so while the card
+// is up.
+func (c *card) setMAC(text string) error {
+	mac, err := net.ParseMAC(text)
+	if err != nil {
+		return err
+	}
+	var r ifreq
+	binary.NativeEndian.PutUint16(r.data[:], syscall.ARPHRD_ETHER)
+	copy(r.data[2:], mac)
+	err = c.ioctl(syscall.SIOCSIFHWADDR, &r)
+	if err == nil || !errors.Is(err, syscall.EBUSY) {
+		return err
+	}
+	if err := c.setUp(false); err != nil {
+		return err
+	}
+	return errors.Join(c.ioctl(syscall.SIOCSIFHWADDR, &r), c.setUp(true))
+}
+
+// setAddress replaces the IPv4 address, and sets the card up.
+func (c *card) setAddress(text string) error {
+	prefix, err := netip.ParsePrefix(text)
+	if err != nil {
+		return err
+	}
+	if !prefix.Addr().Is4() {
+		return errors.New("it must be an IPv4 address")
+	}
+	address := prefix.Addr().As4()
+	if err := c.setSockaddr(syscall.SIOCSIFADDR, address); err != nil {
+		return err
+	}
+	if err := c.setSockaddr(syscall.SIOCSIFNETMASK, [4]byte(net.CIDRMask(prefix.Bits(), 32))); err != nil {
+		return err
+	}
+	return c.setUp(true)
+}
+
+func (c *card) setSockaddr(number uintptr, address [4]byte) error {
+	var r ifreq // with a struct sockaddr_in
+	binary.NativeEndian.PutUint16(r.data[:], syscall.AF_INET)
+	copy(r.data[4:], address[:])
+	return c.ioctl(number, &r)
+}
+
+// writeResolvConf replaces /etc/resolv.conf, also where it is a link: programs
+// must see the new content at once.
+func writeResolvConf(nameserver, domain string) error {
+	content := "nameserver " + nameserver + "\n"
+	if domain != "" {
+		content = "search " + domain + "\n" + content
+	}
+	const path = "/etc/resolv.conf"
+	err := os.WriteFile(path+".new", []byte(content), 0o644)
+	if err == nil {
+		err = os.Rename(path+".new", path)
+	}
+	if err != nil {
+		return fmt.Errorf("set the name server: %w", err)
+	}
+	return nil
+}
+
+// loopbackUp makes 127.0.0.1 reachable.
+func loopbackUp() error {
+	lo, err := openCard("lo")
+	if err != nil {
+		return err
+	}
+	defer lo.close()
+	return lo.setUp(true)
+}
