@@ -66,12 +66,9 @@ func checkRoot(t *testing.T, layer string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw := filepath.Join(t.TempDir(), "raw")
-	run(t, qemuImg, "convert", "-O", "raw", layer, raw)
-	device := raw
-	if offset := os.Getenv("OFFSET"); offset != "" {
-		device += "?offset=" + offset
-	}
+	device := filepath.Join(t.TempDir(), "root")
+	image := "driver=raw,file.driver=qcow2,file.file.filename=" + layer + os.Getenv("PARTITION")
+	run(t, qemuImg, "convert", "--image-opts", "-O", "raw", image, device)
 	if got := run(t, program("dumpe2fs"), "-h", device); strings.Contains(got, "needs_recovery") || !strings.Contains(got, "clean\n") {
 		t.Errorf("the file system was not unmounted:\n%s", got)
 	}

@@ -149,9 +149,8 @@ func (m *Machine) startQEMU() error {
 	if m.options.Static && !withAgent {
 		return fmt.Errorf("static addresses need an agent, and the machine does not have one (agent = %q); set kernel, or use DHCP", c.Agent)
 	}
-	if withAgent && c.Agent == AgentInitrd {
-		p.initrd = filepath.Join(p.dir, "initrd")
-		if err := c.agentInitrd(p.initrd); err != nil {
+	if withAgent {
+		if err := p.addAgent(c); err != nil {
 			return err
 		}
 	}

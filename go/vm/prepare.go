@@ -12,12 +12,13 @@ import (
 
 // prepared is what a machine may write to, and the commands that make it again.
 type prepared struct {
-	dir      string
-	layers   []string // one per disk
-	vars     string   // UEFI variables; "" without UEFI
-	files    string   // folder of links to Config.Files; "" without files
-	initrd   string   // with the agent; "" if no agent comes by an initrd
-	commands [][]string
+	dir       string
+	layers    []string // one per disk
+	vars      string   // UEFI variables; "" without UEFI
+	files     string   // folder of links to Config.Files; "" without files
+	initrd    string   // with the agent; "" if no agent comes by an initrd
+	agentDisk string   // folder with the agent; "" if no agent comes on a disk
+	commands  [][]string
 }
 
 // prepare makes throwaway layers over the machine's disks, and a copy of its
