@@ -38,12 +38,14 @@ def _qemu_snapshot_impl(ctx):
         "on_mismatch": ctx.attr.on_mismatch,
     }}
 
-    # Only a boot needs the agent's program.
-    boots = ctx.attr.on_mismatch == "boot"
-    if not boots:
-        resumed = resumed | {"agent_program": "", "initrd": ""}
+    # A guest that resumes has read its initrd, with the agent in it.
+    needs_agent = ctx.attr.on_mismatch == "boot" or vm.config["agent"] != "initrd"
+    if ctx.attr.on_mismatch != "boot":
+        resumed = resumed | {"initrd": ""}
+    if not needs_agent:
+        resumed = resumed | {"agent_program": ""}
     info = QemuVmInfo(
-        agent_runfiles = vm.agent_runfiles if boots else ctx.runfiles(),
+        agent_runfiles = vm.agent_runfiles if needs_agent else ctx.runfiles(),
         config = resumed,
         disks = vm.disks,
         runfiles = ctx.runfiles(files).merge(vm.runfiles),

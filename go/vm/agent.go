@@ -19,9 +19,11 @@ import (
 
 // Values of Config.Agent: how the agent gets into the guest.
 const (
-	AgentNone      = "none"      // not at all
-	AgentInitrd    = "initrd"    // in front of the initrd of Config.Kernel
-	AgentInstalled = "installed" // it is in the image, and the guest starts it
+	AgentNone      = "none"       // not at all
+	AgentInitrd    = "initrd"     // in front of the initrd of Config.Kernel
+	AgentSystemd   = "systemd"    // by a unit that systemd gets by SMBIOS
+	AgentCloudInit = "cloud-init" // by a NoCloud seed
+	AgentInstalled = "installed"  // it is in the image, and the guest starts it
 )
 
 // Command is a command to run in the guest.
@@ -154,7 +156,7 @@ func newAgentLink() (*agentLink, *os.File, error) {
 // agent answers, which it does while the guest still boots.
 func (m *Machine) Agent(ctx context.Context) (*agent.Client, error) {
 	if m.agent == nil {
-		return nil, fmt.Errorf("the machine does not have an agent (agent = %q); set kernel, or another agent", m.config.Agent)
+		return nil, fmt.Errorf("the machine does not have an agent (agent = %q); set kernel, or agent = \"systemd\", \"cloud-init\" or \"installed\"", m.config.Agent)
 	}
 	if end := m.End(); end.Frozen {
 		return nil, errors.New(end.String())
@@ -172,15 +174,21 @@ func (m *Machine) Agent(ctx context.Context) (*agent.Client, error) {
 	return m.agent.client, nil
 }
 
-// agentHint says what a user can do about an agent that does not answer.
+// agentHint says how the agent should have started, and what a user can change.
 func (c *Config) agentHint() string {
-	switch {
-	case c.Agent == AgentInitrd && c.AgentChannel == agentSerial:
-		return `it was put in front of the initrd (agent = "initrd") and uses ttyS1: check that kernel_args do not set rdinit= and that the kernel supports an initrd and 16550 serial ports`
-	case c.Agent == AgentInitrd:
-		return `it was put in front of the initrd (agent = "initrd"): check that kernel_args do not set rdinit= and that the kernel supports an initrd and virtio_console, or set agent_channel = "serial"`
+	driver, other := "virtio_console", `, or set agent_channel = "serial"`
+	if c.AgentChannel == agentSerial {
+		driver, other = "16550 serial ports (the agent uses ttyS1)", ""
 	}
-	return `the image must start it (agent = "installed"): check its unit, and that the guest has virtio_console`
+	switch c.Agent {
+	case AgentInitrd:
+		return `it was put in front of the initrd (agent = "initrd"): check that kernel_args do not set rdinit= and that the kernel supports an initrd and ` + driver + other
+	case AgentSystemd:
+		return `systemd got a unit for it by SMBIOS (agent = "systemd"): check that the guest has systemd 256 or newer, virtio_blk, vfat and ` + driver + `; if its systemd is older, set agent = "cloud-init", or kernel and agent = "initrd"`
+	case AgentCloudInit:
+		return `cloud-init got a seed for it (agent = "cloud-init"): check that the guest has cloud-init, enabled and with the NoCloud data source, virtio_blk, vfat and ` + driver + `; if it does not have cloud-init, set agent = "systemd", or kernel and agent = "initrd"`
+	}
+	return `the image must start it (agent = "installed"): check its unit, and that the guest has ` + driver
 }
 
 // endError returns the machine's end as an error.

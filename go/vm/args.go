@@ -40,6 +40,7 @@ func (c *Config) args(accelerator string, p *prepared) ([]string, error) {
 	if c.DebugExit {
 		args.add("-device", "isa-debug-exit,iobase=0xf4,iosize=0x04")
 	}
+	c.addAgentDisk(&args, p)
 	return append(args, c.QEMUArgs...), nil
 }
 

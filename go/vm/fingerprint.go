@@ -126,6 +126,9 @@ func (c *Config) devices(agent bool, cards []Card) ([]string, error) {
 	if len(c.Files) > 0 {
 		p.files = "files"
 	}
+	if agent && c.onDisk() {
+		p.agentDisk = "agent"
+	}
 	given, err := c.args("", p)
 	if err != nil {
 		return nil, err

@@ -38,6 +38,11 @@ func Interact(c *Config, dir string, args []string, messages io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if c.Snapshot != nil && c.Snapshot.fingerprint.Agent {
+		if err := p.addAgent(c); err != nil {
+			return err
+		}
+	}
 	given, err := c.args(accelerator, p)
 	if err != nil {
 		return err

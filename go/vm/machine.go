@@ -181,9 +181,8 @@ func (m *Machine) startQEMU() error {
 	if err := m.logs.open(m.options.Logs, p.script(c, command)); err != nil {
 		return err
 	}
-	if withAgent && c.Agent == AgentInitrd && c.Snapshot == nil {
-		p.initrd = filepath.Join(p.dir, "initrd")
-		if err := c.agentInitrd(p.initrd); err != nil {
+	if withAgent || c.Snapshot != nil && c.Snapshot.fingerprint.Agent {
+		if err := p.addAgent(c); err != nil {
 			return err
 		}
 	}

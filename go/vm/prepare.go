@@ -12,14 +12,15 @@ import (
 
 // prepared is what a machine may write to, and the commands that make it again.
 type prepared struct {
-	dir     string
-	layers  []string // one per disk
-	vars    string   // UEFI variables; "" without UEFI
-	files   string   // folder of links to Config.Files; "" without files
-	initrd  string   // with the agent; "" if no agent comes by an initrd
-	ram     string   // path of the RAM; "" if only QEMU has it
-	ramFile *os.File // holds ram open; nil if it is a named file
-	ownRAM  bool     // the guest writes to ram
+	dir       string
+	layers    []string // one per disk
+	vars      string   // UEFI variables; "" without UEFI
+	files     string   // folder of links to Config.Files; "" without files
+	initrd    string   // with the agent; "" if no agent comes by an initrd
+	agentDisk string   // folder with the agent; "" if no agent comes on a disk
+	ram       string   // path of the RAM; "" if only QEMU has it
+	ramFile   *os.File // holds ram open; nil if it is a named file
+	ownRAM    bool     // the guest writes to ram
 	// readOnlyRAM says that ram is a file that others use, too: an output of a
 	// build.
 	readOnlyRAM bool
