@@ -28,7 +28,7 @@ def _qemu_snapshot_impl(ctx):
         "ready": {"command": ctx.attr.ready, "expect": ctx.attr.expect},
         "target": target_name(ctx),
     }
-    _save(ctx, vm, machine, outputs, layers)
+    _save(ctx, machine, outputs, layers)
 
     links = [link.file for layer in layers for link in layer.chain]
     images = [layer.image for layer in layers]
@@ -77,7 +77,7 @@ def _check(ctx, vm):
     if ctx.attr.network_cards < 0 or ctx.attr.network_cards > _MAX_CARDS:
         fail("%s: network_cards = %d must be 0 to %d" % (ctx.label, ctx.attr.network_cards, _MAX_CARDS))
 
-def _save(ctx, vm, machine, outputs, layers):
+def _save(ctx, machine, outputs, layers):
     """Declares the action that boots the machine and saves it."""
     console = _output(ctx, "console.log")
     spec = _output(ctx, "save.json")
