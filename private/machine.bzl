@@ -52,7 +52,10 @@ the second serial port, for kernels without virtio_console. It transfers about
         values = ["serial", "virtio"],
     ),
     # Set by the macros: see agent.bzl.
-    "agent_program": attr.label(allow_single_file = True),
+    "agent_program": attr.label(
+        allow_single_file = True,
+        cfg = "exec",
+    ),
     "arch": attr.string(
         doc = "the guest's architecture, `\"x86_64\"` or `\"aarch64\"`. `qemu-system-<arch>` runs it.",
         default = "x86_64",

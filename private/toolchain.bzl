@@ -1,6 +1,5 @@
 """Toolchain types: the generator of images, the runner of tests and the agent in guests."""
 
-GUEST_AGENT_TOOLCHAIN_TYPE = Label("//guest:toolchain_type")
 QCOW2GEN_TOOLCHAIN_TYPE = Label("//tools/qcow2gen:toolchain_type")
 VMBOOT_TOOLCHAIN_TYPE = Label("//tools/vmboot:toolchain_type")
 
@@ -95,25 +94,6 @@ vmboot_toolchain = rule(
             executable = True,
             mandatory = True,
         ),
-    },
-)
-
-def _guest_agent_toolchain_impl(ctx):
-    return [platform_common.ToolchainInfo(agents = {
-        arch: getattr(ctx.file, arch)
-        for arch in ["aarch64", "x86_64"]
-        if getattr(ctx.file, arch)
-    })]
-
-guest_agent_toolchain = rule(
-    implementation = _guest_agent_toolchain_impl,
-    doc = "Declares the agent that runs in guests, by the guest's architecture.",
-    attrs = {
-        arch: attr.label(
-            doc = "The agent for Linux guests of this architecture: a static program.",
-            allow_single_file = True,
-        )
-        for arch in ["aarch64", "x86_64"]
     },
 )
 

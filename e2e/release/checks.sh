@@ -126,8 +126,17 @@ fails_with() {
 
 prebuilt_compiles_no_go() {
   consume examples/prebuilt "$NO_GO$(prebuilt "$(mirrors) required = True")"
-  cat >>"$consumer/BUILD.bazel" <<'END'
-load("@rules_qcow2//:defs.bzl", "qemu_boot_test")
+  local arch=x86_64
+  [[ $platform != *_arm64 ]] || arch=aarch64
+  cat >>"$consumer/BUILD.bazel" <<END
+load("@rules_qcow2//:defs.bzl", "qemu_boot_test", "qemu_vm")
+
+# A machine with an agent. It is built, not run: any file serves as its kernel.
+qemu_vm(
+    name = "vm",
+    arch = "$arch",
+    kernel = ":disk",
+)
 
 # With graphics=off, the BIOS prints this on the serial port.
 qemu_boot_test(
@@ -152,12 +161,14 @@ no_go_actions() {
 }
 
 only_this_machines_is_fetched() {
-  local fetched
-  fetched=$(find "$scratch/base/external" -maxdepth 1 -name '*qcow2gen_*' ! -name '@*') || return
-  [[ $fetched == *"qcow2gen_$platform" && $fetched != *$'\n'* ]] || {
-    echo "fetched: $fetched"
-    return 1
-  }
+  local fetched program
+  for program in qcow2gen vmboot agent; do
+    fetched=$(find "$scratch/base/external" -maxdepth 1 -name "*${program}_*" ! -name '@*') || return
+    [[ $fetched == *"${program}_$platform" && $fetched != *$'\n'* ]] || {
+      echo "fetched: $fetched"
+      return 1
+    }
+  done
 }
 
 # A lock file names the files as --distdir needs them.
@@ -263,7 +274,7 @@ check "SHA256SUMS is right" sums_are_right
 check "the archive does not contain tests or their scripts" no_tests_in_the_archive
 check "the registry finds the archive, and its test" registry_finds_the_archive
 check "a consumer of prebuilt programs does not compile Go" prebuilt_compiles_no_go
-check "it fetches one program for one platform" only_this_machines_is_fetched
+check "it fetches each program for one platform" only_this_machines_is_fetched
 check "--distdir provides the programs" distdir_works
 check "a consumer can choose to compile from source" from_source_works
 check "e2e/smoke passes with the archive" smoke_passes

@@ -1,7 +1,18 @@
 """The format of the lock file of prebuilt programs."""
 
 # The programs that rules run, by the names of their folders in //tools.
-PROGRAMS = ["qcow2gen", "vmboot"]
+TOOLS = ["qcow2gen", "vmboot"]
+
+# The program that runs in guests.
+AGENT = "agent"
+
+PROGRAMS = TOOLS + [AGENT]
+
+# Platforms of guests, by QEMU's names of architectures.
+GUESTS = {
+    "aarch64": "linux_arm64",
+    "x86_64": "linux_amd64",
+}
 
 # Constraints of the platforms that programs are released for, by Go's names of platforms.
 PLATFORMS = {

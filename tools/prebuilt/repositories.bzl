@@ -1,8 +1,14 @@
 """Repositories of prebuilt programs."""
 
-load(":lock.bzl", "PLATFORMS", "PROGRAMS")
+load(":lock.bzl", "AGENT", "GUESTS", "PLATFORMS", "TOOLS")
 
-_PROGRAM = """\
+_FILE = """\
+package(default_visibility = ["//visibility:public"])
+
+exports_files(["{file}"])
+"""
+
+_TOOL = """\
 load("@rules_qcow2//private:toolchain.bzl", "{program}_toolchain")
 
 package(default_visibility = ["//visibility:public"])
@@ -33,11 +39,12 @@ def _prebuilt_program_impl(rctx):
             rctx.attr.platform,
             " or ".join(rctx.attr.urls),
         ))
-    rctx.file("BUILD.bazel", _PROGRAM.format(file = file, program = program))
+    build = _FILE if program == AGENT else _TOOL
+    rctx.file("BUILD.bazel", build.format(file = file, program = program))
 
 prebuilt_program = repository_rule(
     implementation = _prebuilt_program_impl,
-    doc = "One program for one platform, downloaded when its toolchain is used.",
+    doc = "One program for one platform, downloaded when it is used.",
     attrs = {
         "lock": attr.string(mandatory = True),
         "platform": attr.string(mandatory = True),
@@ -76,16 +83,45 @@ toolchain(
 )
 """
 
+# The agents of //guest.
+_AGENT = """
+alias(
+    name = "agent_{arch}",
+    actual = "{actual}",
+)
+"""
+
+_MISSING_AGENT = """
+missing_program(
+    name = "agent_{arch}",
+    reason = "{lock} does not have the agent for {arch}, which prebuilt.lock(required = True) needs",
+)
+"""
+
+def _agents(rctx):
+    """Returns the targets for the agents, by the guest's architecture."""
+    build = []
+    for arch, platform in GUESTS.items():
+        name = "%s_%s" % (AGENT, platform)
+        if name in rctx.attr.names:
+            build.append(_AGENT.format(actual = "@%s//:%s" % (name, AGENT), arch = arch))
+        elif rctx.attr.required:
+            build.append(_MISSING_AGENT.format(arch = arch, lock = rctx.attr.lock))
+        else:
+            build.append(_AGENT.format(actual = "@rules_qcow2//guest/agent:agent_" + platform, arch = arch))
+    return build
+
 def _prebuilt_toolchains_impl(rctx):
-    build = [_HEADER]
-    for name, platform in rctx.attr.names.items():
+    build = [_HEADER] + _agents(rctx)
+    tools = {name: platform for name, platform in rctx.attr.names.items() if name.partition("_")[0] in TOOLS}
+    for name, platform in tools.items():
         build.append(_TOOLCHAIN.format(
             constraints = repr(PLATFORMS[platform]),
             name = name,
             program = name.partition("_")[0],
         ))
-    for program in PROGRAMS if rctx.attr.required else []:
-        platforms = [platform for name, platform in rctx.attr.names.items() if name.startswith(program + "_")]
+    for program in TOOLS if rctx.attr.required else []:
+        platforms = [platform for name, platform in tools.items() if name.startswith(program + "_")]
         build.append(_MISSING.format(
             program = program,
             reason = "%s does not have %s for this platform, which prebuilt.lock(required = True) needs; it has %s" % (
@@ -98,7 +134,7 @@ def _prebuilt_toolchains_impl(rctx):
 
 prebuilt_toolchains = repository_rule(
     implementation = _prebuilt_toolchains_impl,
-    doc = "The toolchains of prebuilt programs. They name the repositories of programs and fetch nothing.",
+    doc = "The toolchains of prebuilt programs, and the agents. They name the repositories of programs and fetch nothing.",
     attrs = {
         "lock": attr.string(mandatory = True),
         "names": attr.string_dict(doc = "Platforms by name of the repository."),

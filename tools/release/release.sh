@@ -19,7 +19,7 @@ set -euo pipefail
 
 GO_VERSION=go1.26.8
 PLATFORMS="darwin_amd64 darwin_arm64 linux_amd64 linux_arm64 windows_amd64 windows_arm64"
-PROGRAMS="qcow2gen vmboot"
+PROGRAMS="qcow2gen vmboot agent"
 LOCK=tools/prebuilt/lock.json
 
 die() {
@@ -73,8 +73,20 @@ file_name() {
   echo "$program-$version-$platform$([[ $platform != windows_* ]] || echo .exe)"
 }
 
-# vmboot does not compile for Windows.
-exists_for() { [[ $1 != vmboot || $2 != windows_* ]]; }
+# vmboot does not compile for Windows. The agent runs in Linux guests only.
+exists_for() {
+  case $1:$2 in
+    vmboot:windows_* | agent:darwin_* | agent:windows_*) return 1 ;;
+  esac
+}
+
+# source_of PROGRAM prints the folder of its main package.
+source_of() {
+  case $1 in
+    agent) echo ./guest/agent ;;
+    *) echo "./tools/$1" ;;
+  esac
+}
 
 build() {
   local version=$1 folder=$2 platforms=$3 program platform
@@ -86,7 +98,7 @@ build() {
       exists_for "$program" "$platform" || continue
       (cd "$scratch" && GOOS=${platform%_*} GOARCH=${platform#*_} "${GO:-go}" build \
         -trimpath -buildvcs=false -ldflags='-s -w -buildid=' \
-        -o "$folder/$(file_name "$program" "$version" "$platform")" "./tools/$program")
+        -o "$folder/$(file_name "$program" "$version" "$platform")" "$(source_of "$program")")
     done
   done
 }
