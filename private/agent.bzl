@@ -2,8 +2,11 @@
 
 load(":toolchain.bzl", "GUEST_AGENT_TOOLCHAIN_TYPE")
 
+# Values of the attribute `agent` for which the host provides the program.
+PROVIDED_AGENTS = ["cloud-init", "initrd", "systemd"]
+
 def agent_attributes(attributes):
-    """Returns the attribute with the agent's program, for a machine that gets it by its initrd.
+    """Returns the attribute with the agent's program, for a machine that gets it from the host.
 
     A macro decides this, because the rules must not depend on the agent
     otherwise: Bazel would analyze it, and compile or download it.
@@ -15,7 +18,7 @@ def agent_attributes(attributes):
       A dict of keyword arguments for the rule.
     """
     agent, arch = attributes.get("agent", "auto"), attributes.get("arch", "x86_64")
-    if agent == "initrd" or agent == "auto" and attributes.get("kernel"):
+    if agent in PROVIDED_AGENTS or agent == "auto" and attributes.get("kernel"):
         if type(arch) == "select":
             fail("arch is a select(), which is not supported for a machine with an agent; declare one machine per architecture, or set agent = \"none\"")
         return {"agent_program": Label("//guest:agent_" + arch)}

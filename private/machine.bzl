@@ -2,6 +2,7 @@
 
 load("//qemu:settings.bzl", "ValueInfo")
 load("//qemu:toolchain.bzl", "ARCHITECTURES")
+load(":agent.bzl", "PROVIDED_AGENTS")
 load(":disk.bzl", "DISK_ATTRS", "machine_disks")
 load(":providers.bzl", "QemuVmInfo")
 load(":runner.bzl", "qemu_of", "rlocationpath", "target_name")
@@ -13,6 +14,7 @@ _MIB = 1024 * 1024
 
 # FAT stores a volume label in 11 bytes.
 _FILES_LABEL_LENGTH = 11
+_SEED_LABEL = "CIDATA"
 _FILES_LABEL_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 
 MACHINE_ATTRS = DISK_ATTRS | {
@@ -30,11 +32,16 @@ guest and host have the same architecture; else TCG, which is several times slow
 how the agent gets into a Linux guest. The agent runs commands and copies files
 there, for Go tests (`go/vm/vmtest`), the program `vm` in `run_while_up`, and
 `bazel run :vm -- exec`. It needs no network and no change to the disk.
-`"initrd"` puts it in front of the initrd, and requires `kernel`. `"installed"`
-means that the image has it and starts it. `"none"` is a machine without it. The
-default, `"auto"`, is `"initrd"` with `kernel`, and `"none"` without.""",
+`"initrd"` puts it in front of the initrd, and requires `kernel`. `"systemd"` is
+for guests with systemd 256 or newer, such as Debian 13, that boot from their
+disk: it gives systemd a unit by SMBIOS. `"cloud-init"` is for guests with
+cloud-init: the machine gets a NoCloud seed, which starts the agent and changes
+no user, host name or ssh key. For these two the agent is on a read-only FAT
+disk, a virtio disk after all others. `"installed"` means that the image has the
+agent and starts it. `"none"` is a machine without it. The default, `"auto"`, is
+`"initrd"` with `kernel`, and `"none"` without.""",
         default = "auto",
-        values = ["auto", "initrd", "installed", "none"],
+        values = ["auto", "cloud-init", "initrd", "installed", "none", "systemd"],
     ),
     "agent_channel": attr.string(
         doc = """\
@@ -70,7 +77,7 @@ the second serial port, for kernels without virtio_console. It transfers about
     "files": attr.label_list(
         doc = """\
 files and folders that the guest sees, by their base names, on the first
-partition of a read-only FAT disk: the last virtio disk, with the serial number
+partition of a read-only FAT disk: a virtio disk after `disks`, with the serial number
 `files`. They are not copied. The limit is about 500 MB in total. Of an
 executable target only the program is there, without its runfiles.""",
         allow_files = True,
@@ -78,7 +85,8 @@ executable target only the program is there, without its runfiles.""",
     "files_label": attr.string(
         doc = """\
 volume label of the disk of `files`: at most 11 letters, digits, `-` and `_`.
-`"CIDATA"` makes it a NoCloud seed for cloud-init.""",
+`"CIDATA"` makes it a NoCloud seed for cloud-init, which excludes
+`agent = "cloud-init"`.""",
         default = "FILES",
     ),
     "firmware": attr.string(
@@ -180,6 +188,7 @@ def machine(ctx):
             "uefi_code": rlocationpath(ctx, uefi.code) if uefi else "",
             "uefi_vars": rlocationpath(ctx, uefi.vars) if uefi else "",
         },
+        disks = disks.targets,
         runfiles = ctx.runfiles(files).merge_all(
             disks.runfiles + [qemu.data_runfiles] +
             [program.runfiles for program in programs] +
@@ -200,7 +209,12 @@ def _check_boot(ctx, disks):
         _fail(ctx, "arch", ctx.attr.arch, "does not have a BIOS to boot a disk with; set firmware = \"uefi\" or kernel")
 
 def without_agent(config):
-    """Returns the config of the same machine without the agent."""
+    """Returns the config of the same machine without the agent.
+
+    A machine that resumes keeps it: the agent sets the clock.
+    """
+    if "snapshot" in config:
+        return config
     return config | {"agent": "none", "agent_program": ""}
 
 def _agent(ctx):
@@ -210,10 +224,21 @@ def _agent(ctx):
         _fail(ctx, "agent", agent, "requires kernel")
     if ctx.attr.agent_channel == "serial" and ctx.attr.arch != "x86_64":
         _fail(ctx, "agent_channel", "serial", "is not supported by %s; use virtio" % ctx.attr.arch)
+    if agent == "systemd":
+        _check_smbios(ctx)
+    if agent == "cloud-init" and ctx.attr.files and ctx.attr.files_label.upper() == _SEED_LABEL:
+        _fail(ctx, "files_label", ctx.attr.files_label, "is the label of the seed that agent = \"cloud-init\" makes; set another label, or let the user-data in files start the agent and set agent = \"installed\"")
     if agent == "auto":
         agent = "initrd" if ctx.file.agent_program else "none"
-    program = ctx.file.agent_program if agent == "initrd" else None
+    program = ctx.file.agent_program if agent in PROVIDED_AGENTS else None
     return agent, program
+
+def _check_smbios(ctx):
+    """Fails if the guest's firmware does not have SMBIOS tables."""
+    if ctx.attr.machine.startswith("microvm"):
+        _fail(ctx, "agent", "systemd", "is not supported by a microvm, which does not have SMBIOS; use cloud-init, or initrd with kernel")
+    if ctx.attr.arch == "aarch64" and ctx.attr.firmware != "uefi":
+        _fail(ctx, "agent", "systemd", "requires firmware = \"uefi\" on aarch64, which does not have SMBIOS without it")
 
 def _uefi(ctx, qemu):
     if ctx.attr.firmware != "uefi":

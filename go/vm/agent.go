@@ -2,6 +2,7 @@ package vm
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -18,9 +19,11 @@ import (
 
 // Values of Config.Agent: how the agent gets into the guest.
 const (
-	AgentNone      = "none"      // not at all
-	AgentInitrd    = "initrd"    // in front of the initrd of Config.Kernel
-	AgentInstalled = "installed" // it is in the image, and the guest starts it
+	AgentNone      = "none"       // not at all
+	AgentInitrd    = "initrd"     // in front of the initrd of Config.Kernel
+	AgentSystemd   = "systemd"    // by a unit that systemd gets by SMBIOS
+	AgentCloudInit = "cloud-init" // by a NoCloud seed
+	AgentInstalled = "installed"  // it is in the image, and the guest starts it
 )
 
 // Command is a command to run in the guest.
@@ -72,9 +75,9 @@ func (c *Config) agentKernelArgs() []string {
 	return args
 }
 
-// addAgent adds the agent's channel, which is the file descriptor fd.
-func (c *Config) addAgent(args *arguments, fd int) {
-	args.add("-chardev", fmt.Sprintf("socket,id=agent,fd=%d", fd))
+// addAgent adds the agent's channel with a backend named agent.
+func (c *Config) addAgent(args *arguments, chardev string) {
+	args.add("-chardev", chardev)
 	if c.AgentChannel == agentSerial {
 		args.add("-serial", "chardev:agent")
 		return
@@ -94,16 +97,28 @@ type agentLink struct {
 func (m *Machine) connectAgent(ctx context.Context) {
 	l := m.agent
 	defer close(l.ready)
-	if l.client, l.err = agent.New(ctx, l.conn); l.err == nil && m.options.Static {
-		l.err = m.setAddresses(ctx)
+	if l.client, l.err = agent.New(ctx, l.conn); l.err == nil {
+		l.err = m.welcome(ctx)
 	}
 }
 
-// setAddresses configures the machine's cards as the DHCP server of each network
-// would.
-func (m *Machine) setAddresses(ctx context.Context) error {
+// welcome does what comes before the first command: it sets addresses, and gives a
+// guest that resumed the time and random numbers of its own.
+func (m *Machine) welcome(ctx context.Context) error {
+	if m.config.Snapshot != nil {
+		if err := refresh(ctx, m.agent.client); err != nil {
+			return err
+		}
+	}
 	for i, port := range m.links {
-		link := agent.Link{MAC: port.MAC().String(), Prefix: port.Prefix().String()}
+		link := agent.Link{MAC: m.cards[i].MAC, Prefix: port.Prefix().String()}
+		same := m.cards[i] == Card{port.MAC().String(), port.Prefix().String()}
+		switch {
+		case m.config.Snapshot != nil && !same:
+			link.NewMAC = port.MAC().String() // and addresses, as with DHCP
+		case !m.options.Static:
+			continue
+		}
 		if i == 0 {
 			n := m.options.Networks[0]
 			link.Hostname, link.Nameserver, link.Domain = port.Name(), n.Addr().String(), n.Domain()
@@ -111,6 +126,19 @@ func (m *Machine) setAddresses(ctx context.Context) error {
 		if err := m.agent.client.SetLink(ctx, link); err != nil {
 			return fmt.Errorf("static address %v: %w", port.Prefix(), err)
 		}
+	}
+	return nil
+}
+
+// refresh gives a guest that resumed the time, and random numbers of its own.
+func refresh(ctx context.Context, client *agent.Client) error {
+	seed := make([]byte, 64)
+	rand.Read(seed)
+	if err := client.AddEntropy(ctx, seed); err != nil {
+		return fmt.Errorf("after the resume: %w", err)
+	}
+	if err := client.SetClock(ctx, time.Now()); err != nil {
+		return fmt.Errorf("after the resume: %w", err)
 	}
 	return nil
 }
@@ -128,7 +156,10 @@ func newAgentLink() (*agentLink, *os.File, error) {
 // agent answers, which it does while the guest still boots.
 func (m *Machine) Agent(ctx context.Context) (*agent.Client, error) {
 	if m.agent == nil {
-		return nil, fmt.Errorf("the machine does not have an agent (agent = %q); set kernel, or another agent", m.config.Agent)
+		return nil, fmt.Errorf("the machine does not have an agent (agent = %q); set kernel, or agent = \"systemd\", \"cloud-init\" or \"installed\"", m.config.Agent)
+	}
+	if end := m.End(); end.Frozen {
+		return nil, errors.New(end.String())
 	}
 	select {
 	case <-m.agent.ready:
@@ -143,15 +174,21 @@ func (m *Machine) Agent(ctx context.Context) (*agent.Client, error) {
 	return m.agent.client, nil
 }
 
-// agentHint says what a user can do about an agent that does not answer.
+// agentHint says how the agent should have started, and what a user can change.
 func (c *Config) agentHint() string {
-	switch {
-	case c.Agent == AgentInitrd && c.AgentChannel == agentSerial:
-		return `it was put in front of the initrd (agent = "initrd") and uses ttyS1: check that kernel_args do not set rdinit= and that the kernel supports an initrd and 16550 serial ports`
-	case c.Agent == AgentInitrd:
-		return `it was put in front of the initrd (agent = "initrd"): check that kernel_args do not set rdinit= and that the kernel supports an initrd and virtio_console, or set agent_channel = "serial"`
+	driver, other := "virtio_console", `, or set agent_channel = "serial"`
+	if c.AgentChannel == agentSerial {
+		driver, other = "16550 serial ports (the agent uses ttyS1)", ""
 	}
-	return `the image must start it (agent = "installed"): check its unit, and that the guest has virtio_console`
+	switch c.Agent {
+	case AgentInitrd:
+		return `it was put in front of the initrd (agent = "initrd"): check that kernel_args do not set rdinit= and that the kernel supports an initrd and ` + driver + other
+	case AgentSystemd:
+		return `systemd got a unit for it by SMBIOS (agent = "systemd"): check that the guest has systemd 256 or newer, virtio_blk, vfat and ` + driver + `; if its systemd is older, set agent = "cloud-init", or kernel and agent = "initrd"`
+	case AgentCloudInit:
+		return `cloud-init got a seed for it (agent = "cloud-init"): check that the guest has cloud-init, enabled and with the NoCloud data source, virtio_blk, vfat and ` + driver + `; if it does not have cloud-init, set agent = "systemd", or kernel and agent = "initrd"`
+	}
+	return `the image must start it (agent = "installed"): check its unit, and that the guest has ` + driver
 }
 
 // endError returns the machine's end as an error.

@@ -83,6 +83,27 @@ func TestArgs(t *testing.T) {
 			[]string{"-L /d ", `"dir":"/f","driver":"vvfat","label":"CIDATA"`, "drive=files,serial=files", "-rtc base=utc"},
 			[]string{"isa-debug-exit"},
 		},
+		{
+			"an agent by systemd comes after disks and files",
+			Config{Agent: AgentSystemd, Disks: []Disk{{Interface: "virtio"}}},
+			prepared{layers: []string{"/a"}, files: "/f", agentDisk: "/g"},
+			[]string{
+				"type=11,value=io.systemd.credential.binary:systemd.extra-unit.rules_qcow2_agent.service=",
+				// [Unit]
+				"io.systemd.credential.binary:systemd.unit-dropin.sysinit.target=W1VuaXRdC",
+				"drive=files,serial=files -nic none -smbios",
+				`"dir":"/g","driver":"vvfat","label":"RULES_QCOW2"`,
+				"drive=agent-disk,serial=rules_qcow2",
+			},
+			nil,
+		},
+		{
+			"an agent by cloud-init",
+			Config{Agent: AgentCloudInit},
+			prepared{agentDisk: "/g"},
+			[]string{`"dir":"/g","driver":"vvfat","label":"CIDATA"`},
+			[]string{"smbios"},
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			args, err := test.config.args("tcg", &test.prepared)

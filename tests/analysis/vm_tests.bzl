@@ -1,7 +1,7 @@
 """Analysis tests of virtual machines."""
 
 load("@bazel_skylib//lib:unittest.bzl", "analysistest", "asserts")
-load("//:defs.bzl", "qcow2_check_test", "qemu_boot_test", "qemu_disk", "qemu_toolchain", "qemu_vm")
+load("//:defs.bzl", "qcow2_check_test", "qemu_boot_test", "qemu_disk", "qemu_snapshot", "qemu_toolchain", "qemu_vm")
 
 _EXTRA_TOOLCHAINS = "//command_line_option:extra_toolchains"
 
@@ -43,7 +43,7 @@ def _config_test_impl(ctx):
         file.short_path.removeprefix("../"): None
         for file in analysistest.target_under_test(env)[DefaultInfo].default_runfiles.files.to_list()
     }
-    named = [disk["path"] for disk in configs[0]["disks"]] + [configs[0][key] for key in ["kernel", "initrd", "qemu", "uefi_code", "uefi_vars"]]
+    named = [disk["path"] for disk in configs[0]["disks"]] + [configs[0][key] for key in ["agent_program", "kernel", "initrd", "qemu", "uefi_code", "uefi_vars"]]
     for path in named:
         path = path.removeprefix(ctx.workspace_name + "/")
         asserts.true(env, not path or path in runfiles, "%s is not in the runfiles" % path)
@@ -82,6 +82,7 @@ def vm_tests(name):
         tags = ["manual"],
     )
     _failure_tests(suite)
+    _snapshot_failure_tests(suite)
     _config_tests(suite)
     native.test_suite(name = name, tests = suite.tests)
 
@@ -145,6 +146,9 @@ def _failure_tests(suite):
         ("forward_is_too_large", dict(disks = [_DISK], forward_ports = ["tcp:65536"], network = "user"), "_subject: forward_ports = \"tcp:65536\" must be \"tcp:22\""),
         ("files_of_the_same_name", dict(disks = [_DISK], files = ["//tests/overlay:base.img", "@external_base//:base.img"]), "each file needs its own name"),
         ("files_label_is_too_long", dict(disks = [_DISK], files_label = "TWELVE-CHARS"), "_subject: files_label = \"TWELVE-CHARS\" is not a FAT volume label; use 1 to 11 letters"),
+        ("agent_by_initrd_without_kernel", dict(agent = "initrd", disks = [_DISK]), "_subject: agent = \"initrd\" requires kernel"),
+        ("agent_by_systemd_in_a_microvm", dict(agent = "systemd", disks = [_DISK], machine = "microvm"), "_subject: agent = \"systemd\" is not supported by a microvm, which does not have SMBIOS; use cloud-init, or initrd with kernel"),
+        ("agent_by_cloud_init_with_a_seed", dict(agent = "cloud-init", disks = [_DISK], files = [_KERNEL], files_label = "cidata"), "_subject: files_label = \"cidata\" is the label of the seed that agent = \"cloud-init\" makes; set another label"),
         ("exit_status_is_too_large", dict(disks = [_DISK], exit_status = 257), "_subject: exit_status = 257 must be 0 or an odd number up to 255"),
         ("exit_status_is_even", dict(disks = [_DISK], exit_status = 2), "_subject: exit_status = 2 must be 0 or an odd number up to 255"),
         ("time_limit_is_negative", dict(disks = [_DISK], time_limit = -1), "_subject: time_limit = -1 must be at least 1 second"),
@@ -153,11 +157,51 @@ def _failure_tests(suite):
     for name, attributes, message in [
         ("aarch64_without_ide", dict(arch = "aarch64", disks = [qemu_disk(_DISK, interface = "ide")], firmware = "uefi"), "interface \"ide\" is not supported by aarch64; use virtio, nvme or scsi"),
         ("aarch64_without_firmware", dict(arch = "aarch64", disks = [_DISK]), "_subject: arch = \"aarch64\" does not have a BIOS to boot a disk with; set firmware = \"uefi\" or kernel"),
+        ("aarch64_without_smbios", dict(agent = "systemd", arch = "aarch64", kernel = _KERNEL), "_subject: agent = \"systemd\" requires firmware = \"uefi\" on aarch64, which does not have SMBIOS without it"),
         ("aarch64_with_an_exit_status", dict(arch = "aarch64", disks = [_DISK], exit_status = 33, firmware = "uefi"), "_subject: exit_status = 33 needs the isa-debug-exit device, which aarch64 does not have; use 0"),
     ]:
         _declare(suite, name, _aarch64_failure_test, qemu_boot_test, attributes, message = message)
     _declare(suite, "vm_without_a_disk", _failure_test, qemu_vm, {"testonly": True}, message = "_subject: the machine has nothing to boot from")
     _declare(suite, "check_without_qemu_img", _failure_test, qcow2_check_test, {"image": _DISK}, message = "_subject: qcow2_check_test needs qemu-img, which the QEMU toolchain does not provide")
+
+# Machines of the snapshots below.
+_MACHINES = {
+    "with_agent": dict(kernel = _KERNEL),
+    "with_nvme": dict(disks = [qemu_disk(_DISK, interface = "nvme")], kernel = _KERNEL),
+    "without_agent": dict(disks = [_DISK]),
+}
+
+def _snapshot_failure_tests(suite):
+    for name, attributes in _MACHINES.items():
+        qemu_vm(
+            name = name,
+            testonly = True,
+            tags = ["manual"],
+            **attributes
+        )
+    qemu_snapshot(
+        name = "saved",
+        testonly = True,
+        tags = ["manual"],
+        vm = ":with_agent",
+    )
+    for name, attributes, message in [
+        ("snapshot_without_ready", dict(vm = ":without_agent"), "_subject: the build must know when the guest is ready, and @@//tests/analysis:without_agent does not have an agent to answer; set expect"),
+        ("snapshot_ready_without_agent", dict(ready = "true", vm = ":without_agent"), "_subject: ready = \"true\" needs an agent in the guest"),
+        ("snapshot_of_a_snapshot", dict(vm = ":saved"), "_subject: vm = \"@@//tests/analysis:saved\" is a snapshot; a snapshot of it is not supported"),
+        ("snapshot_of_nvme", dict(vm = ":with_nvme"), "_subject: disk @@//tests/overlay:on_source of @@//tests/analysis:with_nvme is nvme, which QEMU cannot save; use virtio, scsi or ide"),
+        ("snapshot_time_limit", dict(time_limit = 0, vm = ":with_agent"), "_subject: time_limit = 0 must be at least 1 second"),
+        ("snapshot_cards", dict(network_cards = 9, vm = ":with_agent"), "_subject: network_cards = 9 must be 0 to 8"),
+    ]:
+        _declare(suite, name, _failure_test, qemu_snapshot, attributes | {"testonly": True}, message = message)
+    _declare(
+        suite,
+        "snapshot_with_exit_status",
+        _failure_test,
+        qemu_boot_test,
+        dict(exit_status = 33, vm = ":saved"),
+        message = "_subject: exit_status = 33 needs the isa-debug-exit device, which a snapshot does not have; use 0",
+    )
 
 def _config_tests(suite):
     for name, test, attributes, want in [
@@ -207,6 +251,21 @@ def _config_tests(suite):
             dict(firmware = "uefi", kernel = _KERNEL),
             {"kernel": "_main/tests/overlay/base.img", "uefi_code": "_main/tests/overlay/base.img", "uefi_vars": "_main/tests/overlay/generated.img"},
         ),
+        (
+            "no_agent_without_a_use_for_it",
+            _config_test,
+            dict(agent = "systemd", disks = [_DISK]),
+            {"agent": "none", "agent_program": ""},
+        ),
+    ] + [
+        (
+            "agent_by_" + agent,
+            _config_test,
+            dict(agent = agent, disks = [_DISK], run_while_up = "//tools/qcow2gen"),
+            {"agent": agent, "agent_program": "_main/guest/agent/agent_linux_amd64_/agent_linux_amd64"},
+        )
+        for agent in ["cloud-init", "systemd"]
+    ] + [
         (
             "flag_for_all",
             _accel_flag_test,

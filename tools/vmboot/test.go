@@ -73,8 +73,9 @@ func boot(ctx context.Context, c *config, hooks *hooks, limits limits, options v
 		ctx, cancel = context.WithTimeoutCause(ctx, limits.machine, errLimit)
 		defer cancel()
 	}
-	// Without a program that could use it, the agent would only change the boot.
-	options.Agent = c.RunWhileUp != ""
+	// Without a program that could use it, the agent would only change the boot. A
+	// guest that resumes gets the time and random numbers by it.
+	options.Agent = c.RunWhileUp != "" || c.Snapshot != nil
 	m, err := vm.Start(ctx, &c.Config, options)
 	if err != nil {
 		return err

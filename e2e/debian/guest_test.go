@@ -1,0 +1,100 @@
+// Package debian_test runs commands in guests that are made of Debian's packages.
+package debian_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/bazelbuild/rules_go/go/runfiles"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/vmtest"
+)
+
+// TestGuest boots the machine that the environment describes, and uses it as a
+// user's test would.
+func TestGuest(t *testing.T) {
+	m := vmtest.Start(t, os.Getenv("VM"))
+
+	if got, want := m.Run(". /etc/os-release; echo $ID $VERSION_ID"), "debian "+os.Getenv("VERSION")+"\n"; got != want {
+		t.Errorf("the guest is %q, want %q", got, want)
+	}
+	// The agent is in the real root, not in an initrd.
+	if got, want := m.Run("findmnt --noheadings --output SOURCE,FSTYPE,LABEL /"), os.Getenv("ROOT")+" ext4 root"; strings.Join(strings.Fields(got), " ") != want {
+		t.Errorf("the root is %q, want %q", got, want)
+	}
+	m.WaitFor("systemctl is-system-running --wait || { systemctl --no-pager --failed; exit 1; }")
+
+	// The first disk is the user's, not one that the agent came on.
+	if got := m.Run("cat /sys/block/vda/size"); got != os.Getenv("SECTORS")+"\n" {
+		t.Errorf("/dev/vda has %q sectors, want %s", got, os.Getenv("SECTORS"))
+	}
+	checkCommands(t, m)
+
+	m.WriteFile("/root/written", []byte("by the agent\n"))
+	m.PowerOff()
+	checkRoot(t, m.Layers()[0])
+}
+
+// checkCommands runs commands that need what only a full system has.
+func checkCommands(t *testing.T, m *vmtest.Machine) {
+	t.Helper()
+	// As another user, with the user's groups.
+	if got := m.Run("runuser --user nobody -- id --user --name"); got != "nobody\n" {
+		t.Errorf("the user is %q", got)
+	}
+	// Units that the agent starts stay after its command.
+	m.Run("systemd-run --unit=stays --quiet sleep infinity")
+	if got := m.Run("systemctl is-active stays"); got != "active\n" {
+		t.Errorf("the unit is %q", got)
+	}
+	dir := t.TempDir()
+	m.CopyFrom("/usr/bin/env", filepath.Join(dir, "env"))
+	m.CopyTo("/run/env", filepath.Join(dir, "env"))
+	m.Run("cmp /usr/bin/env /run/env")
+}
+
+// checkRoot checks with e2fsprogs, which made the file system, that the guest
+// unmounted it and that it has the file of the test.
+func checkRoot(t *testing.T, layer string) {
+	t.Helper()
+	qemuImg, err := runfiles.Rlocation(os.Getenv("QEMU_IMG"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	device := filepath.Join(t.TempDir(), "root")
+	image := "driver=raw,file.driver=qcow2,file.file.filename=" + layer + os.Getenv("PARTITION")
+	run(t, qemuImg, "convert", "--image-opts", "-O", "raw", image, device)
+	if got := run(t, program("dumpe2fs"), "-h", device); strings.Contains(got, "needs_recovery") || !strings.Contains(got, "clean\n") {
+		t.Errorf("the file system was not unmounted:\n%s", got)
+	}
+	run(t, program("e2fsck"), "-f", "-n", device)
+	if got := run(t, program("debugfs"), "-R", "cat /root/written", device); !strings.Contains(got, "by the agent\n") {
+		t.Errorf("the file is %q", got)
+	}
+}
+
+// program returns the path of a program that may be outside PATH.
+func program(name string) string {
+	for _, dir := range []string{"/usr/sbin", "/sbin"} {
+		if path := filepath.Join(dir, name); exec.Command(path, "-V").Run() == nil {
+			return path
+		}
+	}
+	return name
+}
+
+func run(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	var out bytes.Buffer
+	cmd := exec.CommandContext(context.Background(), name, args...)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		t.Fatal(fmt.Errorf("%v: %w\n%s", cmd, err, &out))
+	}
+	return out.String()
+}
