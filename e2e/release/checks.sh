@@ -250,7 +250,7 @@ measure() {
 }
 
 refused() {
-  fails_with "version 'v1' must be numbers with dots" "$top/tools/release/release.sh" v1 "$scratch/new" &&
+  fails_with "version 'v1' must be numbers separated by dots" "$top/tools/release/release.sh" v1 "$scratch/new" &&
     fails_with "platform 'plan9_386' must be one of" "$top/tools/release/release.sh" --platforms plan9_386 1.0 "$scratch/new" &&
     fails_with "must be empty" "$top/tools/release/release.sh" 1.0 "$scratch/release"
 }
