@@ -58,7 +58,7 @@ main() {
 debian12() {
   require mmdebstrap mke2fs
   # ifupdown is what cloud-init configures the network with.
-  make_root bookworm --include="$GUEST,cloud-init,ifupdown,openssh-server"
+  make_root bookworm --include="$GUEST,cloud-init,ifupdown"
   take_kernel
   take_initrd
   make_root_image 1024
@@ -108,6 +108,7 @@ make_root() {
     --dpkgopt='path-exclude=/usr/share/doc/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' \
     --dpkgopt='path-exclude=/usr/share/man/*' \
+    --dpkgopt=force-unsafe-io \
     --customize-hook='echo "LABEL=root / ext4 defaults 0 1" >"$1/etc/fstab"' \
     --customize-hook='echo debian >"$1/etc/hostname"' \
     --customize-hook='rm -f "$1/etc/resolv.conf"'
