@@ -3,7 +3,7 @@
 _GUESTS = {
     "debian12": ["initrd.img", "root.img", "vmlinuz"],
     "debian13": ["disk.img", "initrd.img", "root.img", "vmlinuz"],
-    "debian13_arm64": ["vmlinuz"],
+    "debian13_arm64": ["root.img", "vmlinuz"],
 }
 
 _FILES = """\

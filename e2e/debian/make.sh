@@ -4,10 +4,10 @@
 #
 #   debian12        vmlinuz, initrd.img, root.img
 #   debian13        the same, and disk.img, which boots on its own
-#   debian13_arm64  vmlinuz
+#   debian13_arm64  vmlinuz, root.img
 #
 # root.img is an ext4 file system with the label "root". disk.img has a GPT, and
-# starts GRUB under BIOS and under UEFI.
+# starts GRUB under BIOS and under UEFI. The root for arm64 has only BusyBox.
 #
 # Exit status 77 means that this machine cannot make them. Standard error has the
 # reason.
@@ -58,7 +58,7 @@ main() {
 debian12() {
   require mmdebstrap mke2fs
   # ifupdown is what cloud-init configures the network with.
-  make_root bookworm --include="$GUEST,cloud-init,ifupdown,openssh-server"
+  make_root bookworm --include="$GUEST,cloud-init,ifupdown"
   take_kernel
   take_initrd
   make_root_image 1024
@@ -77,12 +77,21 @@ debian13() {
   rm -rf "$STAGE/grub"
 }
 
-# The kernel's package is unpacked. None of its scripts runs, so an emulator for
-# arm64 programs is not needed.
+# The packages are unpacked. None of their scripts runs, so an emulator for arm64
+# programs is not needed.
 debian13_arm64() {
-  require mmdebstrap
-  debootstrap trixie --variant=extract --architectures=arm64 --include=linux-image-cloud-arm64
+  require mmdebstrap mke2fs
+  local root=$STAGE/root applet
+  debootstrap trixie --variant=extract --architectures=arm64 --include=linux-image-cloud-arm64,busybox-static
   take_kernel
+  mkdir -p "$root"/{bin,dev,etc,proc,root,run,sbin,sys,tmp}
+  take ./usr/bin/busybox root/bin/busybox
+  chmod +x "$root/bin/busybox"
+  for applet in cat grep mount sh uname; do ln -s busybox "$root/bin/$applet"; done
+  ln -s ../bin/busybox "$root/sbin/init"
+  echo '::sysinit:/bin/mount -t proc proc /proc' >"$root/etc/inittab"
+  mke2fs -q -t ext4 -L root -d "$root" "$STAGE/root.img" 16M
+  rm -rf "$root"
 }
 
 skip() {
@@ -108,6 +117,7 @@ make_root() {
     --dpkgopt='path-exclude=/usr/share/doc/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' \
     --dpkgopt='path-exclude=/usr/share/man/*' \
+    --dpkgopt=force-unsafe-io \
     --customize-hook='echo "LABEL=root / ext4 defaults 0 1" >"$1/etc/fstab"' \
     --customize-hook='echo debian >"$1/etc/hostname"' \
     --customize-hook='rm -f "$1/etc/resolv.conf"'
