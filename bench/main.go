@@ -3,9 +3,11 @@
 //
 //	bazel run -c opt //bench
 //
-// Parts can be run by themselves, and leave the results of the others alone:
+// With -only it runs some parts and keeps the results of the others. With -render it
+// measures nothing, and writes tables and plots from the samples of the last run:
 //
 //	bazel run -c opt //bench -- -only 'create|library'
+//	bazel run -c opt //bench -- -render
 package main
 
 import (
@@ -31,12 +33,13 @@ import (
 
 var (
 	only     = flag.String("only", ".", "run the parts whose names match this regular `expression`: create, library, guest, scale, many")
-	rounds   = flag.Int("rounds", 5, "how often each contestant runs, in turn with the others")
-	quick    = flag.Bool("quick", false, "smallest sizes and one round: to see that it works, not what it takes")
+	render   = flag.Bool("render", false, "measure nothing; write the page and the plots from the JSON files of the last run")
+	rounds   = flag.Int("rounds", 5, "number of times that each contestant runs, in turn with the others")
+	quick    = flag.Bool("quick", false, "smallest sizes and one round: shows that the benchmark works, not how long it takes")
 	out      = flag.String("out", "", "write performance.md and performance/ to this `folder` (default: docs of the workspace; with -quick, the scratch folder)")
-	scratch  = flag.String("scratch", "", "make disks in a new folder below this `folder`, and remove them at the end (default: that for temporary files)")
-	overlays = flag.Int("overlays", 1000, "how many overlays scale builds")
-	analysed = flag.Int("analysed", 10000, "how many targets scale analyses, and many builds")
+	scratch  = flag.String("scratch", "", "make disks in a new folder below this `folder`, and remove them at the end (default: the folder for temporary files)")
+	overlays = flag.Int("overlays", 1000, "number of overlays that scale builds")
+	analysed = flag.Int("analysed", 10000, "number of targets that scale analyses, and that many builds")
 )
 
 // A part is one benchmark.
@@ -73,7 +76,7 @@ func run() error {
 		return fmt.Errorf("-only is %q: %w", *only, err)
 	}
 	if *rounds < 1 {
-		return fmt.Errorf("-rounds is %d, allowed is 1 and more", *rounds)
+		return fmt.Errorf("-rounds = %d must be at least 1", *rounds)
 	}
 	if *quick {
 		*rounds = 1
@@ -89,9 +92,9 @@ func run() error {
 		}
 	}
 	if len(chosen) == 0 {
-		return fmt.Errorf("-only is %q, allowed is what matches create, library, guest, scale or many", *only)
+		return fmt.Errorf("-only = %q does not match a part; the parts are create, library, guest, scale and many", *only)
 	}
-	// One that fails leaves the others their results.
+	// A part that fails does not affect the results of others.
 	var failed []error
 	for _, p := range chosen {
 		if err := runPart(p, page); err != nil {
@@ -106,7 +109,7 @@ func pagePath() (string, error) {
 	if dir == "" && !*quick {
 		workspace := os.Getenv("BUILD_WORKSPACE_DIRECTORY")
 		if workspace == "" {
-			return "", errors.New("-out is missing, which only `bazel run` can do without")
+			return "", errors.New("set -out, or use `bazel run`, which knows the workspace")
 		}
 		dir = filepath.Join(workspace, "docs")
 	}
@@ -119,9 +122,21 @@ func pagePath() (string, error) {
 	return filepath.Join(dir, "performance.md"), nil
 }
 
-// runPart runs one benchmark in a scratch folder of its own, prints its tables
-// and writes its results, unless page is empty.
+// renderPart writes a part of the page from its JSON file.
+func renderPart(name, page string) error {
+	part, err := report.Read(filepath.Join(strings.TrimSuffix(page, ".md"), name+".json"))
+	if err != nil {
+		return err
+	}
+	return part.Write(page)
+}
+
+// runPart runs one benchmark in its own scratch folder, prints its tables and
+// writes its results, unless page is empty.
 func runPart(p part, page string) error {
+	if *render {
+		return renderPart(p.name, page)
+	}
 	env := &measure.Env{Rounds: *rounds, Quick: *quick, Log: log.Printf}
 	if err := env.Find(); err != nil {
 		return err
@@ -151,8 +166,8 @@ func runPart(p part, page string) error {
 	return result.Write(page)
 }
 
-// removeWhenStopped removes dir, which holds gigabytes, when a signal ends the
-// program. The function that it returns ends that.
+// removeWhenStopped removes dir, which has gigabytes, when a signal ends the
+// program, until the returned function is called.
 func removeWhenStopped(dir string) (stop func()) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)

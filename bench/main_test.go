@@ -12,7 +12,7 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/bench/report"
 )
 
-// TestMain lets the test stand in for the program that Env.Self names.
+// TestMain makes the test binary the program that Env.Self names.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == library.ReadCommand {
 		if err := library.Read(os.Args[2]); err != nil {
@@ -23,9 +23,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestParts runs every part once in its smallest form and sees that each
-// contestant has a result. scale and many are not among them: they start a Bazel, which
-// has no network and no checkout in a test.
+// TestParts runs each part once in its smallest form and checks that each
+// contestant has a result. scale and many are left out: they start Bazel, which needs
+// a network and the checkout.
 func TestParts(t *testing.T) {
 	for _, p := range parts {
 		if p.name == "scale" || p.name == "many" {
@@ -75,7 +75,7 @@ func checkTable(t *testing.T, table report.Table) {
 	}
 }
 
-// checkImages lets qemu-img judge what the part has left in the scratch folder.
+// checkImages runs qemu-img check on the images in the scratch folder.
 func checkImages(t *testing.T, env *measure.Env) {
 	t.Helper()
 	images, err := filepath.Glob(filepath.Join(env.Dir, "*.qcow2"))

@@ -9,17 +9,17 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/bench/report"
 )
 
-// Run measures an image of everyday size and the largest that QEMU makes with
-// its default clusters, to within a factor of two.
+// Run measures an image of 20 GiB, and one of half the size that QEMU supports at
+// most with its default clusters.
 func Run(env *measure.Env) ([]report.Table, error) {
 	table := report.Table{
 		Name:  "create",
 		Title: "An empty image",
-		Note: `One process makes one image of that virtual size, with the same bytes: ` +
+		Note: `One process creates one image of that virtual size. Both write the same bytes: ` +
 			"`create -q -f qcow2 FILE SIZE`" + `. Memory is the largest resident set of the process.`,
 		References: []string{"qemu-img"},
 	}
-	// A process takes milliseconds: as many rounds as it takes for steady medians.
+	// A process takes milliseconds, so stable medians need many rounds.
 	rounds := env.Rounds
 	if !env.Quick {
 		rounds *= 40

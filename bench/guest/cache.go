@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// A state is where the data of files is before a run.
+// A state says where the data of files is before a run: in the page cache or not.
 type state struct {
 	name    string
 	prepare func(paths ...string) error
@@ -18,8 +18,8 @@ var states = []state{
 	{"cold", cold},
 }
 
-// warm reads the files, and waits until what is new in them is on disk: a run
-// is not to pay for the copy before it.
+// warm reads the files, and waits until new data is on disk: a run must not pay
+// for the copy before it.
 func warm(paths ...string) error {
 	for _, path := range paths {
 		f, err := os.Open(path)
@@ -37,15 +37,15 @@ func warm(paths ...string) error {
 	return nil
 }
 
-// cold drops the files from the page cache, which takes no privileges, unlike
-// /proc/sys/vm/drop_caches. What the disk's own host keeps stays.
+// cold drops the files from the page cache. Unlike /proc/sys/vm/drop_caches, this
+// needs no privileges. Caches below this kernel keep their data.
 func cold(paths ...string) error {
 	for _, path := range paths {
 		f, err := os.OpenFile(path, os.O_RDWR, 0)
 		if err != nil {
 			return err
 		}
-		// Only what has been written back can be dropped.
+		// Only data that was written back can be dropped.
 		err = f.Sync()
 		if err == nil {
 			const posixFadvDontneed = 4

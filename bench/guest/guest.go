@@ -1,7 +1,6 @@
-// Package guest measures what a virtual machine has of an overlay: how long its
-// disk takes to be there, and what writing to it and reading from it take.
-// qemu-img bench stands for the guest, as it drives the same block layer
-// without a guest's own noise.
+// Package guest measures the disks of virtual machines: the time to create one, to
+// write to it and to read from it. qemu-img bench stands for the guest: it uses the
+// same block layer, without the noise of a guest.
 package guest
 
 import (
@@ -29,7 +28,7 @@ type bench struct {
 	size int64  // in bytes
 }
 
-// Run measures all of it.
+// Run runs all benchmarks of the package.
 func Run(env *measure.Env) ([]report.Table, error) {
 	b := &bench{env, env.Path("guest-base.raw"), env.Size(1<<30, 8<<20)}
 	if err := writeRandom(b.base, b.size); err != nil {
@@ -44,7 +43,7 @@ func Run(env *measure.Env) ([]report.Table, error) {
 		for _, c := range table.Comparisons {
 			for _, samples := range c.Samples {
 				for i := range samples {
-					samples[i].Memory = 0 // nobody's concern here
+					samples[i].Memory = 0 // not of interest here
 				}
 			}
 		}
@@ -53,12 +52,12 @@ func Run(env *measure.Env) ([]report.Table, error) {
 	return tables, nil
 }
 
-// runDisk measures the time from nothing to a disk to boot from.
+// runDisk measures the time to create a disk to boot from.
 func (b *bench) runDisk() (report.Table, error) {
 	table := report.Table{
 		Name:       "disk",
-		Title:      "From nothing to a disk",
-		Note:       fmt.Sprintf("A disk for a guest, made of a raw base full of data (%d MiB).", b.size>>20),
+		Title:      "Creating a disk",
+		Note:       fmt.Sprintf("Creates a disk for a guest from a raw base full of data (%d MiB).", b.size>>20),
 		References: []string{"cp"},
 	}
 	disk := b.Path("disk")
@@ -71,7 +70,7 @@ func (b *bench) runDisk() (report.Table, error) {
 	if _, err := measure.Process(b.Dir, "cp", "--reflink=always", b.base, disk); err == nil {
 		programs = append(programs, []string{"cp --reflink", "cp", "--reflink=always", b.base, disk})
 	} else {
-		table.Note += " `cp --reflink` is not here: the file system of the scratch folder has no reflinks."
+		table.Note += " `cp --reflink` is missing: the file system of the scratch folder does not support reflinks."
 	}
 	for _, state := range states {
 		var contestants []measure.Contestant
@@ -103,7 +102,7 @@ func (b *bench) runDisk() (report.Table, error) {
 	return table, remove(disk)
 }
 
-// make makes a disk of the given kind on top of base, and returns its format.
+// make creates a disk of the given kind on top of base, and returns its format.
 func (b *bench) make(kind, base, baseFormat, disk string) (format string, err error) {
 	if err := remove(disk); err != nil {
 		return "", err
@@ -135,7 +134,7 @@ func remove(path string) error {
 	return nil
 }
 
-// writeRandom writes data that nothing can compress or leave out.
+// writeRandom writes data that cannot be compressed.
 func writeRandom(path string, size int64) error {
 	f, err := os.Create(path)
 	if err != nil {

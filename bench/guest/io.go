@@ -19,12 +19,12 @@ type access struct {
 	write bool
 	count int64
 	size  int64 // of a request, in bytes
-	step  int64 // from one to the next; behind the end it goes on at the start
+	step  int64 // from one to the next; after the end of the disk it continues at the start
 }
 
 func (b *bench) scattered(name string, write bool, count int64) access {
-	// A step that is no multiple of the disk's size visits other places each
-	// time around.
+	// The disk's size is not a multiple of the step, so each pass visits other
+	// places.
 	step := (b.size/count/small)*small + 33*small
 	return access{fmt.Sprintf("%d scattered 4 KiB %s", count, name), write, count, small, step}
 }
@@ -33,12 +33,11 @@ func (b *bench) sequential(name string, write bool, length int64) access {
 	return access{fmt.Sprintf("%d MiB of sequential 64 KiB %s", length>>20, name), write, length / large, large, large}
 }
 
-// run lets QEMU access the disk with 16 requests at once, through the page
-// cache.
+// run accesses the disk by QEMU with 16 requests at once, through the page cache.
 func (b *bench) run(a access, disk, format string) (measure.Sample, error) {
 	arguments := []string{"bench", "-q", "-f", format, "-t", "writeback", "-d", "16"}
 	if a.write {
-		// Ends with the data in the page cache, as it is for a guest's write.
+		// A run ends with the data in the page cache, as for a guest's write.
 		arguments = append(arguments, "-w", "--pattern=165")
 	}
 	decimal := func(n int64) string { return strconv.FormatInt(n, 10) }
@@ -50,8 +49,8 @@ func (b *bench) runWrite() (report.Table, error) {
 	table := report.Table{
 		Name:  "write",
 		Title: "Writes of a guest",
-		Note: fmt.Sprintf("Into a new disk on a raw base of %d MiB; `qemu-img bench -w -t writeback -d 16`. "+
-			"Disk is what the guest's own file takes afterwards.", b.size>>20),
+		Note: fmt.Sprintf("Writes to a new disk on a raw base of %d MiB: `qemu-img bench -w -t writeback -d 16`. "+
+			"Disk is the space that the guest's file takes afterwards.", b.size>>20),
 		References: []string{qemus, fullCopy},
 	}
 	disk := b.Path("disk")
@@ -76,7 +75,7 @@ func (b *bench) runWrite() (report.Table, error) {
 						if err != nil {
 							return sample, err
 						}
-						// Blocks are given out when the data goes to disk.
+						// The file system allocates blocks when the data goes to disk.
 						if err := cold(disk); err != nil {
 							return sample, err
 						}
@@ -99,8 +98,8 @@ func (b *bench) runRead() (report.Table, error) {
 	table := report.Table{
 		Name:  "chain",
 		Title: "Reads of a guest through chains",
-		Note: fmt.Sprintf("Overlays on a raw base of %d MiB, and the raw base itself, as a copy of it would read. "+
-			"The layers together hold half of the disk, in turns of 64 KiB. `qemu-img bench -t writeback -d 16`.", b.size>>20),
+		Note: fmt.Sprintf("Reads from overlays on a raw base of %d MiB, and from the raw base. "+
+			"The layers together have half of the disk's data, in turns of 64 KiB. `qemu-img bench -t writeback -d 16`.", b.size>>20),
 		References: []string{qemus, fullCopy},
 	}
 	for _, length := range []int64{1, 3, 10} {
@@ -143,7 +142,7 @@ func (b *bench) runRead() (report.Table, error) {
 	return table, nil
 }
 
-// chain makes a chain of overlays on the base, and returns their paths, the
+// chain creates a chain of overlays on the base, and returns their paths, the
 // lowest first.
 func (b *bench) chain(kind string, length int64) ([]string, error) {
 	var layers []string

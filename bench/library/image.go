@@ -16,9 +16,9 @@ const (
 	l1TableOffset = headerLength * clusterSize
 )
 
-// makeScattered makes an image of virtualSize bytes, in which dataClusters
+// makeScattered creates an image of virtualSize bytes, in which dataClusters
 // clusters of guest data are spread evenly over all L2 tables, as after long
-// use. Its metadata is real, its data are holes.
+// use. Its metadata is real; its data are holes.
 func makeScattered(path string, virtualSize, dataClusters uint64) error {
 	f, err := os.Create(path)
 	if err != nil {
@@ -30,7 +30,7 @@ func makeScattered(path string, virtualSize, dataClusters uint64) error {
 	}
 	l2Tables := virtualSize / clusterSize / l2Entries
 	perTable := dataClusters / l2Tables
-	// An L2 table and its data, and so on for all.
+	// Each L2 table is followed by its data.
 	first := headerLength + (l2Tables*8+clusterSize-1)/clusterSize
 	l1 := make([]byte, l2Tables*8)
 	next := first
@@ -51,10 +51,10 @@ func makeScattered(path string, virtualSize, dataClusters uint64) error {
 	return writeRefcounts(f, next)
 }
 
-// writeRefcounts gives all clusters up to end a reference count of one, and so
-// to the refcount blocks that it puts behind them.
+// writeRefcounts sets the reference count of all clusters up to end to one, and of
+// the refcount blocks that it writes after them.
 func writeRefcounts(f *os.File, end uint64) error {
-	blocks := uint64(1) // the first is there
+	blocks := uint64(1) // the first exists already
 	for (end+blocks-1+perBlock-1)/perBlock > blocks {
 		blocks++
 	}

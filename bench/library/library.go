@@ -1,5 +1,5 @@
-// Package library compares go/qcow2 with qemu-img on images that are in use:
-// checking them, mapping them and reading them from first byte to last.
+// Package library compares go/qcow2 with qemu-img on images that have data: it
+// checks, maps and reads them.
 package library
 
 import (
@@ -15,7 +15,7 @@ import (
 	_ "github.com/rules-qcow2/rules_qcow2/go/qcow2/zstd" // which Read is to know
 )
 
-// Run measures all of it.
+// Run runs all benchmarks of the package.
 func Run(env *measure.Env) ([]report.Table, error) {
 	metadata, err := runMetadata(env)
 	if err != nil {
@@ -33,7 +33,7 @@ func runMetadata(env *measure.Env) (report.Table, error) {
 		Name:  "metadata",
 		Title: "check and map",
 		Note: "`check FILE` and `map --output=json FILE` on an image whose data clusters are spread " +
-			"evenly over all L2 tables. Its metadata is real, its data are holes.",
+			"evenly over all L2 tables. The metadata is real; the data are holes.",
 		References: []string{"qemu-img"},
 	}
 	virtualSize, allocated := uint64(env.Size(1<<40, 4<<30)), uint64(env.Size(16<<30, 64<<20))
@@ -66,7 +66,7 @@ func runReads(env *measure.Env) (report.Table, error) {
 	table := report.Table{
 		Name:  "read",
 		Title: "Reading a whole disk",
-		Note: "A process opens the image and reads all that a guest sees, to nowhere: `Disk.WriteTo` of " +
+		Note: "A process opens the image, reads the whole virtual disk and discards the data: `Disk.WriteTo` of " +
 			"go/qcow2 to `io.Discard`, `qemu-img convert` to its `null-co`. The files are in the page cache.",
 		References: []string{"qemu-img"},
 	}
@@ -96,11 +96,11 @@ func runReads(env *measure.Env) (report.Table, error) {
 	return table, nil
 }
 
-// ReadCommand is the first argument that makes the program run Read on the
-// second, in a process whose memory can be measured.
+// ReadCommand as the first argument makes the program run Read on the second, in
+// a process whose memory can be measured.
 const ReadCommand = "read-disk"
 
-// Read reads the disk at path from first byte to last.
+// Read reads the whole disk at path.
 func Read(path string) error {
 	disk, err := qcow2.OpenChain(path, qcow2.OpenWithFormat(qcow2.FormatQCOW2))
 	if err != nil {
@@ -111,8 +111,8 @@ func Read(path string) error {
 	return err
 }
 
-// makeChain makes chain.qcow2 with two layers below, each of which has a part
-// of the data, and compressed images of what a guest sees of it.
+// makeChain creates chain.qcow2 with two layers below it, each with a part of the
+// data, and compressed images with the same content.
 func makeChain(env *measure.Env, size int64) error {
 	if err := writeText(env.Path("base.raw"), size); err != nil {
 		return err
@@ -128,7 +128,7 @@ func makeChain(env *measure.Env, size int64) error {
 		}
 		arguments := []string{"-f", "qcow2"}
 		for range 200 {
-			// Parts of the base, at other places.
+			// Parts of the base, at other offsets.
 			length := 1 + random.Int64N(16)
 			arguments = append(arguments, "-c", fmt.Sprintf("write -q -s base.raw %d %d", random.Int64N(size/unit-16)*unit, unit*length))
 		}
@@ -144,7 +144,7 @@ func makeChain(env *measure.Env, size int64) error {
 	return nil
 }
 
-// writeText writes what compresses as text does.
+// writeText writes data that compresses like text.
 func writeText(path string, size int64) error {
 	random := rand.New(rand.NewPCG(1, 0))
 	words := make([][]byte, 4096)

@@ -9,19 +9,19 @@ import (
 	"github.com/bazelbuild/rules_go/go/runfiles"
 )
 
-// An Env is what a benchmark has to work with.
+// An Env is the environment of a benchmark.
 type Env struct {
 	Dir      string // scratch folder, removed at the end
 	Rounds   int
-	Quick    bool // smallest sizes: to see that it works, not what it takes
+	Quick    bool // smallest sizes: shows that a benchmark works, not how long it takes
 	QemuImg  string
 	QemuIO   string
 	Qcow2gen string
-	Self     string // this program, for what a process of its own is to do
+	Self     string // this program, to run parts of it in another process
 	Log      func(format string, args ...any)
 }
 
-// Find looks up the programs: in the runfiles, else on PATH.
+// Find finds the programs: in the runfiles, else on PATH.
 func (e *Env) Find() error {
 	for _, p := range []struct {
 		path           *string
@@ -47,7 +47,7 @@ func (e *Env) Find() error {
 	return err
 }
 
-// Size returns normal, or quick where the environment asks for that.
+// Size returns normal, or quick if e.Quick is set.
 func (e *Env) Size(normal, quick int64) int64 {
 	if e.Quick {
 		return quick

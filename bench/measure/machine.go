@@ -9,7 +9,8 @@ import (
 	"syscall"
 )
 
-// Machine says where and with what something was measured, and names nobody.
+// Machine describes the machine and the programs of a measurement, without names
+// of hosts or users.
 type Machine struct {
 	CPU        string   `json:"cpu"`
 	Cores      int      `json:"cores"`
@@ -20,7 +21,7 @@ type Machine struct {
 	Load       string   `json:"load"` // 1-minute load average before the start
 }
 
-// Describe looks at the machine.
+// Describe describes this machine.
 func Describe(env *Env) Machine {
 	m := Machine{
 		CPU:        field("/proc/cpuinfo", "model name"),
@@ -30,7 +31,7 @@ func Describe(env *Env) Machine {
 	var kib int
 	fmt.Sscan(field("/proc/meminfo", "MemTotal"), &kib)
 	m.MemoryGiB = (kib + 1<<19) >> 20
-	// Of the kernel's version the numbers: what follows may name the machine.
+	// Only the numbers of the kernel's version: the rest may name the machine.
 	release := firstWord("/proc/sys/kernel/osrelease")
 	m.Kernel, _, _ = strings.Cut(release, "-")
 	m.Load = firstWord("/proc/loadavg")
@@ -48,7 +49,7 @@ func (m Machine) String() string {
 		m.CPU, m.Cores, m.MemoryGiB, m.Kernel, m.FileSystem, strings.Join(m.Versions, ", "), m.Load)
 }
 
-// field returns the value behind the first "name:" of a file.
+// field returns the value after the first "name:" of a file.
 func field(path, name string) string {
 	text, _ := os.ReadFile(path)
 	for line := range strings.Lines(string(text)) {
@@ -65,8 +66,8 @@ func firstWord(path string) string {
 	return word
 }
 
-// fileSystem names those that tests are likely to run on, by the numbers in
-// statfs(2).
+// fileSystem returns the name of a file system by its number in statfs(2), for
+// those that tests are likely to run on.
 func fileSystem(dir string) string {
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(dir, &s); err != nil {

@@ -1,4 +1,4 @@
-// Package measure runs contestants in turn and keeps what each run took.
+// Package measure runs contestants in turn and measures each run.
 package measure
 
 import (
@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A Sample is what one run took.
+// A Sample is the measurement of one run.
 type Sample struct {
 	Seconds float64 `json:"seconds"`
 	CPU     float64 `json:"cpu,omitempty"`    // seconds of processor time, in user and system mode
@@ -19,24 +19,23 @@ type Sample struct {
 	Disk    int64   `json:"disk,omitempty"`   // bytes that files occupy
 }
 
-// A Contestant is one way to do what is compared.
+// A Contestant is one way to do the task.
 type Contestant struct {
 	Name    string
 	Prepare func() error // not measured; nil for nothing
 	Run     func() (Sample, error)
 }
 
-// A Comparison is what several contestants took for the same task. Samples has
-// for each of Names a sample of every round.
+// A Comparison has the measurements of several contestants with the same task.
+// Samples has, for each of Names, one sample per round.
 type Comparison struct {
 	Case    string     `json:"case"`
 	Names   []string   `json:"contestants"`
 	Samples [][]Sample `json:"samples"`
 }
 
-// Compare runs the contestants in turn, A B C A B C and so on, so that what
-// else the machine does falls on all alike. A round before the first warms
-// caches and is not kept.
+// Compare runs the contestants in turn, A B C A B C and so on, so that other load
+// on the machine affects all alike. A first round warms caches and is not counted.
 func Compare(name string, rounds int, contestants ...Contestant) (Comparison, error) {
 	c := Comparison{Case: name, Samples: make([][]Sample, len(contestants))}
 	for _, contestant := range contestants {
@@ -65,12 +64,11 @@ func (c Contestant) run() (Sample, error) {
 	return c.Run()
 }
 
-// Process runs a program to its end and measures it. Its output is of interest
-// only where it fails.
+// Process runs a program to its end and measures it. If it fails, the error has its
+// output.
 //
-// Linux counts as a process's memory also what the one had that started it
-// (exec_mmap in fs/exec.c keeps the larger): this program must stay small for
-// the number to mean something.
+// Linux counts the memory of the process that started it as well (exec_mmap in
+// fs/exec.c keeps the larger of both), so this program must stay small.
 func Process(dir, program string, args ...string) (Sample, error) {
 	cmd := exec.Command(program, args...)
 	cmd.Dir = dir
@@ -89,8 +87,7 @@ func Process(dir, program string, args ...string) (Sample, error) {
 	}, nil
 }
 
-// DiskUsage returns the bytes that the files occupy, which is less than their
-// length where they have holes.
+// DiskUsage returns the bytes that the files occupy on disk. Holes do not count.
 func DiskUsage(paths ...string) (int64, error) {
 	var sum int64
 	for _, path := range paths {

@@ -5,12 +5,11 @@ import (
 	"slices"
 )
 
-// A Spread says how values lie.
+// A Spread describes the distribution of values.
 type Spread struct{ Min, Lower, Median, Upper, Max float64 }
 
-// NewSpread returns the median, the quartiles and the extremes of values, of
-// which there must be one at least. A quantile between two values is
-// interpolated.
+// NewSpread returns the median, the quartiles and the extremes of at least one
+// value. A quantile between two values is interpolated.
 func NewSpread(values []float64) Spread {
 	sorted := slices.Sorted(slices.Values(values))
 	quantile := func(q float64) float64 {
@@ -22,7 +21,7 @@ func NewSpread(values []float64) Spread {
 	return Spread{sorted[0], quantile(0.25), quantile(0.5), quantile(0.75), sorted[len(sorted)-1]}
 }
 
-// Of returns the spread of what value takes from the samples of a contestant.
+// Of returns the spread of a value of the samples of a contestant.
 func (c Comparison) Of(contestant int, value func(Sample) float64) Spread {
 	var values []float64
 	for _, s := range c.Samples[contestant] {
@@ -32,7 +31,7 @@ func (c Comparison) Of(contestant int, value func(Sample) float64) Spread {
 }
 
 // Ratio returns the spread of the ratios of a contestant to the one named, each
-// within one round. There is none if that one did not run, or took nothing.
+// within one round. ok is false if that one did not run or took 0.
 func (c Comparison) Ratio(contestant int, to string, value func(Sample) float64) (Spread, bool) {
 	reference := slices.Index(c.Names, to)
 	if reference < 0 {
@@ -49,7 +48,7 @@ func (c Comparison) Ratio(contestant int, to string, value func(Sample) float64)
 	return NewSpread(ratios), true
 }
 
-// Seconds, CPU, Memory and Disk are for Of and Ratio.
+// Seconds, CPU, Memory and Disk are arguments of Of and Ratio.
 func Seconds(s Sample) float64 { return s.Seconds }
 func CPU(s Sample) float64     { return s.CPU }
 func Memory(s Sample) float64  { return float64(s.Memory) }

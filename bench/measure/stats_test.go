@@ -21,7 +21,7 @@ func TestCompare(t *testing.T) {
 	if want := "ABABABABABAB"; order != want {
 		t.Errorf("contestants ran in the order %s, want %s", order, want)
 	}
-	// Of each round: 2, 1, 3, 4, 0.25.
+	// Ratios of the rounds: 2, 1, 3, 4, 0.25.
 	got, ok := c.Ratio(0, "B", Seconds)
 	if want := (Spread{0.25, 1, 2, 3, 4}); !ok || got != want {
 		t.Errorf("ratio is %v, %v, want %v", got, ok, want)

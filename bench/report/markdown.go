@@ -18,13 +18,13 @@ func (p *Part) Markdown(dir string) string {
 			fmt.Fprintf(&b, "%s\n\n", t.Note)
 		}
 		t.markdown(&b)
-		fmt.Fprintf(&b, "\n![%s](%s/%s.svg)\n\n", t.Title, dir, t.Name)
+		fmt.Fprintf(&b, "\n![Plot of %s: time ÷ %s](%s/%s.svg)\n\n", t.Title, t.References[0], dir, t.Name)
 	}
 	fmt.Fprintf(&b, "%s: %d rounds. %s.\n", p.Date, p.rounds(), p.Machine)
 	return b.String()
 }
 
-// rounds returns how many rounds every comparison had at least.
+// rounds returns the least number of rounds of a comparison.
 func (p *Part) rounds() int {
 	least := math.MaxInt
 	for _, t := range p.Tables {
@@ -37,7 +37,7 @@ func (p *Part) rounds() int {
 	return least
 }
 
-// columns that a table has only where a sample has such a value.
+// columns are those that a table has only if a sample has such a value.
 var columns = []struct {
 	title  string
 	value  func(measure.Sample) float64
@@ -113,7 +113,7 @@ func writeRow(b *strings.Builder, cells []string) {
 	fmt.Fprintf(b, "| %s |\n", strings.Join(cells, " | "))
 }
 
-// number has three digits, or two behind the point.
+// number formats three significant digits, or two decimals.
 func number(v float64) string {
 	switch {
 	case v >= 100:

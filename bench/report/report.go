@@ -1,5 +1,5 @@
-// Package report writes what was measured: as JSON with every sample, as tables
-// in Markdown and as plots in SVG.
+// Package report writes results: as JSON with every sample, as tables in Markdown
+// and as plots in SVG.
 package report
 
 import (
@@ -26,14 +26,14 @@ type Table struct {
 	Name  string `json:"name"` // of the plot
 	Title string `json:"title"`
 	Note  string `json:"note,omitempty"`
-	// References are the contestants to which the others are set in relation.
-	// The plot goes by the first.
+	// References are the contestants that the others are compared with. The plot
+	// shows ratios to the first.
 	References  []string             `json:"references"`
 	Comparisons []measure.Comparison `json:"comparisons"`
 }
 
 // Write writes dir/<name>.json, a plot of each table, and the part's section
-// of the page beside dir.
+// of the page next to dir.
 func (p *Part) Write(page string) error {
 	dir := strings.TrimSuffix(page, ".md")
 	if err := os.MkdirAll(dir, 0o777); err != nil {
@@ -64,8 +64,22 @@ func (p *Part) Write(page string) error {
 	return os.WriteFile(page, []byte(updated), 0o666)
 }
 
-// replaceSection replaces what is between the markers of the section, or adds
-// both at the end. What is outside of markers was written by hand.
+// Read reads a part that Write wrote.
+func Read(file string) (*Part, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	p := &Part{}
+	if err := json.Unmarshal(b, p); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return p, nil
+}
+
+// replaceSection replaces the text between the markers of the section, or adds
+// the text with markers at the end. All text outside of markers is written by
+// hand.
 func replaceSection(page, name, text string) string {
 	begin := fmt.Sprintf("<!-- begin %s, written by //bench -->\n", name)
 	end := fmt.Sprintf("<!-- end %s -->\n", name)

@@ -20,7 +20,7 @@ func testPart(name string, ours float64) *Part {
 	}}}
 }
 
-// Results come to their own places, and what is written by hand stays.
+// Results replace their own sections; text written by hand stays.
 func TestWrite(t *testing.T) {
 	page := filepath.Join(t.TempDir(), "performance.md")
 	if err := testPart("one", 1).Write(page); err != nil {

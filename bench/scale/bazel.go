@@ -13,7 +13,7 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/bench/measure"
 )
 
-// A workspace is a generated one, with a Bazel server of its own.
+// A workspace is a generated Bazel workspace with its own server.
 type workspace struct {
 	*measure.Env
 	ruleset            string // checkout
@@ -21,12 +21,12 @@ type workspace struct {
 	bin                string // its bazel-bin
 	overlays, analysed int
 	qemuImg, touch     string // absolute paths, as a sandbox sees them
-	moved              int    // folders of outputs that are out of the way
+	moved              int    // number of output folders that were moved away
 }
 
 func newWorkspace(env *measure.Env, ruleset string, overlays, analysed int) (*workspace, error) {
 	if overlays < 10 || overlays%10 != 0 || analysed < 10 || analysed%10 != 0 {
-		return nil, fmt.Errorf("%d overlays to build and %d to analyse are given, allowed are multiples of 10", overlays, analysed)
+		return nil, fmt.Errorf("-overlays = %d and -analysed = %d must be multiples of 10", overlays, analysed)
 	}
 	w := &workspace{Env: env, ruleset: ruleset, dir: env.Path("workspace"), overlays: overlays, analysed: analysed}
 	w.bin = filepath.Join(w.dir, "bazel-bin")
@@ -38,12 +38,11 @@ func newWorkspace(env *measure.Env, ruleset string, overlays, analysed int) (*wo
 	return w, err
 }
 
-// bazel runs Bazel in the workspace and returns what it wrote to standard
-// output.
+// bazel runs Bazel in the workspace and returns its standard output.
 func (w *workspace) bazel(arguments ...string) (string, error) {
 	startup := []string{
 		"--output_base=" + w.Path("output_base"),
-		"--max_idle_secs=120", // should nobody be left to shut it down
+		"--max_idle_secs=120", // in case nothing shuts it down
 	}
 	if arguments[0] == "build" {
 		arguments = append([]string{"build", "--color=no", "--curses=no", "--noshow_progress"}, arguments[1:]...)
@@ -52,7 +51,7 @@ func (w *workspace) bazel(arguments ...string) (string, error) {
 	cmd.Dir = w.dir
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	// Bazel, which runs this program, says by these where it did so.
+	// The Bazel that runs this program sets these variables.
 	for _, variable := range os.Environ() {
 		if !strings.HasPrefix(variable, "BUILD_") && !strings.HasPrefix(variable, "RUNFILES_") {
 			cmd.Env = append(cmd.Env, variable)
@@ -64,22 +63,21 @@ func (w *workspace) bazel(arguments ...string) (string, error) {
 	return strings.TrimSpace(stdout.String()), nil
 }
 
-// makeTools builds what actions need, with the caches that the user has: the
-// generator is compiled once and never again.
+// makeTools builds the programs that actions need, with the user's caches: the
+// generator is compiled once.
 func (w *workspace) makeTools() error {
 	w.Log("  building the generator")
-	// A checkout below /tmp is not visible in sandboxes that have a /tmp of
-	// their own.
+	// A checkout below /tmp is not visible in sandboxes that have their own /tmp.
 	_, err := w.bazel("build", "--noincompatible_sandbox_hermetic_tmp", "//one:all")
 	return err
 }
 
-// uncached are flags for builds in which each action runs, in the way that is
-// Bazel's default: in a worker where an action supports that, else in a sandbox.
+// uncached are flags for builds in which each action runs as by default: in a
+// worker if the action supports that, else in a sandbox.
 var uncached = []string{"--disk_cache=", "--remote_cache="}
 
-// measured is bazel with what it took: the time until the client is back, and
-// the processor time of the server and its children.
+// measured runs bazel and measures it: the time until the client ends, and the
+// processor time of the server and its children.
 func (w *workspace) measured(arguments ...string) (measure.Sample, error) {
 	pid, err := w.bazel("info", "server_pid")
 	if err != nil {
@@ -99,8 +97,8 @@ func (w *workspace) measured(arguments ...string) (measure.Sample, error) {
 	return measure.Sample{Seconds: elapsed.Seconds(), CPU: after - before}, err
 }
 
-// processorTime returns what a process, the children that it waited for and
-// those that run, as workers do, have taken, in seconds.
+// processorTime returns the processor time, in seconds, of a process, of the
+// children that it waited for and of those that run, such as workers.
 func processorTime(pid string) (float64, error) {
 	sum, _, err := readStat(pid)
 	if err != nil {
@@ -111,7 +109,7 @@ func processorTime(pid string) (float64, error) {
 		return 0, err
 	}
 	for _, stat := range stats {
-		// One that has ended in between counts as waited for, next time.
+		// A child that has ended meanwhile counts as waited for next time.
 		if seconds, parent, err := readStat(filepath.Base(filepath.Dir(stat))); err == nil && parent == pid {
 			sum += seconds
 		}
@@ -127,7 +125,7 @@ func readStat(pid string) (seconds float64, parent string, err error) {
 	if err != nil {
 		return 0, "", err
 	}
-	// The second field is a name in parentheses, with anything in it.
+	// The second field is a name in parentheses, with any characters.
 	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
 	const ticksPerSecond = 100 // USER_HZ of every Linux that Bazel runs on
 	var ticks int

@@ -10,10 +10,10 @@ import (
 	"strings"
 )
 
-const bases = 10 // raw images that overlays share
+const bases = 10 // number of raw images that overlays share
 
-// rules are those that overlays are compared with. %[1]q is the touch program.
-const rules = `"""What overlays are compared with."""
+// rules are the rules that overlays are compared with. %[1]q is the touch program.
+const rules = `"""Rules that overlays are compared with."""
 
 def _touch_action(ctx, name, inputs):
     out = ctx.actions.declare_file(name)
@@ -37,7 +37,7 @@ def _touch_twice_impl(ctx):
         OutputGroupInfo(_validation = depset([_touch_action(ctx, ctx.label.name + ".check", [out])])),
     ]
 
-ShapeInfo = provider("What is below.", fields = ["files"])
+ShapeInfo = provider("The images below.", fields = ["files"])
 
 def _shape_impl(ctx):
     name = ctx.label.name
@@ -117,7 +117,7 @@ local_path_override(
 	return nil
 }
 
-// writeBase writes a raw image. The first is full of data, for it is copied.
+// writeBase writes a raw image. The first is copied, so it is full of data.
 func (w *workspace) writeBase(i int) error {
 	f, err := os.Create(filepath.Join(w.dir, fmt.Sprintf("base%d.img", i)))
 	if err != nil {
@@ -149,7 +149,8 @@ func (w *workspace) targets(n int, rule string) string {
 		base, layer := fmt.Sprintf("//:base%d.img", i/10%bases), below(i)
 		switch {
 		case rule == "genrule":
-			// -u and a size, as with qcow2_overlay below: no base is opened.
+			// With -u and a size, qemu-img does not open the base; nor does qcow2_overlay
+			// below.
 			backing, format := base, "raw"
 			if layer >= 0 {
 				backing, format = fmt.Sprintf("t%d.qcow2", layer), "qcow2"
@@ -166,8 +167,8 @@ func (w *workspace) targets(n int, rule string) string {
 	return b.String()
 }
 
-// below returns the overlay on which overlay i lies, -1 for a base. Of each
-// ten, seven lie on a base, and a chain of three on the last of these.
+// below returns the overlay below overlay i, -1 for a base. Of each ten overlays,
+// seven are on a base, and three are a chain on the last of these.
 func below(i int) int {
 	if i%10 < 7 {
 		return -1

@@ -7,8 +7,7 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/bench/measure"
 )
 
-// Each overlay lies on a base or on one that comes before it, for every rule
-// alike.
+// Each overlay is on a base or on an earlier overlay, for every rule alike.
 func TestTargets(t *testing.T) {
 	w := &workspace{Env: &measure.Env{}, qemuImg: "/usr/bin/qemu-img"}
 	for rule, want := range map[string]struct{ base, chained string }{

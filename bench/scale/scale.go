@@ -1,5 +1,5 @@
-// Package scale measures Bazel with very many overlays, against Bazel's own
-// floor and against what people do without this ruleset.
+// Package scale measures Bazel with thousands of overlays. It compares them with
+// the least work that Bazel can do, and with other ways to make disks.
 package scale
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/bench/report"
 )
 
-// copies is how many copies of the base are made; the time is extrapolated.
+// copies is the number of copies of the base; the time is extrapolated.
 const copies = 2
 
 // Names of contestants, in tables.
@@ -31,8 +31,8 @@ const (
 	shape      = "rule with an overlay's files and actions"
 )
 
-// Run builds overlays, and analyses analysed of them. It starts a Bazel server
-// of its own, and needs the ruleset's checkout.
+// Run builds overlays, and analyses analysed of them. It starts its own Bazel
+// server, and needs the ruleset's checkout.
 func Run(env *measure.Env, overlays, analysed int) ([]report.Table, error) {
 	return run(env, overlays, analysed, (*workspace).runBuild, (*workspace).runNoOp, (*workspace).runAnalysis)
 }
@@ -48,7 +48,7 @@ func run(env *measure.Env, overlays, analysed int, tables ...func(*workspace) (r
 	}
 	ruleset := os.Getenv("BUILD_WORKSPACE_DIRECTORY")
 	if ruleset == "" {
-		return nil, fmt.Errorf("scale starts Bazel, which needs the checkout: allowed is `bazel run`")
+		return nil, fmt.Errorf("scale starts Bazel in the checkout; use `bazel run`")
 	}
 	w, err := newWorkspace(env, ruleset, overlays, analysed)
 	if err != nil {
@@ -77,10 +77,10 @@ func (w *workspace) contestant(name, pkg string, flags ...string) measure.Contes
 	return measure.Contestant{
 		Name: name,
 		Prepare: func() error {
-			// What is not there is made again, whatever Bazel remembers. It is
-			// moved away, as it would slow the others down if it were removed:
-			// ext4 passes over inodes that were freed a moment ago, one by one
-			// (recently_deleted in fs/ext4/ialloc.c).
+			// Bazel makes missing outputs again. They are moved, not removed:
+			// ext4 skips recently freed inodes one by one, which would slow
+			// down the other contestants (recently_deleted in
+			// fs/ext4/ialloc.c).
 			w.moved++
 			err := os.Rename(filepath.Join(w.bin, pkg), w.Path(fmt.Sprintf("moved%d", w.moved)))
 			if errors.Is(err, os.ErrNotExist) {
@@ -102,13 +102,13 @@ func (w *workspace) runBuild() (report.Table, error) {
 	table := report.Table{
 		Name:  "build",
 		Title: fmt.Sprintf("Building %d overlays", w.overlays),
-		Note: "Bazel " + strings.TrimSpace(strings.TrimPrefix(string(version), "bazel ")) + ". Of ten overlays seven lie on a shared raw base of 1 GiB and three are a chain on top of one of them. " +
-			"Everything is analysed, nothing is built or cached. " +
+		Note: "Bazel " + strings.TrimSpace(strings.TrimPrefix(string(version), "bazel ")) + ". Of ten overlays, seven are on a shared raw base of 1 GiB, and three are a chain on top of one of them. " +
+			"All targets are analysed before; nothing is built or cached. " +
 			"`touch` is Bazel's floor for an action: as many that make an empty file, each in a sandbox of its own. By default Bazel runs a second action " +
 			"for each overlay, its validation, which is why there is a floor of two actions as well. " +
-			"Bazel keeps the generator as a worker, unless it is told to use sandboxes (`--spawn_strategy=sandboxed`). " +
-			fmt.Sprintf("Of the copies only %d are made: their time is multiplied by %d. ", copies, w.overlays/copies) +
-			"Processor time is that of Bazel's server and all that it starts.",
+			"The generator runs as a worker, or in sandboxes with `--spawn_strategy=sandboxed`. " +
+			fmt.Sprintf("Only %d copies are made; their time is multiplied by %d. ", copies, w.overlays/copies) +
+			"Processor time is that of Bazel's server and its children.",
 		References: []string{touch, genrules},
 	}
 	copying := w.contestant(fmt.Sprintf("cp of 1 GiB, extrapolated from %d", copies), "copy")
@@ -137,7 +137,7 @@ func (w *workspace) runNoOp() (report.Table, error) {
 	table := report.Table{
 		Name:       "no_op",
 		Title:      fmt.Sprintf("Building %d overlays again", w.overlays),
-		Note:       "The build before, with nothing to do. Bazel looks whether every output is as it left it: an overlay has its metadata, its check report and its links besides.",
+		Note:       "The same build with nothing to do. Bazel checks whether each output is unchanged; besides the image, an overlay has metadata, a check report and links.",
 		References: []string{touch, genrules},
 	}
 	var contestants []measure.Contestant
@@ -157,8 +157,8 @@ func (w *workspace) runAnalysis() (report.Table, error) {
 		Title: fmt.Sprintf("Analysing %d targets", w.analysed),
 		Note: "`bazel build --nobuild`. Before it a flag has changed, so that nothing is analysed, and then ten overlays have been, and with " +
 			"them the generator; packages are loaded. Memory is what the targets add to the heap in use after garbage collection. " +
-			"The empty rule has a label for its base and does nothing with it; the rule with one touch declares one file and one action. " +
-			"The last but one declares what an overlay does, two actions that run `touch`, three files and a link to each image below, and looks at none of its attributes.",
+			"The empty rule has a label for its base and declares nothing; the rule with one touch declares one file and one action. " +
+			"The last row but one declares as much as an overlay does (two actions that run `touch`, three files, and a link to each image below) and reads none of its attributes.",
 		References: []string{empty, oneAction},
 	}
 	round := 0
@@ -197,12 +197,12 @@ func (w *workspace) runAnalysis() (report.Table, error) {
 	return table, err
 }
 
-// runBuildMany has two contestants only: a round of them takes minutes.
+// runBuildMany has only two contestants: a round takes minutes.
 func (w *workspace) runBuildMany() (report.Table, error) {
 	table := report.Table{
 		Name:       "build_many",
 		Title:      fmt.Sprintf("Building %d overlays", w.analysed),
-		Note:       "The same workspace with more targets, and with the validations.",
+		Note:       "The same workspace with more targets, with validations.",
 		References: []string{touch},
 	}
 	comparison, err := measure.Compare("", w.Rounds,
