@@ -1,3 +1,6 @@
 #!/usr/bin/env bash
-# Powers the guest off by its agent.
-exec "$VM" poweroff
+# Runs a command in the guest, and powers it off, by its agent.
+set -euo pipefail
+
+"$VM" exec -- /rules_qcow2/agent -help
+"$VM" poweroff
