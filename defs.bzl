@@ -6,6 +6,7 @@ load("//private:check.bzl", _qcow2_check_test = "qcow2_check_test")
 load("//private:disk.bzl", _qemu_disk = "qemu_disk")
 load("//private:overlay.bzl", _qcow2_overlay = "qcow2_overlay")
 load("//private:providers.bzl", _Qcow2Info = "Qcow2Info", _QemuVmInfo = "QemuVmInfo")
+load("//private:snapshot.bzl", _qemu_snapshot = "qemu_snapshot")
 load("//private:toolchain.bzl", _qcow2gen_toolchain = "qcow2gen_toolchain")
 load("//private:vm.bzl", _qemu_vm = "qemu_vm")
 load("//qemu:providers.bzl", _QemuInfo = "QemuInfo")
@@ -20,6 +21,7 @@ qcow2_overlay = _qcow2_overlay
 qcow2gen_toolchain = _qcow2gen_toolchain
 qemu_boot_test = _qemu_boot_test
 qemu_disk = _qemu_disk
+qemu_snapshot = _qemu_snapshot
 qemu_toolchain = _qemu_toolchain
 qemu_vm = _qemu_vm
 

@@ -13,7 +13,7 @@ scratch=$(mktemp -d) || exit
 trap 'rm -rf "$scratch"' EXIT
 
 # Reads Bazel's build events (JSON, one per line) and prints the number of tests
-# that passed, failed, were skipped, and could not be built (also in failed).
+# that passed, failed, were skipped, and did not build (also counted as failed).
 count_tests() {
   awk '
     function label(line) { sub(/.*"label":"/, "", line); sub(/".*/, "", line); return line }
@@ -84,7 +84,7 @@ shellcheck_all() {
   shellcheck --external-sources "${scripts[@]}"
 }
 
-# From an empty output folder, as if nothing else had been built.
+# Starts from an empty output folder: nothing else has been built.
 overlays_open_from_bazel_bin() {
   rm -rf bazel-bin/tests/overlay
   ./bazelw build //tests/overlay/upper:three_deep //tests/overlay:on_external &&

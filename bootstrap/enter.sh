@@ -1,14 +1,14 @@
 # shellcheck shell=bash
-# Runs a program among the private root's programs and the machine's files.
+# Runs a program with the private root's programs and the machine's files.
 
-# These name programs and files of the machine, which are not in the root.
+# Variables that name programs and files of the machine, which the root lacks.
 MACHINE_VARIABLES=(BASH_ENV CC CXX GOROOT JAVA_HOME LD_LIBRARY_PATH LD_PRELOAD PERL5LIB PYTHONHOME PYTHONPATH)
 
 # enter PROGRAM ARGS... replaces this process; ENTER_OPTIONS are for bwrap.
 #
-# /usr, /etc and what belongs to them come from the private root, read-only;
-# everything else is the machine's own. The mounts depend on nothing but the
-# machine, so a Bazel server started by one call sees what the next one sees.
+# /usr, /etc and the links into them come from the private root, read-only.
+# Everything else is the machine's. The mounts depend only on the machine, so a
+# Bazel server of one call sees the same files as the next call.
 ENTER_OPTIONS=()
 enter() {
   local -a mounts=(--ro-bind "$ROOT/usr" /usr --ro-bind "$ROOT/etc" /etc)
@@ -27,11 +27,11 @@ enter() {
       mounts+=(--bind "$path" "$path")
     fi
   done
-  # Bazel's sandbox mounts /proc anew, which the kernel allows only where the
-  # outer /proc is the real one: `--proc` would make Bazel give up linux-sandbox.
+  # Bazel's sandbox mounts another /proc. The kernel allows that only if the outer
+  # /proc is the real one: with `--proc`, Bazel would not use linux-sandbox.
   mounts+=(--dev-bind /dev /dev --dev-bind /proc /proc --ro-bind /sys /sys)
 
-  # How this machine names hosts and users, and whom it trusts.
+  # The machine's names of hosts and users, and its certificates.
   for path in /etc/resolv.conf /etc/hosts /etc/passwd /etc/group; do
     [[ ! -e $path ]] || mounts+=(--ro-bind "$path" "$path")
   done
@@ -42,7 +42,7 @@ enter() {
     mounts+=(--setenv SSL_CERT_FILE "$certificates")
   fi
 
-  # A checkout or cache folder may lie below what the root replaces.
+  # A checkout or cache folder may be in a folder that the root replaces.
   for path in "$PWD" "$(dirname "$BOOTSTRAP")" "$CACHE"; do
     case $path in
       /usr/* | /etc/*)
@@ -59,9 +59,9 @@ enter() {
     env+=(--setenv HOME "$CACHE/home")
   fi
 
-  # bwrap waits for the program. Ctrl-C is meant for the program (Bazel ends the
-  # build in good order), so bwrap has to outlast it. A kill that meets bwrap
-  # is passed on; a Bazel server, which has long left its parents, stays.
+  # bwrap waits for the program. Ctrl-C is for the program, which may take time to
+  # end, so bwrap ignores it. If bwrap is killed, the program gets SIGTERM. A Bazel
+  # server keeps running: it is not a child of the program any more.
   trap '' INT QUIT
   exec bwrap "${ENTER_OPTIONS[@]}" "${mounts[@]}" "${env[@]}" --chdir "$PWD" -- \
     setpriv --pdeathsig TERM env --default-signal=INT,QUIT "$@"

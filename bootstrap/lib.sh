@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2034 # the variables are for those who source this
-# What every script here needs: messages, and where things are in the cache.
+# shellcheck disable=SC2034 # the scripts that source this use the variables
+# Messages, and paths in the cache folder, for all scripts here.
 
 say() { printf 'bazelw: %s\n' "$*" >&2; }
 
@@ -9,8 +9,8 @@ die() {
   exit 1
 }
 
-# The account's home folder stands in for a HOME that is unset; bash's ~ asks
-# the password file.
+# Prints the home folder. If HOME is not set, bash's ~ reads it from the password
+# file.
 home() { if [[ -n ${HOME-} ]]; then echo "$HOME"; else unset HOME && echo ~; fi; }
 
 if [[ -n ${RULES_QCOW2_CACHE-} ]]; then
@@ -23,8 +23,8 @@ ROOT=$CACHE/root
 
 BOOTSTRAP=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 
-# Names what the given files and folders hold, so that a step whose inputs changed is done
-# again, and two checkouts that differ can share one cache.
+# Prints a checksum of files and folders. A step whose inputs changed runs again,
+# and checkouts that differ can share one cache.
 fingerprint() { (cd "$BOOTSTRAP" && find "$@" -type f | LC_ALL=C sort | xargs cat | cksum | tr -d ' '); }
 PACKAGES=packages-$(fingerprint packages.txt)
 REGISTRY=registry-$(fingerprint modules.txt registry.sh standins)

@@ -1,42 +1,42 @@
 # shellcheck shell=bash
-# What the machine must offer, and what is taken from it.
+# Checks the machine, installs programs on it, and finds a mirror.
 
-# At its largest the set-up holds 0.8 GB of packages beside 1.6 GB of files; a
-# build wants room as well.
+# During the set-up, 0.8 GB of packages and 1.6 GB of files exist at once; builds
+# need space as well.
 NEEDED_MB=4000
 
 KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 
-# Bazel splits its flags, and many a tool its arguments, at white space.
+# Bazel splits the flags in a bazelrc at white space, and so do other tools.
 check_cache_folder() {
   [[ $CACHE =~ ^[A-Za-z0-9/._+@~-]+$ ]] ||
-    die "the cache folder is '$CACHE', it must hold letters, digits and /._+@~- only; set RULES_QCOW2_CACHE to another"
+    die "the path of the cache folder, '$CACHE', must consist of letters, digits and /._+@~-; set RULES_QCOW2_CACHE to another folder"
 }
 
 check_machine() {
   local machine
   machine=$(uname -sm)
   [[ $machine == "Linux x86_64" ]] ||
-    die "this machine is $machine, the private Bazel is for Linux x86_64 only; install bazelisk instead"
+    die "the private Bazel supports Linux x86_64 only, and this machine is $machine; install bazelisk instead"
   [[ -n $(type -P apt-get) && -n $(type -P dpkg) ]] ||
-    die "this machine has no apt-get, the private Bazel needs a Debian-like distribution; install bazelisk instead"
+    die "the private Bazel needs a Debian-like distribution, and apt-get or dpkg is missing; install bazelisk instead"
   ((EUID == 0)) ||
-    die "setting up the private Bazel needs root, and this is user $EUID; run it as root once, or install bazelisk"
+    die "the set-up of the private Bazel needs root, and this is user $EUID; run it as root once, or install bazelisk"
 }
 
-# Prints how many megabytes the cache folder may still grow by.
+# Prints the free space for the cache folder, in MiB.
 free_space() { df --output=avail --block-size=1M "$CACHE" | tail -n 1 | tr -d ' '; }
 
 check_space() {
   local free used=0
   free=$(free_space)
-  # What an earlier, interrupted call has put there need not fit again.
+  # Files of an earlier, interrupted call do not need space again.
   [[ ! -d $ROOT ]] || used=$(du --summarize --block-size=1M "$ROOT" | cut -f 1)
   ((free + used >= NEEDED_MB)) ||
-    die "$CACHE needs $((NEEDED_MB - used)) MB of free space, there are $free MB; free some, or set RULES_QCOW2_CACHE to a folder on another disk"
+    die "$CACHE needs $((NEEDED_MB - used)) MB of free space, and has $free MB; free some, or set RULES_QCOW2_CACHE to a folder on another disk"
 }
 
-# Installs the few programs that the set-up itself runs on.
+# Installs the programs that the set-up needs on the machine.
 provide_host_tools() {
   local -a missing=()
   type -P debootstrap >/dev/null || missing+=(debootstrap)
@@ -45,14 +45,14 @@ provide_host_tools() {
   if ((${#missing[@]} > 0)); then
     install_host_tools "${missing[@]}" 2>"$LOG" </dev/null || {
       tail -n 5 "$LOG" | sed 's/^/  | /' >&2
-      die "cannot install ${missing[*]} with apt-get; is the network up, and do the apt sources serve them?"
+      die "cannot install ${missing[*]} with apt-get; check the network and the apt sources"
     }
   fi
   bwrap --dev-bind / / true 2>"$LOG" ||
-    die "bubblewrap cannot make a mount namespace here ($(tail -n 1 "$LOG")); in a container, start it with --privileged"
+    die "bubblewrap cannot create a mount namespace ($(tail -n 1 "$LOG")); start a container with --privileged"
 }
 
-# A machine's package lists may be missing or old; they are fetched only then.
+# Fetches the package lists only if they are missing or too old to install from.
 install_host_tools() {
   apt_install "$@" || { apt-get update >&2 && apt_install "$@"; }
 }
@@ -65,7 +65,7 @@ apt_install() {
   DEBIAN_FRONTEND=noninteractive "${install[@]}" "$@" >&2
 }
 
-# Prints the base addresses in the apt sources of this machine, both formats.
+# Prints the base addresses in the machine's apt sources, of both formats.
 apt_sources() {
   local -a files=()
   local file
@@ -76,14 +76,14 @@ apt_sources() {
     { sub(/#.*/, "") }
     # One-line: deb [options] ADDRESS suite component...
     FILENAME ~ /\.list$/ && $1 == "deb" { sub(/\[[^]]*\]/, ""); print $2 }
-    # deb822: a field may go on in the lines below it, which start with a blank.
+    # deb822: a field continues in lines that start with a blank.
     FILENAME ~ /\.sources$/ && /^[^ \t]/ { field = tolower($1) }
     FILENAME ~ /\.sources$/ && field == "uris:" {
       for (i = 1; i <= NF; i++) if (tolower($i) != "uris:") print $i
     }' "${files[@]}" | grep -E '^(https?|file):' | awk '!seen[$0]++'
 }
 
-# Sets MIRROR to the first source that carries the suite.
+# Sets MIRROR to the first source that has the suite.
 find_mirror() {
   local -a candidates=()
   local release=$CACHE/InRelease where="the apt sources of this machine"
@@ -94,7 +94,7 @@ find_mirror() {
     mapfile -t candidates < <(apt_sources)
   fi
   ((${#candidates[@]} > 0)) ||
-    die "$where name no mirror; set RULES_QCOW2_MIRROR to one of Debian's"
+    die "$where do not name a mirror; set RULES_QCOW2_MIRROR to a Debian mirror"
   : >"$LOG"
   for MIRROR in "${candidates[@]}"; do
     if apt_fetch "${MIRROR%/}/dists/$SUITE/InRelease" "$release" >>"$LOG" 2>&1; then
@@ -102,14 +102,14 @@ find_mirror() {
       return
     fi
   done
-  # A mirror that answers at all answers 404 for what it does not carry.
+  # A mirror that works answers 404 for a suite that it does not have.
   if grep --quiet 404 "$LOG"; then
-    die "no mirror in $where carries Debian $SUITE; set RULES_QCOW2_MIRROR to one that does, or install bazelisk"
+    die "none of the mirrors in $where has Debian $SUITE; set RULES_QCOW2_MIRROR to one that has it, or install bazelisk"
   fi
-  die "no mirror in $where can be reached, is the network up? (The log is in $LOG.)"
+  die "cannot reach any mirror in $where; check the network, and the log $LOG"
 }
 
-# apt's own fetcher, so that the machine's proxy settings hold.
+# Uses apt's downloader, which follows the machine's proxy settings.
 apt_fetch() {
   /usr/lib/apt/apt-helper -o APT::Sandbox::User=root -o Acquire::Retries=1 -o Acquire::http::Timeout=15 -o Acquire::https::Timeout=15 \
     download-file "$1" "$2" </dev/null

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034 # ENTER_OPTIONS is for enter.sh
-# Makes a Bazel module registry of what the private root and the Go module
-# proxy hold, to stand in for the Central Registry, and a bazelrc that names it.
+# Makes a Bazel module registry that replaces the Central Registry, from the files
+# of the private root and of the Go module proxy, and a bazelrc that names it.
 
 make_registry() {
   local final=$CACHE/$REGISTRY
@@ -21,25 +21,25 @@ make_registry() {
         make_standin "$name"
         add_module "$name" "$final/source/$name" "$REGISTRY_STAGE/source/$name" "$versions"
         ;;
-      *) echo "modules.txt: module $name has origin '$origin', allowed are root:, go:, ours and empty" && return 1 ;;
+      *) echo "modules.txt: module $name has the origin '$origin'; use root:, go:, ours or empty" && return 1 ;;
     esac
   done < <(sed -e 's/#.*//' -e '/^ *$/d' "$BOOTSTRAP/modules.txt")
 
   write_bazelrc "$final" >"$REGISTRY_STAGE/bazelrc"
   mv "$REGISTRY_STAGE" "$final"
-  # A registry of an older version of these scripts stays for the checkouts
-  # that still use it; an unfinished one is of no use to anybody.
+  # Registries of older versions of these scripts stay: other checkouts may use
+  # them.
 }
 
-# add_module NAME PATH SOURCE VERSIONS publishes one directory, which is PATH
-# for Bazel and SOURCE for us now, under every version.
+# add_module NAME PATH SOURCE VERSIONS publishes one directory under every version.
+# Bazel finds it at PATH; it is at SOURCE now.
 add_module() {
   local name=$1 path=$2 source=$3 version folder
   for version in $4; do
     folder=$REGISTRY_STAGE/modules/$name/$version
     mkdir -p "$folder"
     printf '{"type": "local_path", "path": "%s"}\n' "$path" >"$folder/source.json"
-    # Bazel insists that the file names the version it is filed under.
+    # Bazel requires that the file names the version.
     awk -v version="$version" '
       /^module\(/ { print; inside = !/\)/; if (inside) printf "    version = \"%s\",\n", version; next }
       /^\)/ { inside = 0 }
@@ -48,9 +48,9 @@ add_module() {
   done
 }
 
-# A module of our own: its files under standins/, if it has any. They lie there
-# without MODULE.bazel, or they would be a workspace of this project, and without
-# BUILD files that would be empty.
+# Makes a module from the files in standins/, if there are any. A MODULE.bazel there
+# would make the folder a workspace of this project, so it is written here, like empty
+# BUILD files.
 make_standin() {
   local name=$1 folder=$REGISTRY_STAGE/source/$1
   mkdir -p "$folder"
@@ -65,47 +65,47 @@ fetch_go_module() {
   local answer
   answer=$(go_in_root mod download -json "$module") || {
     printf '%s\n' "$answer"
-    echo "cannot fetch $module from the Go module proxy (GOPROXY=$(go_in_root env GOPROXY)); is the network up?"
+    echo "cannot fetch $module from the Go module proxy (GOPROXY=$(go_in_root env GOPROXY)); check the network"
     return 1
   }
   local got dir
   got=$(json_string Sum <<<"$answer")
   dir=$(json_string Dir <<<"$answer")
   [[ $got == "$sum" ]] || {
-    echo "$module has checksum $got, expected is $sum"
+    echo "$module has the checksum $got, want $sum"
     return 1
   }
   cp -r "$dir" "$folder"
   chmod -R u+w "$folder"
-  # A module zip keeps no permissions, no nested modules and no vendor/.
+  # A module zip does not contain permissions, nested modules or vendor/.
   find "$folder" -name '*.sh' -exec chmod +x {} +
   if [[ $name == gazelle ]]; then
     rm -rf "$folder/tests"
-    # gazelle's repository tools are built from vendor/ alone.
+    # gazelle's repository tools are built from vendor/.
     (cd "$folder" && go_in_root mod vendor -e)
   elif [[ $name == rules_go ]]; then
     use_host_go "$folder"
   fi
 }
 
-# The Go that rules_go gives to those who choose none is one that it downloads.
-# Here it is the root's, so that nobody's MODULE.bazel has to ask for that.
+# By default, rules_go downloads Go. Here its default is the Go of the root, so a
+# MODULE.bazel need not choose it.
 use_host_go() {
   local module=$1/MODULE.bazel extension=$1/go/private/extensions.bzl
   sed -i '/^go_sdk\.from_file(/,/^)/ { s/from_file/host/; /go_mod =/d }' "$module"
   # shellcheck disable=SC2016 # not for the shell
   sed -i '/for index, host_tag in/,/fail(/ s/if not module\.is_root:/if not module.is_root and module.name != "rules_go":/' "$extension"
   if ! grep --quiet '^go_sdk\.host($' "$module" || ! grep --quiet 'module\.name != "rules_go":$' "$extension"; then
-    echo "rules_go is not laid out as expected, use_host_go in registry.sh needs an update"
+    echo "the files of rules_go changed; update use_host_go in registry.sh"
     return 1
   fi
 }
 
 json_string() { sed -n "s/^[[:space:]]*\"$1\": \"\(.*\)\",\{0,1\}\$/\1/p"; }
 
-# Runs the root's Go with the machine's settings, which are the environment's
-# and those in the user's go/env file. All that it writes goes to the cache
-# folder, its telemetry below XDG_CONFIG_HOME included.
+# Runs the root's Go with the machine's settings, from the environment and the user's
+# go/env file. It writes only to the cache folder: XDG_CONFIG_HOME is for its
+# telemetry.
 go_in_root() {
   (
     exec 9>&-
@@ -122,7 +122,7 @@ write_bazelrc() {
 # Written by bazelw.
 startup --install_base=/usr/share/bazel --trust_install_base
 startup --output_user_root=$CACHE/bazel
-# The Java that Debian has warns at each start of what this Bazel has always done.
+# Without these, Debian's Java prints warnings at each start of Bazel.
 startup --host_jvm_args=-XX:-PrintWarnings
 startup --host_jvm_args=--enable-native-access=ALL-UNNAMED
 startup --host_jvm_args=--sun-misc-unsafe-memory-access=allow
@@ -130,11 +130,11 @@ common --registry=file://$1
 # A lock file would hold this registry's address.
 common --lockfile_mode=off
 common --noenable_workspace
-# The nested workspaces share what was built in one of them, the Go standard
-# library above all. Every output is still put where it belongs.
+# The nested workspaces share outputs, mainly the Go standard library. Outputs
+# from the cache are still written to bazel-bin.
 common --disk_cache=$CACHE/disk --experimental_disk_cache_gc_max_size=8G
 common --remote_download_outputs=all
-# And so with what gazelle fetches and compiles when it makes repositories.
+# Repositories share the Go modules that gazelle fetches and compiles.
 common --repo_env=GO_REPOSITORY_USE_HOST_CACHE=1 --repo_env=GOPATH=$CACHE/go
 common --repo_env=GOMODCACHE=$CACHE/go/mod --repo_env=GOCACHE=$CACHE/go/cache
 EOF

@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# Makes the private root: Debian's testing suite, for its Bazel and QEMU. Files
-# in it, `base` and $PACKAGES, say that a step is done.
+# Makes the private root from Debian's testing suite, for its Bazel and QEMU. The
+# files `base` and $PACKAGES in it mark finished steps.
 
 SUITE=forky
 
-# The steps that change the root run in namespaces of their own: mounts made
-# on the way are gone, and processes dead, as soon as this process is.
+# The steps that change the root run in separate namespaces: their mounts and
+# processes end with this process.
 bwrap_root() {
   bwrap --unshare-pid --die-with-parent --cap-add ALL "$@" 9>&-
 }
@@ -14,18 +14,18 @@ make_base() {
   rm -rf "$ROOT"
   mkdir "$ROOT"
   # Home folders are often mounted `nodev`, which debootstrap refuses. Its script
-  # for sid serves every newer suite, and is there even where the suite is
-  # younger than the machine's debootstrap.
+  # for sid works for every newer suite, also if the machine's debootstrap does
+  # not know the suite.
   # shellcheck disable=SC2016 # expands inside
   bwrap_root --dev-bind / / --proc /proc -- \
     sh -ec 'mount --bind "$0" "$0" && mount -o remount,bind,dev "$0" && exec "$@"' "$ROOT" \
     debootstrap --variant=minbase --arch=amd64 --force-check-gpg --keyring="$KEYRING" \
     "$SUITE" "$ROOT" "$MIRROR" /usr/share/debootstrap/scripts/sid
   {
-    # Half a gigabyte that nothing here reads.
+    # 0.5 GB that nothing here reads.
     printf 'path-exclude=%s\n' '/usr/share/doc/*' '/usr/share/info/*' '/usr/share/locale/*' \
       '/usr/share/man/*' '/usr/lib/jvm/*/jmods/*'
-    # A root that a power cut spoils is made anew.
+    # Syncing is not needed: if power fails, a user can make another root.
     echo force-unsafe-io
   } >"$ROOT/etc/dpkg/dpkg.cfg.d/lean"
   # enter() puts the machine's files over these.
@@ -42,8 +42,8 @@ install_packages() {
   for path in /etc/resolv.conf /etc/hosts; do
     [[ ! -e $path ]] || mounts+=(--ro-bind "$path" "$path")
   done
-  # A mirror behind https is checked against the machine's certificates; the
-  # root's own are about to be installed.
+  # apt verifies an https mirror with the machine's certificates: those of the
+  # root are not installed yet.
   path=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
   [[ ! -r $path ]] || mounts+=(--ro-bind "$path" /run/machine-certificates.crt)
   mounts+=(--ro-bind "$BOOTSTRAP/install.sh" /run/install.sh)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # setup.sh [PROGRAM ARGS...] sets up the private root and the module registry in
-# the cache folder, then runs the program. What is done stays done: after a
-# failure or a kill the next call takes up from there.
+# the cache folder, then runs the program. After a failure or a kill, the next call
+# continues with the first step that is not finished.
 
 set -euo pipefail
 
@@ -17,9 +17,9 @@ source "$here/root.sh"
 # shellcheck source=bootstrap/registry.sh
 source "$here/registry.sh"
 
-# step TITLE FUNCTION runs FUNCTION with its output in the log, and says how
-# long it took. It runs in this very process, whose death bwrap looks out for;
-# a command that fails in it ends the process, and report_failure tells.
+# step TITLE FUNCTION runs FUNCTION with its output in the log, and prints how long
+# it took. It runs in this process, because bwrap ends its programs when this process
+# ends. A command that fails ends the process, and report_failure prints why.
 STEP=
 step() {
   local start=$SECONDS
@@ -31,10 +31,10 @@ step() {
 }
 
 report_failure() {
-  local status=$? reason next="the next call takes up from here"
+  local status=$? reason next="the next call continues from here"
   [[ -n $STEP ]] || return 0
   exec 2>&8 # the step's redirection is still in force
-  # A failed command has a status; where there is none, a signal has ended us.
+  # A failed command has a status from 1 to 128. Otherwise a signal ended this process.
   if ((status == 0 || status > 128)); then
     say "$STEP: interrupted; $next"
     return
@@ -43,17 +43,17 @@ report_failure() {
   if (($(free_space) < 50)); then
     reason="the disk that holds $CACHE is full"
   elif grep --quiet --extended-regexp --ignore-case "$NETWORK_ERRORS" "$LOG"; then
-    reason="the network could not be reached"
+    reason="the network is not reachable"
   else
     reason="the log is in $LOG"
-    # Whatever it is that is broken may be what an earlier call left behind. A
-    # root that was finished once is kept: Bazel servers may be at work in it.
+    # The files of an earlier call may be the reason, so they are made again. A root
+    # that was finished once is kept: Bazel servers may use it.
     if ! compgen -G "$ROOT/packages-*" >/dev/null; then
       rm -f "$ROOT/base"
-      next="the next call begins anew"
+      next="the next call starts again from step 1"
     fi
   fi
-  say "error: $STEP: failed, $reason; $next"
+  say "error: $STEP failed: $reason; $next"
 }
 NETWORK_ERRORS='could not resolve|failure resolving|unable to resolve|no such host|unreachable|timed out|i/o timeout|connection refused|could not connect'
 exec 8>&2
@@ -62,11 +62,11 @@ trap report_failure EXIT
 main() {
   check_cache_folder
   check_machine
-  mkdir -p "$CACHE" || die "cannot make the cache folder $CACHE"
+  mkdir -p "$CACHE" || die "cannot create the cache folder $CACHE"
   LOG=$CACHE/setup.log
 
-  # The lock is let go when the last process that holds it ends; `bwrap
-  # --die-with-parent` sees to it that a killed set-up leaves none behind.
+  # The lock is released when the last process that holds it ends. `bwrap
+  # --die-with-parent` ends all processes of a set-up that is killed.
   exec 9>"$CACHE/lock"
   if ! flock --nonblock 9; then
     say "another call is setting up $CACHE, waiting for it"
@@ -88,6 +88,6 @@ main() {
 }
 
 main
-# Neither the lock nor the output is for a server that stays to hold.
+# A Bazel server that keeps running must not hold the lock or the output.
 exec 8>&- 9>&-
 (($# == 0)) || exec "$@"

@@ -34,12 +34,12 @@ _api_page = rule(
 )
 
 def api_page(name, title, symbols):
-    """Makes a page, and a test that it is the one in api/.
+    """Makes a page, and a test that compares it with the one in api/.
 
     Args:
       name: name of the page, without `.md`.
       title: its heading.
-      symbols: a dict of what is on the page: names by the .bzl file that users
+      symbols: a dict of the names on the page, by the .bzl file that users
         load them from. Of a rule that has the name of a macro, the attributes
         are added to those of the macro.
     """
@@ -67,7 +67,7 @@ def api_page(name, title, symbols):
     diff_test(
         name = name + "_test",
         size = "small",
-        failure_message = "docs/api/%s.md is not what the docstrings say: %s" % (name, _UPDATE),
+        failure_message = "docs/api/%s.md differs from the docstrings; run: %s" % (name, _UPDATE),
         file1 = "api/%s.md" % name,
         file2 = name + "_page",
     )

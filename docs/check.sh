@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# check.sh [-lint] [PAGE...] runs what the documentation shows, or just the README
-# and the named pages: snippets/main.go says how. With -lint it only checks links
-# and names, and that each block that is not run says why.
+# check.sh [-lint] [PAGE...] runs the code of the documentation, or only of the README
+# and the named pages: snippets/main.go describes how. With -lint it only checks links
+# and names, and that each block that is not run has a reason.
 
 set -euo pipefail
 
@@ -14,7 +14,7 @@ source bootstrap/lib.sh
 program=$(./bazelw cquery --noshow_progress --output=files //docs/snippets)
 root=$(./bazelw info --noshow_progress execution_root)
 
-# QEMU's programs may be in the private root only.
+# QEMU's programs may exist only in the private root.
 bin=$(mktemp -d)
 trap 'rm -rf "$bin"' EXIT
 for name in qemu-img qemu-io; do

@@ -46,8 +46,8 @@ def qemu_boot_test(name, vm = None, disks = [], expect = [], fail_on = DEFAULT_F
 
     Args:
       name: name of the target.
-      vm: (label) a `qemu_vm`. It excludes `disks` and all other attributes of
-        the machine.
+      vm: (label) a `qemu_vm` or `qemu_snapshot`. It excludes `disks` and all other
+        attributes of the machine, except for `data`, the files that `args` name.
       disks: (list of labels and of `qemu_disk()` values) the guest's disks, as
         in `qemu_vm`.
       expect: (list of strings) regular expressions in Go's syntax. The first
@@ -68,7 +68,7 @@ def qemu_boot_test(name, vm = None, disks = [], expect = [], fail_on = DEFAULT_F
       **kwargs: attributes that all tests have, such as `timeout` and `tags`.
     """
     if vm:
-        given = (["disks"] if disks else []) + [key for key in kwargs if key in MACHINE_ATTRS]
+        given = (["disks"] if disks else []) + [key for key in kwargs if key in MACHINE_ATTRS and key != "data"]
         if given:
             fail("%s: %s describes the machine, and so does vm = \"%s\"; set one of them" % (native.package_relative_label(name), given[0], vm))
 

@@ -27,7 +27,7 @@ def _qemu_boot_test_impl(ctx):
             "time_limit": ctx.attr.time_limit,
         },
         ".vm.json",
-        [vm.runfiles] + ([vm.agent_runfiles] if ctx.attr.run_while_up else []) + [target[DefaultInfo].default_runfiles for target in programs],
+        [vm.runfiles] + ([vm.agent_runfiles] if ctx.attr.run_while_up else []) + [ctx.runfiles(ctx.files.data)] + [target[DefaultInfo].default_runfiles for target in programs + ctx.attr.data],
     )]
 
 def _exit_status(ctx, vm):
@@ -37,6 +37,8 @@ def _exit_status(ctx, vm):
         return None if ctx.attr.expect or ctx.attr.run_while_up else 0
     if status != 0 and vm.config["arch"] != "x86_64":
         fail("%s: exit_status = %d needs the isa-debug-exit device, which %s does not have; use 0" % (ctx.label, status, vm.config["arch"]))
+    if status != 0 and "snapshot" in vm.config:
+        fail("%s: exit_status = %d needs the isa-debug-exit device, which a snapshot does not have; use 0" % (ctx.label, status))
     if status < 0 or status > 255 or status != 0 and status % 2 == 0:
         fail("%s: exit_status = %d must be 0 or an odd number up to 255: a guest that writes n to isa-debug-exit ends QEMU with 2n+1" % (ctx.label, status))
     return status

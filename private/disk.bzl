@@ -80,9 +80,10 @@ def machine_disks(ctx):
       ctx: the context of a rule with DISK_ATTRS and the attributes of a machine.
 
     Returns:
-      A struct with `config`, a list of dicts for the runner, `files` and `runfiles`.
+      A struct with `config`, a list of dicts for the runner, `targets`, a list of the
+      images in the same order, `files` and `runfiles`.
     """
-    config, files, runfiles = [], [], []
+    config, files, runfiles, images = [], [], [], []
     targets = ctx.attr.disks
     options = [json.decode(option) for option in ctx.attr.disk_options]
     if not options:
@@ -99,8 +100,9 @@ def machine_disks(ctx):
             "serial": option["serial"],
         })
         files.append(image)
+        images.append(target)
         runfiles.append(target[DefaultInfo].default_runfiles)
-    return struct(config = config, files = files, runfiles = runfiles)
+    return struct(config = config, files = files, runfiles = runfiles, targets = images)
 
 def _image(ctx, target):
     images = target[DefaultInfo].files.to_list()

@@ -188,6 +188,7 @@ def machine(ctx):
             "uefi_code": rlocationpath(ctx, uefi.code) if uefi else "",
             "uefi_vars": rlocationpath(ctx, uefi.vars) if uefi else "",
         },
+        disks = disks.targets,
         runfiles = ctx.runfiles(files).merge_all(
             disks.runfiles + [qemu.data_runfiles] +
             [program.runfiles for program in programs] +
@@ -208,7 +209,12 @@ def _check_boot(ctx, disks):
         _fail(ctx, "arch", ctx.attr.arch, "does not have a BIOS to boot a disk with; set firmware = \"uefi\" or kernel")
 
 def without_agent(config):
-    """Returns the config of the same machine without the agent."""
+    """Returns the config of the same machine without the agent.
+
+    A machine that resumes keeps it: the agent sets the clock.
+    """
+    if "snapshot" in config:
+        return config
     return config | {"agent": "none", "agent_program": ""}
 
 def _agent(ctx):

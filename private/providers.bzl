@@ -24,6 +24,7 @@ QemuVmInfo = provider(
         "config": """\
 The machine: a dict with the keys and values of `Config` in the Go package
 `go/vm`. Paths are rlocation paths.""",
+        "disks": "The images of the machine's disks: a list of `Target`s.",
         "runfiles": "The `runfiles` with QEMU, the images and all other files of the machine.",
     },
 )

@@ -5,13 +5,13 @@ load(":toolchain.bzl", "VMBOOT_TOOLCHAIN_TYPE")
 
 # The exec group of the platform that tests run on, where QEMU and the runner
 # are needed.
-_EXEC_GROUP = "test"
+EXEC_GROUP = "test"
 
-EXEC_GROUPS = {_EXEC_GROUP: exec_group(toolchains = [QEMU_TOOLCHAIN_TYPE, VMBOOT_TOOLCHAIN_TYPE])}
+EXEC_GROUPS = {EXEC_GROUP: exec_group(toolchains = [QEMU_TOOLCHAIN_TYPE, VMBOOT_TOOLCHAIN_TYPE])}
 
 def qemu_of(ctx):
     """Returns the QemuInfo of the platform that tests run on."""
-    return ctx.exec_groups[_EXEC_GROUP].toolchains[QEMU_TOOLCHAIN_TYPE].qemu
+    return ctx.exec_groups[EXEC_GROUP].toolchains[QEMU_TOOLCHAIN_TYPE].qemu
 
 def rlocationpath(ctx, file):
     """Returns the path by which runfiles libraries find a file."""
@@ -36,7 +36,7 @@ def run(ctx, config, suffix, runfiles):
     Returns:
       The DefaultInfo.
     """
-    runner = ctx.exec_groups[_EXEC_GROUP].toolchains[VMBOOT_TOOLCHAIN_TYPE].runner
+    runner = ctx.exec_groups[EXEC_GROUP].toolchains[VMBOOT_TOOLCHAIN_TYPE].runner
     executable = ctx.actions.declare_file(ctx.label.name)
     ctx.actions.symlink(
         output = executable,

@@ -25,7 +25,7 @@ def parse_size(size):
       size: a string: a number and the suffix `K`, `M`, `G`, `T`, `P` or `E`, in
         either case, for a power of 1024. The number may have a fraction.
         Without a suffix, or with `B`, it is a whole number of bytes. qemu-img
-        has the same syntax. `iB` after the suffix is an extension.
+        accepts the same sizes. `iB` after the suffix is an extension.
 
     Returns:
       A pair of the number of bytes and None, or None and a clause for an error
@@ -49,7 +49,7 @@ def parse_size(size):
     numerator = int(digits, 10) << _SUFFIXES[suffix]
     size_bytes = (2 * numerator + scale) // (2 * scale)
     if size_bytes > _MAX:
-        return None, "the largest that QEMU knows is %d bytes" % _MAX
+        return None, "QEMU supports at most %d bytes" % _MAX
     return size_bytes, None
 
 def _pow10(exponent):

@@ -21,7 +21,7 @@ def missing_qemu(name, reason, constraint, **kwargs):
       name: name of the target.
       reason: a sentence for the error.
       constraint: a constraint_value that no platform has. For a skipped target,
-        Bazel shows only its name, so the name says what is missing.
+        Bazel shows only its name, so the name has the reason.
       **kwargs: attributes that all rules have.
     """
     _missing_qemu(

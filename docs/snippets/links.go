@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// checkLinks finds links within the checkout that lead nowhere.
+// checkLinks finds broken links to files and anchors of the checkout.
 func checkLinks(checkout string, pages []*page) (problems []string) {
 	byPath := map[string]*page{}
 	for _, p := range pages {
@@ -27,28 +27,27 @@ func checkLinks(checkout string, pages []*page) (problems []string) {
 				target = path.Join(path.Dir(p.path), destination)
 			}
 			if strings.HasPrefix(target, "../") {
-				problems = append(problems, fmt.Sprintf("%s:%d: %s is outside of the repository", p.path, l.line, l.destination))
+				problems = append(problems, fmt.Sprintf("%s:%d: %s is outside the repository", p.path, l.line, l.destination))
 			} else if _, err := os.Stat(filepath.Join(checkout, target)); err != nil {
-				problems = append(problems, fmt.Sprintf("%s:%d: %s is not there", p.path, l.line, l.destination))
+				problems = append(problems, fmt.Sprintf("%s:%d: %s does not exist", p.path, l.line, l.destination))
 			} else if page := byPath[target]; anchor != "" && (page == nil || !page.anchors[anchor]) {
-				problems = append(problems, fmt.Sprintf("%s:%d: %s has no anchor #%s", p.path, l.line, target, anchor))
+				problems = append(problems, fmt.Sprintf("%s:%d: %s does not have the anchor #%s", p.path, l.line, target, anchor))
 			}
 		}
 	}
 	return problems
 }
 
-// A command or a path that text names: it begins with ./, or has a folder.
+// inCheckout matches a command or path: it begins with ./, or has a folder.
 var inCheckout = regexp.MustCompile(`^(?:\./)?[\w-][\w.-]*(?:/[\w.-]+)*/?(?: |$)`)
 
-// checkPaths finds what HACKING.md and the README name and the checkout does not
-// have.
+// checkPaths finds paths in HACKING.md and the README that do not exist.
 func checkPaths(checkout string, pages []*page) (problems []string) {
 	for _, p := range pages {
 		if p.path != "README.md" && p.path != "HACKING.md" {
 			continue
 		}
-		var folder words // of which the rest of the line speaks
+		var folder words // a path on the same line, to which others may be relative
 		for _, c := range p.code {
 			name := strings.TrimSpace(inCheckout.FindString(c.text))
 			if !strings.Contains(name, "/") || strings.HasPrefix(name, "bazel-") {
@@ -61,16 +60,16 @@ func checkPaths(checkout string, pages []*page) (problems []string) {
 				_, err = os.Stat(filepath.Join(checkout, folder.text, name))
 			}
 			if err != nil {
-				problems = append(problems, fmt.Sprintf("%s:%d: %s is not there", p.path, c.line, name))
+				problems = append(problems, fmt.Sprintf("%s:%d: %s does not exist", p.path, c.line, name))
 			}
 		}
 	}
 	return problems
 }
 
-// checkMessages finds messages in docs/troubleshooting.md that nothing says. A
-// message is a strong code span; what follows "(QEMU)" or another name in
-// parentheses is somebody else's.
+// checkMessages finds messages in docs/troubleshooting.md that are not in the sources.
+// A message is a strong code span. A message before "(QEMU)" or another name in
+// parentheses is that program's.
 func checkMessages(checkout string, pages []*page) (problems []string, err error) {
 	var sources strings.Builder
 	err = walkSources(checkout, func(path string, _ fs.DirEntry) error {
@@ -92,7 +91,7 @@ func checkMessages(checkout string, pages []*page) (problems []string, err error
 		for _, m := range p.messages {
 			for _, part := range strings.Split(m.text, "…") {
 				if part = strings.Trim(part, ` "`); !strings.Contains(said, part) {
-					problems = append(problems, fmt.Sprintf("%s:%d: nothing says %q", p.path, m.line, part))
+					problems = append(problems, fmt.Sprintf("%s:%d: no source has the message %q", p.path, m.line, part))
 				}
 			}
 		}
@@ -118,8 +117,8 @@ func exports(checkout string) ([]string, error) {
 	return names, nil
 }
 
-// checkSymbols finds what defs.bzl exports and no page in docs/api describes.
-// Constants are described where they are a default.
+// checkSymbols finds exports of defs.bzl without a page in docs/api. Constants are
+// documented as defaults.
 func checkSymbols(checkout string, pages []*page) (problems []string, err error) {
 	names, err := exports(checkout)
 	if err != nil {
@@ -131,7 +130,7 @@ func checkSymbols(checkout string, pages []*page) (problems []string, err error)
 			documented = documented || path.Dir(p.path) == "docs/api" && p.anchors[strings.ToLower(name)]
 		}
 		if !documented {
-			problems = append(problems, fmt.Sprintf("defs.bzl: %s is on no page of docs/api: add it in docs/BUILD.bazel", name))
+			problems = append(problems, fmt.Sprintf("defs.bzl: docs/api does not document %s; add it in docs/BUILD.bazel", name))
 		}
 	}
 	return problems, nil

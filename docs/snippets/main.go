@@ -1,20 +1,19 @@
-// Command snippets runs what the documentation shows: it puts every BUILD file,
-// every program and every MODULE.bazel of the Markdown pages into a workspace
-// that depends on the ruleset, builds and tests that, runs the commands, and
-// checks that links lead somewhere. ../check.sh runs it.
+// Command snippets runs the code in the documentation: it writes the BUILD files,
+// programs and MODULE.bazel files of the Markdown pages to a workspace that depends on
+// the ruleset, builds and tests the workspace, runs the commands, and checks links.
+// ../check.sh runs it.
 //
-// A block of code that has a language is run, unless the line before says why
-// not:
+// A block of code with a language is run, unless a comment above it says why not:
 //
 //	<!-- not run: it needs a release -->
 //	<!-- built, not run: there is no kernel here -->
 //	<!-- not run: `./test.sh`: it runs this check -->
 //
-// The last is about one command of the block. A paragraph that ends in a file
-// name and a colon, such as "`disk_test.go`:", names the block below it: such
-// blocks are files of one package, up to its BUILD.bazel. A block of Starlark without a name is a BUILD
-// file or a MODULE.bazel of its own; what it uses and does not declare is taken
-// from fixtures/, and rules that it does not load are loaded.
+// The last form is for one command of the block. A paragraph that ends in a file name
+// and a colon, such as "`disk_test.go`:", names the block below it. Such blocks are the
+// files of one package, up to its BUILD.bazel. A Starlark block without a name is a
+// package's BUILD file, or a MODULE.bazel. A BUILD file need not load rules or declare
+// the targets that it uses: the loads are added, and the targets come from fixtures/.
 package main
 
 import (
@@ -43,8 +42,8 @@ func main() {
 	}
 }
 
-// run checks all links and marks, and runs what is on the pages that are named,
-// or on all. The README always is among them: the workspace begins with it.
+// run checks all links and marks, and runs the code of the named pages, or of all.
+// It always runs the code of the README, which starts the workspace.
 func run(ctx context.Context, checkout string, lintOnly bool, only []string) error {
 	pages, err := readPages(checkout)
 	if err != nil {
@@ -110,8 +109,7 @@ func runAll(ctx context.Context, checkout string, pages []*page) (problems []str
 	return append(problems, s.checkTargets(pages)...), nil
 }
 
-// readPages reads all Markdown files of the checkout, but for the forms in
-// .github.
+// readPages reads all Markdown files of the checkout, except the forms in .github.
 func readPages(checkout string) ([]*page, error) {
 	var pages []*page
 	err := walkSources(checkout, func(path string, entry fs.DirEntry) error {
@@ -128,7 +126,7 @@ func readPages(checkout string) ([]*page, error) {
 	return pages, err
 }
 
-// walkSources visits the regular files that are not Bazel's or git's.
+// walkSources visits all regular files except those of Bazel and git.
 func walkSources(top string, visit func(path string, entry fs.DirEntry) error) error {
 	return filepath.WalkDir(top, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {

@@ -17,9 +17,9 @@ type page struct {
 	anchors  map[string]bool
 	links    []link
 	blocks   []*block
-	messages []words // what it says that the ruleset says
-	code     []words // code in the middle of text
-	outputs  []words // lines that show what is in bazel-bin
+	messages []words // messages of the ruleset that it quotes
+	code     []words // code within text
+	outputs  []words // lines that list files in bazel-bin
 	problems []string
 }
 
@@ -39,9 +39,9 @@ type block struct {
 	line      int // of its first line of code
 	language  string
 	code      string
-	file      string   // the name it is given, or ""
-	notRun    string   // why not, or ""
-	builtOnly bool     // a test that is not run
+	file      string   // its file name, or ""
+	notRun    string   // the reason why it is not run, or ""
+	builtOnly bool     // built, but not run
 	skipped   []string // commands that are not run
 }
 
@@ -60,7 +60,7 @@ func parsePage(path string, source []byte) *page {
 	p := &page{path: path, anchors: map[string]bool{}}
 	document := goldmark.New(goldmark.WithExtensions(extension.Table)).Parser().Parse(text.NewReader(source))
 	line := func(offset int) int { return 1 + strings.Count(string(source[:offset]), "\n") }
-	here := 1 // inline nodes do not know where they are
+	here := 1 // the current line, because inline nodes do not have one
 	html := func(markup string) {
 		for _, found := range htmlIDs.FindAllStringSubmatch(markup, -1) {
 			p.anchors[found[1]] = true
@@ -107,7 +107,7 @@ func parsePage(path string, source []byte) *page {
 	return p
 }
 
-// addAnchor adds the anchor that GitHub gives a heading.
+// addAnchor adds GitHub's anchor of a heading.
 func (p *page) addAnchor(heading string) {
 	anchor := strings.Map(func(r rune) rune {
 		switch {
@@ -127,7 +127,7 @@ func (p *page) addAnchor(heading string) {
 	}
 }
 
-// ofOthers is what follows a message that is not the ruleset's.
+// ofOthers matches the text after a message of another program.
 var ofOthers = regexp.MustCompile(`^[^(—]*\((QEMU|Bazel|cloud-hypervisor)\b`)
 
 func (p *page) addMessage(node *ast.Emphasis, line int, source []byte) {
@@ -165,9 +165,9 @@ func (p *page) addBlock(node *ast.FencedCodeBlock, language string, line int, so
 	switch {
 	case b.notRun != "":
 	case !known:
-		p.problems = append(p.problems, fmt.Sprintf("%s: nobody runs %q, languages are %s", b.place(), language, strings.Join(languages, ", ")))
+		p.problems = append(p.problems, fmt.Sprintf("%s: unknown language %q; use %s, or a comment \"not run: why\"", b.place(), language, strings.Join(languages, ", ")))
 	case b.file == "" && (language == "go" || language == "python"):
-		p.problems = append(p.problems, fmt.Sprintf("%s: a program needs a name to be run: end the paragraph before in \"`name_test.go`:\"", b.place()))
+		p.problems = append(p.problems, fmt.Sprintf("%s: a program needs a file name: end the paragraph above with \"`name_test.go`:\"", b.place()))
 	}
 }
 
@@ -175,7 +175,7 @@ func (b *block) readMark(comment string) {
 	found := mark.FindStringSubmatch(comment)
 	switch {
 	case found == nil:
-		b.page.problems = append(b.page.problems, fmt.Sprintf("%s: the comment before says neither `not run: why` nor `built, not run: why`: %s", b.place(), comment))
+		b.page.problems = append(b.page.problems, fmt.Sprintf("%s: the comment above must be \"not run: why\" or \"built, not run: why\", not %s", b.place(), comment))
 	case found[1] == "built, not run":
 		b.builtOnly = true
 	case found[2] != "":
@@ -185,7 +185,7 @@ func (b *block) readMark(comment string) {
 	}
 }
 
-// plainText is what a heading says, without its markup.
+// plainText returns the text of a node, without markup.
 func plainText(node ast.Node, source []byte) string {
 	var s strings.Builder
 	ast.Walk(node, func(node ast.Node, entering bool) (ast.WalkStatus, error) {

@@ -13,17 +13,17 @@ import (
 )
 
 // A sandbox is a scratch folder with a copy of the checkout (rules_qcow2), a
-// workspace that uses it, and the output bases of both.
+// workspace that depends on it, and the output bases of both.
 type sandbox struct {
 	ctx     context.Context
 	scratch string
-	module  string // the MODULE.bazel that the README begins with
+	module  string // the first MODULE.bazel of the README
 }
 
-// command returns one call of a program that is yet to be started.
+// command returns one call of a program, which is not started.
 func (s *sandbox) command(folder, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(s.ctx, name, args...)
-	// Bazel, told to end, ends the build in good order.
+	// SIGTERM lets Bazel end the build cleanly.
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.Dir = filepath.Join(s.scratch, folder)
 	cmd.Env = os.Environ()
@@ -35,7 +35,7 @@ func (s *sandbox) bazel(args ...string) (string, error) {
 	return string(out), err
 }
 
-// checkModules lets Bazel evaluate each MODULE.bazel that is not the README's.
+// checkModules lets Bazel evaluate each MODULE.bazel except the README's.
 func (s *sandbox) checkModules(pages []*page) (problems []string) {
 	path := filepath.Join(s.scratch, "workspace/MODULE.bazel")
 	whole, err := os.ReadFile(path)
@@ -65,8 +65,8 @@ func (s *sandbox) checkModules(pages []*page) (problems []string) {
 
 var quiet = []string{"--color=no", "--curses=no", "--noshow_progress", "--keep_going", "--test_output=errors", "--nozip_undeclared_test_outputs", "--test_timeout=120"}
 
-// buildAndTest names packages after their pages, so that what Bazel says is
-// message enough.
+// buildAndTest builds and tests the workspace. Its packages have the names of pages,
+// so Bazel's messages show where an error is.
 func (s *sandbox) buildAndTest(pages []*page) (problems []string) {
 	out, err := s.bazel(append([]string{"build", "//..."}, quiet...)...)
 	fmt.Print(out)
@@ -86,7 +86,7 @@ func (s *sandbox) buildAndTest(pages []*page) (problems []string) {
 		for _, output := range p.outputs {
 			name := strings.Fields(output.text)[0]
 			if _, err := os.Stat(filepath.Join(s.scratch, "workspace", name)); err != nil {
-				problems = append(problems, fmt.Sprintf("%s:%d: %s was not made", p.path, output.line, name))
+				problems = append(problems, fmt.Sprintf("%s:%d: the build did not create %s", p.path, output.line, name))
 			}
 		}
 		for _, b := range p.blocks {
@@ -101,8 +101,7 @@ func (s *sandbox) buildAndTest(pages []*page) (problems []string) {
 	return problems
 }
 
-// checkFlags lets Bazel read the flags of a .bazelrc, without doing what they
-// say.
+// checkFlags lets Bazel parse the flags of a .bazelrc, without any effect.
 func (s *sandbox) checkFlags(rc string) (string, error) {
 	lines := bufio.NewScanner(strings.NewReader(rc))
 	for lines.Scan() {
@@ -122,8 +121,8 @@ func (s *sandbox) checkFlags(rc string) (string, error) {
 	return "", nil
 }
 
-// runCommands runs each block of commands: those of the guides in the
-// workspace, those of all other pages in the copy of the checkout.
+// runCommands runs each block of commands: those of pages in docs/ in the workspace,
+// those of other pages in the copy of the checkout.
 func (s *sandbox) runCommands(pages []*page) (problems []string) {
 	for _, p := range pages {
 		folder := "rules_qcow2"
@@ -156,7 +155,7 @@ func (s *sandbox) runCommands(pages []*page) (problems []string) {
 
 var target = regexp.MustCompile(`(?:^|\s)(//[\w/.:-]*)`)
 
-// checkTargets lets Bazel find the targets of the commands that text names.
+// checkTargets checks that the targets of commands within text exist.
 func (s *sandbox) checkTargets(pages []*page) (problems []string) {
 	for _, p := range pages {
 		for _, c := range p.code {
@@ -184,7 +183,7 @@ func (b *block) commands() string {
 	return strings.Join(kept, "\n")
 }
 
-// environment is what tests and the programs of a boot test find.
+// environment returns the variables that tests and hooks of boot tests have.
 func (s *sandbox) environment(b *block) ([]string, error) {
 	tmp, err := os.MkdirTemp(s.scratch, "tmp")
 	if err != nil {
@@ -197,14 +196,14 @@ func (s *sandbox) environment(b *block) ([]string, error) {
 		"VM_DISK0=bazel-bin/disk.qcow2",
 		"VM_QEMU_IMG=qemu-img",
 	}
-	// It would be taken by Bazel for a place for its outputs, too.
+	// Bazel would use it for its outputs as well, so set it only if needed.
 	if strings.Contains(b.code, "$TEST_TMPDIR") {
 		env = append(env, "TEST_TMPDIR="+tmp)
 	}
 	return env, nil
 }
 
-// cleanUp ends the servers and removes all files.
+// cleanUp ends Bazel's servers and removes all files.
 func (s *sandbox) cleanUp() {
 	s.ctx = context.Background()
 	s.bazel("shutdown")

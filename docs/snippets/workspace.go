@@ -27,7 +27,7 @@ type group struct {
 	blocks []*block
 }
 
-// groups sorts the blocks of a page into packages: a BUILD file ends one.
+// groups sorts the blocks of a page into packages. A BUILD file ends a package.
 func groups(p *page) []group {
 	var all []group
 	open := false
@@ -42,7 +42,7 @@ func groups(p *page) []group {
 			}
 			folder := fmt.Sprintf("%s/%s/line%d", top, p.path, b.line)
 			if p.path == "README.md" && b.file == "BUILD.bazel" {
-				folder = "" // what commands in the guides name as //:disk
+				folder = "" // commands in docs/ use its targets, such as //:disk
 			}
 			all = append(all, group{folder: folder})
 		}
@@ -76,7 +76,7 @@ func (b *block) kind() kind {
 	return kindFile
 }
 
-// writePackages writes all packages, and the fixtures that they use.
+// writePackages writes all packages, with aliases of the fixtures that they use.
 func (s *sandbox) writePackages(checkout string, pages []*page) error {
 	rules, err := exports(checkout)
 	if err != nil {
@@ -105,15 +105,15 @@ func (s *sandbox) writePackages(checkout string, pages []*page) error {
 				}
 			}
 			if !hasBuild {
-				return fmt.Errorf("%s: there are files, and no BUILD.bazel beside them", g.blocks[0].place())
+				return fmt.Errorf("%s: the files after it do not end with a BUILD.bazel", g.blocks[0].place())
 			}
 		}
 	}
 	return nil
 }
 
-// complete adds to a BUILD file the rules that it does not load, and what it
-// refers to and does not declare.
+// complete adds to a BUILD file the loads of rules, and aliases of fixtures for targets
+// that it uses and does not declare.
 func complete(code string, rules, available []string, g group) string {
 	var before, after strings.Builder
 	for _, rule := range rules {
@@ -141,7 +141,7 @@ func complete(code string, rules, available []string, g group) string {
 	return before.String() + code + after.String()
 }
 
-// readmeModule is the MODULE.bazel that the README tells to begin with.
+// readmeModule returns the first MODULE.bazel of the README.
 func readmeModule(pages []*page) (string, error) {
 	for _, p := range pages {
 		for _, b := range p.blocks {
@@ -150,11 +150,10 @@ func readmeModule(pages []*page) (string, error) {
 			}
 		}
 	}
-	return "", errors.New("README.md has no block that is named MODULE.bazel")
+	return "", errors.New("README.md does not have a block with the name MODULE.bazel")
 }
 
-// prepare makes the workspace beside a clean copy of the checkout, where the
-// README expects that.
+// prepare makes the workspace next to a clean copy of the checkout, as in the README.
 func (s *sandbox) prepare(checkout string, pages []*page) error {
 	err := walkSources(checkout, func(path string, entry fs.DirEntry) error {
 		content, err := os.ReadFile(filepath.Join(checkout, path))
@@ -196,7 +195,7 @@ func (s *sandbox) prepare(checkout string, pages []*page) error {
 		s.write("workspace/fixtures/repositories.bzl", string(repositories)),
 		s.write("workspace/.bazelrc", s.startup("workspace")+"common --check_direct_dependencies=off\n"),
 		s.write("rules_qcow2/user.bazelrc", string(rc)+s.startup("rules_qcow2")),
-		// bazelw takes the bazel on PATH, which must not be this one again.
+		// bazelw runs the bazel on PATH, which must not be this script.
 		s.write("bin/bazel", fmt.Sprintf("#!/bin/sh\nPATH='%s' exec %s/rules_qcow2/bazelw \"$@\"\n", os.Getenv("PATH"), s.scratch)),
 		s.writePackages(checkout, pages),
 	)
@@ -214,8 +213,8 @@ func (s *sandbox) write(name, content string) error {
 	return os.WriteFile(path, []byte(content), mode)
 }
 
-// startup gives each workspace an output base that is gone in the end, and a
-// server that ends by itself should nobody be left to end it.
+// startup returns startup flags of Bazel: an output base in the scratch folder, and the
+// end of the server after 5 idle minutes, in case this process is killed.
 func (s *sandbox) startup(workspace string) string {
 	return fmt.Sprintf("startup --output_base=%s/output/%s\nstartup --max_idle_secs=300\n", s.scratch, workspace)
 }

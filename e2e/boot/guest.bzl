@@ -1,4 +1,4 @@
-"""The parts that all machines here share."""
+"""Attributes that all machines here share."""
 
 KERNEL = "@com_github_gokrazy_kernel_amd64//:vmlinuz"
 

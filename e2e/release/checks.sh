@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # checks.sh makes a release of the checkout in a scratch folder, for this machine
-# only, and uses it as a consumer does. The public repository is not asked for
-# anything: the release's own folder stands for it, as a mirror.
+# only, and uses it as a consumer does. The release's folder is a mirror: nothing is
+# downloaded from the public repository.
 #
-# checks.sh --measure says how long a consumer's first build takes, from nothing
-# and in turn, with prebuilt programs and from source.
+# checks.sh --measure prints how long a consumer's first build takes, with prebuilt
+# programs and from source in turn, each time with empty caches.
 
 set -uo pipefail
 
@@ -22,7 +22,7 @@ finish() {
 }
 trap finish EXIT
 
-# One server for all consumers, which take turns in one folder.
+# All consumers use one folder, one after the other, and one Bazel server.
 bazel() { (cd "$consumer" && "$top/bazelw" --output_base="$scratch/base" "$@") </dev/null; }
 
 check() {
@@ -35,14 +35,14 @@ check() {
   fi
 }
 
-# What is in the working tree, committed or not.
+# Prints a commit with the content of the working tree, committed or not.
 snapshot() {
   local commit
   commit=$(git -C "$top" -c user.name=checks -c user.email=checks stash create) || return
   echo "${commit:-$(git -C "$top" rev-parse HEAD)}"
 }
 
-# release FOLDER, from a clone of its own.
+# release FOLDER makes a release, from a clone of the repository.
 release() {
   git clone --quiet --shared --no-checkout "$top" "$1.clone" &&
     git -C "$1.clone" checkout --quiet "$commit" &&
@@ -50,7 +50,7 @@ release() {
       --url "https://nowhere.invalid" "$version" "$1"
 }
 
-releases_are_alike() {
+releases_are_the_same() {
   release "$scratch/release" &&
     (umask 077 && TZ=Asia/Tokyo release "$scratch/another place") &&
     diff -r "$scratch/release" "$scratch/another place"
@@ -67,7 +67,7 @@ no_tests_in_the_archive() {
     grep -P '_test\.go$|(^|/)testdata/|^(\.bazelrc|bench/|bootstrap/|e2e/(?!smoke/|$)|internal/|test\.sh|tests/)'
 }
 
-# The entry in the Bazel Central Registry is made of a template.
+# The entry in the Bazel Central Registry is made from a template.
 registry_finds_the_archive() {
   local template url prefix
   template=$(sed "s/{OWNER}/rules-qcow2/g; s/{REPO}/rules_qcow2/g; s/{TAG}/v$version/g; s/{VERSION}/$version/g" "$top/.bcr/source.template.json")
@@ -77,21 +77,21 @@ registry_finds_the_archive() {
     tar -tzf "$scratch/release/$(basename "$url")" "$prefix/MODULE.bazel" "$prefix/e2e/smoke/MODULE.bazel"
 }
 
-# consume FOLDER LINES copies a workspace, whose ruleset becomes that of the
-# release, with further lines for MODULE.bazel if need be.
+# consume FOLDER [LINES] copies a workspace, makes it use the release, and appends
+# lines to its MODULE.bazel.
 consume() {
   # The folder stays: without it, Bazel's server would end.
   find "$consumer" -mindepth 1 -delete
   cp -r "$top/$1/." "$consumer"
   rm -f "$consumer"/bazel-*
   sed '/^local_path_override(/,/^)/d; /^prebuilt/,$d' "$top/$1/MODULE.bazel" >"$consumer/MODULE.bazel"
-  # The archive as anybody downloads it; its checksum is in the notes.
+  # The archive that users download; its checksum is in the notes.
   sed -n '/^archive_override/,/^)/p' "$scratch/release/notes.md" |
     sed "s|https://[^\"]*/|file://$scratch/release/|" >>"$consumer/MODULE.bazel"
   printf '%s\n' "${2-}" >>"$consumer/MODULE.bazel"
 }
 
-# A Go that cannot be had: what needs to compile fails.
+# A Go SDK that does not exist: a build that compiles Go fails.
 NO_GO='
 bazel_dep(name = "rules_go", version = "0.60.0")
 go_sdk = use_extension("@rules_go//go:extensions.bzl", "go_sdk")
@@ -115,11 +115,11 @@ fails_with() {
   local text=$1 output
   shift
   if output=$("$@" 2>&1); then
-    echo "it passed, it should fail with: $text"
+    echo "the command passed, want a failure with: $text"
     return 1
   elif [[ $output != *"$text"* ]]; then
     echo "$output"
-    echo "it failed, but not with: $text"
+    echo "the command failed, want a failure with: $text"
     return 1
   fi
 }
@@ -129,7 +129,7 @@ prebuilt_compiles_no_go() {
   cat >>"$consumer/BUILD.bazel" <<'END'
 load("@rules_qcow2//:defs.bzl", "qemu_boot_test")
 
-# The BIOS says so, on the serial port where there is no display.
+# With graphics=off, the BIOS prints this on the serial port.
 qemu_boot_test(
     name = "nothing_to_boot_test",
     size = "small",
@@ -160,13 +160,13 @@ only_this_machines_is_fetched() {
   }
 }
 
-# The names of the files in a lock file do for --distdir.
-distdir_will_do() {
+# A lock file names the files as --distdir needs them.
+distdir_works() {
   consume examples/prebuilt "$NO_GO$(prebuilt '')"
   bazel build //:disk --distdir="$scratch/release" --repository_cache=
 }
 
-from_source_is_a_choice() {
+from_source_works() {
   consume examples/prebuilt "$NO_GO$(prebuilt "$(mirrors)")"
   fails_with /nowhere/no_go.tar.gz bazel build //:disk \
     --extra_toolchains=@rules_qcow2//tools/qcow2gen:toolchain
@@ -177,7 +177,7 @@ smoke_passes() {
   bazel test --test_output=errors //...
 }
 
-# As Bazel 8 has it: a glob that finds nothing is an error.
+# In Bazel 8, a glob without matches is an error.
 all_targets_build() {
   consume e2e/smoke
   bazel query --incompatible_disallow_empty_glob @rules_qcow2//... >/dev/null &&
@@ -201,29 +201,29 @@ wrong_checksum() {
 missing_platform() {
   consume examples/prebuilt "$(prebuilt 'file = "//:lock.json", required = True')"
   sed "s/\"$platform\"/\"windows_arm64\"/" "$scratch/rules_qcow2-$version/tools/prebuilt/lock.json" >"$consumer/lock.json"
-  fails_with "has no qcow2gen for this platform, and prebuilt.lock(required = True) asks for one: it has windows_arm64" \
+  fails_with "does not have qcow2gen for this platform, which prebuilt.lock(required = True) needs; it has windows_arm64" \
     bazel build //:disk
 }
 
 no_lock() {
   consume examples/prebuilt "$(prebuilt 'file = "//:lock.json", required = True')"
-  fails_with "//:lock.json lists no prebuilt programs, and prebuilt.lock(required = True) asks for them" bazel build //:disk
+  fails_with "//:lock.json does not list prebuilt programs, which prebuilt.lock(required = True) needs" bazel build //:disk
 }
 
 unknown_platform() {
   consume examples/prebuilt "$(prebuilt 'file = "//:lock.json"')"
   echo '{"qcow2gen": {"linux_x86": {}}}' >"$consumer/lock.json"
-  fails_with '//:lock.json: "linux_x86" is no platform of qcow2gen, allowed are' bazel build //:disk
+  fails_with '//:lock.json: unknown platform "linux_x86" of qcow2gen; use' bazel build //:disk
 }
 
-# first_build LINES prints the seconds, of the clock and of the processors, that a
-# build takes which finds nothing: no server, no output base, no disk cache.
+# first_build LINES prints the elapsed time and the processor time, in seconds, of a
+# build without a server, an output base or a disk cache.
 first_build() {
   local TIMEFORMAT="%R s, %U s user, %S s system"
   consume examples/prebuilt "$1"
   chmod -R u+w "$scratch/base" 2>/dev/null
   rm -rf "$scratch/base"
-  # In one process tree, whose times are known when it is over.
+  # --batch: one process tree, so that `time` counts all processes.
   time bazel --batch build --disk_cache= --repository_cache= //:disk >"$scratch/build.log" 2>&1 ||
     cat "$scratch/build.log"
 }
@@ -241,10 +241,10 @@ measure() {
 refused() {
   fails_with "version 'v1' must be numbers with dots" "$top/tools/release/release.sh" v1 "$scratch/new" &&
     fails_with "platform 'plan9_386' must be one of" "$top/tools/release/release.sh" --platforms plan9_386 1.0 "$scratch/new" &&
-    fails_with "is not empty" "$top/tools/release/release.sh" 1.0 "$scratch/release"
+    fails_with "must be empty" "$top/tools/release/release.sh" 1.0 "$scratch/release"
 }
 
-# Any Go will do to see whether the bytes are the same.
+# The checks compare bytes, so any version of Go works.
 export GOTOOLCHAIN=local GO=go
 if ! type -P go >/dev/null; then
   GO=$scratch/go
@@ -258,20 +258,20 @@ if [[ ${1:-} == --measure ]]; then
   exit
 fi
 
-check "two releases are the same, byte for byte" releases_are_alike
+check "two releases are the same, byte for byte" releases_are_the_same
 check "SHA256SUMS is right" sums_are_right
-check "the archive has neither tests nor what runs them" no_tests_in_the_archive
+check "the archive does not contain tests or their scripts" no_tests_in_the_archive
 check "the registry finds the archive, and its test" registry_finds_the_archive
-check "a consumer of prebuilt programs compiles no Go" prebuilt_compiles_no_go
+check "a consumer of prebuilt programs does not compile Go" prebuilt_compiles_no_go
 check "it fetches one program for one platform" only_this_machines_is_fetched
-check "--distdir has the programs" distdir_will_do
-check "from source is a choice" from_source_is_a_choice
+check "--distdir provides the programs" distdir_works
+check "a consumer can choose to compile from source" from_source_works
 check "e2e/smoke passes with the archive" smoke_passes
 check "all targets of the archive build" all_targets_build
 check "package metadata has the version" metadata_has_the_version
 check "a wrong checksum is refused" wrong_checksum
-check "a missing platform is an error where programs are required" missing_platform
-check "a lock file without programs is an error where they are required" no_lock
+check "a missing platform is an error if programs are required" missing_platform
+check "a lock file without programs is an error if they are required" no_lock
 check "an unknown platform is refused" unknown_platform
 check "bad arguments of release.sh are refused" refused
 

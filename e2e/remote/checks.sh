@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # checks.sh [-only REGEXP] runs the checks of driver/, which starts real servers
-# and several Bazels. It prints a line for each: "PASSED: name", "FAILED: name" or
-# "SKIPPED: name: reason". Without nginx (with its DAV module) or BuildBox, those
-# that need it are skipped.
+# and several Bazels. It prints a line for each check: "PASSED: name", "FAILED: name"
+# or "SKIPPED: name: reason". Checks that need nginx (with its DAV module) or BuildBox
+# are skipped without it.
 
 set -euo pipefail
 

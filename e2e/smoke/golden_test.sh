@@ -5,7 +5,7 @@ set -euo pipefail
 source "${RUNFILES_DIR:-$0.runfiles}/bazel_tools/tools/bash/runfiles/runfiles.bash"
 
 want=$1
-# macOS has shasum, most others have both.
+# macOS has shasum only.
 sum=(sha256sum)
 type -P sha256sum >/dev/null || sum=(shasum -a 256)
 read -r got _ < <("${sum[@]}" "$(rlocation "$2")")

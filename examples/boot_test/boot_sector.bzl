@@ -1,9 +1,9 @@
-"""The smallest operating system there is."""
+"""A guest of one sector."""
 
 _ORIGIN = 0x7c00  # where a BIOS loads a boot sector
 
 # 16-bit x86 machine code that writes a text to the display and to the first
-# serial port, and then stands still.
+# serial port, and then halts.
 _CODE = [
     [0x31, 0xc0],  # xor ax, ax
     [0x8e, 0xd8],  # mov ds, ax
@@ -29,13 +29,13 @@ def boot_sector(name, says, **kwargs):
     """A raw disk of one sector that a PC BIOS boots.
 
     Args:
-      name: name of the target, whose file is `<name>.img`.
-      says: what it says, up to 400 letters, digits and spaces.
+      name: name of the target; the file is `<name>.img`.
+      says: the text that it writes: at most 400 letters, digits and spaces.
       **kwargs: attributes that all rules have.
     """
     code = [byte for instruction in _CODE for byte in instruction]
 
-    # The address of the text is two bytes, for which the code has one item.
+    # The address of the text takes two bytes, but is one item of the code.
     text = _ORIGIN + len(code) + 1
     bytes = []
     for byte in code:

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 set -euo pipefail
 
-# Bazel may run this test many times at once (--runs_per_test): what it writes
-# goes to a layer of each run.
+# Bazel may run this test many times at once (--runs_per_test): each run writes to
+# its own layer.
 layer=$TEST_TMPDIR/layer.qcow2
 "$QCOW2GEN" create -q -b "$PWD/$DISK" -F qcow2 "$layer"
 

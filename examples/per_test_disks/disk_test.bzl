@@ -1,4 +1,4 @@
-"""A test with a disk of its own."""
+"""A test with its own disk."""
 
 load("@rules_qcow2//:defs.bzl", "qcow2_overlay")
 load("@rules_shell//shell:sh_test.bzl", "sh_test")
@@ -7,8 +7,8 @@ def disk_test(name, srcs, backing, disk_size, **kwargs):
     """A shell test that finds its disk as `$DISK`.
 
     Args:
-      name: name of the test; that of the disk is `<name>.disk`.
-      srcs: the test.
+      name: name of the test; the name of the disk is `<name>.disk`.
+      srcs: the script of the test.
       backing: the base of the disk.
       disk_size: the virtual size of the disk.
       **kwargs: attributes that all tests have.

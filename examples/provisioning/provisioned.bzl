@@ -1,13 +1,12 @@
-"""A layer with data in it, to put overlays on."""
+"""A layer with data, as a base for overlays."""
 
 load("@rules_qcow2//:defs.bzl", "Qcow2Info")
 
 def _provisioned_impl(ctx):
     info = ctx.attr.layer[Qcow2Info]
 
-    # The copy stores the same backing file name as the layer. Links to what is
-    # below belong beside it, and a folder of its own keeps them from those of
-    # others.
+    # The copy has the same backing file name as the layer, so it needs the same
+    # links next to it. Its own folder keeps them apart from other links.
     image = ctx.actions.declare_file("%s/%s" % (ctx.label.name, info.image.basename))
     chain = []
     for lower in info.chain:
@@ -52,7 +51,7 @@ chmod u+w "$image"
 
 provisioned = rule(
     implementation = _provisioned_impl,
-    doc = "A copy of an overlay into which qemu-io has written.",
+    doc = "A copy of an overlay with writes of qemu-io.",
     attrs = {
         "commands": attr.string_list(doc = "Commands of qemu-io."),
         "layer": attr.label(

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# check.sh tests this workspace where rules_qemu cannot be fetched: in its place
-# is a module with the same labels, whose programs are those on PATH. Where it can
-# be, `bazel test //...` needs no such thing.
+# check.sh tests this workspace without access to rules_qemu: it replaces that by a
+# module with the same labels and the programs on PATH. With access, `bazel test //...`
+# does not need this script.
 
 set -euo pipefail
 
@@ -28,7 +28,7 @@ def _program_impl(rctx):
 _program = repository_rule(_program_impl, attrs = {"program": attr.string()}, local = True)
 
 def _data_impl(rctx):
-    # The programs on PATH find theirs anyway.
+    # The programs on PATH find their own firmware.
     rctx.file("share/qemu/empty", "")
     rctx.file("BUILD.bazel", "exports_files([\"share/qemu\"])")
 
@@ -43,5 +43,5 @@ qemu = module_extension(_qemu_impl)
 END
 bazel test --override_module=rules_qemu="$module" --test_output=errors //...
 
-# It is this QEMU, not the machine's as the ruleset finds it.
+# The test ran with this QEMU, not with the one that the ruleset detects.
 grep --quiet qemu_system_bin_prebuilt "$here/bazel-bin/boot_test.vm.json"

@@ -14,7 +14,7 @@ func TestWrite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A disk of this test's own, gone at its end.
+	// This test's own disk, which is removed at its end.
 	disk := qcow2test.Disk(t, os.Getenv("DISK"))
 	out, err := exec.Command(qemuIO, "-f", "qcow2", "-c", "write -P 0x57 1M 64K", "-c", "read -P 0x57 1M 64K", disk).CombinedOutput()
 	if err != nil {

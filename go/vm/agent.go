@@ -2,6 +2,7 @@ package vm
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -74,9 +75,9 @@ func (c *Config) agentKernelArgs() []string {
 	return args
 }
 
-// addAgent adds the agent's channel, which is the file descriptor fd.
-func (c *Config) addAgent(args *arguments, fd int) {
-	args.add("-chardev", fmt.Sprintf("socket,id=agent,fd=%d", fd))
+// addAgent adds the agent's channel with a backend named agent.
+func (c *Config) addAgent(args *arguments, chardev string) {
+	args.add("-chardev", chardev)
 	if c.AgentChannel == agentSerial {
 		args.add("-serial", "chardev:agent")
 		return
@@ -96,16 +97,28 @@ type agentLink struct {
 func (m *Machine) connectAgent(ctx context.Context) {
 	l := m.agent
 	defer close(l.ready)
-	if l.client, l.err = agent.New(ctx, l.conn); l.err == nil && m.options.Static {
-		l.err = m.setAddresses(ctx)
+	if l.client, l.err = agent.New(ctx, l.conn); l.err == nil {
+		l.err = m.welcome(ctx)
 	}
 }
 
-// setAddresses configures the machine's cards as the DHCP server of each network
-// would.
-func (m *Machine) setAddresses(ctx context.Context) error {
+// welcome does what comes before the first command: it sets addresses, and gives a
+// guest that resumed the time and random numbers of its own.
+func (m *Machine) welcome(ctx context.Context) error {
+	if m.config.Snapshot != nil {
+		if err := refresh(ctx, m.agent.client); err != nil {
+			return err
+		}
+	}
 	for i, port := range m.links {
-		link := agent.Link{MAC: port.MAC().String(), Prefix: port.Prefix().String()}
+		link := agent.Link{MAC: m.cards[i].MAC, Prefix: port.Prefix().String()}
+		same := m.cards[i] == Card{port.MAC().String(), port.Prefix().String()}
+		switch {
+		case m.config.Snapshot != nil && !same:
+			link.NewMAC = port.MAC().String() // and addresses, as with DHCP
+		case !m.options.Static:
+			continue
+		}
 		if i == 0 {
 			n := m.options.Networks[0]
 			link.Hostname, link.Nameserver, link.Domain = port.Name(), n.Addr().String(), n.Domain()
@@ -113,6 +126,19 @@ func (m *Machine) setAddresses(ctx context.Context) error {
 		if err := m.agent.client.SetLink(ctx, link); err != nil {
 			return fmt.Errorf("static address %v: %w", port.Prefix(), err)
 		}
+	}
+	return nil
+}
+
+// refresh gives a guest that resumed the time, and random numbers of its own.
+func refresh(ctx context.Context, client *agent.Client) error {
+	seed := make([]byte, 64)
+	rand.Read(seed)
+	if err := client.AddEntropy(ctx, seed); err != nil {
+		return fmt.Errorf("after the resume: %w", err)
+	}
+	if err := client.SetClock(ctx, time.Now()); err != nil {
+		return fmt.Errorf("after the resume: %w", err)
 	}
 	return nil
 }
@@ -131,6 +157,9 @@ func newAgentLink() (*agentLink, *os.File, error) {
 func (m *Machine) Agent(ctx context.Context) (*agent.Client, error) {
 	if m.agent == nil {
 		return nil, fmt.Errorf("the machine does not have an agent (agent = %q); set kernel, or agent = \"systemd\", \"cloud-init\" or \"installed\"", m.config.Agent)
+	}
+	if end := m.End(); end.Frozen {
+		return nil, errors.New(end.String())
 	}
 	select {
 	case <-m.agent.ready:

@@ -33,7 +33,7 @@ func (c *Config) diskLabel() string {
 // addAgent prepares how the agent gets into the guest.
 func (p *prepared) addAgent(c *Config) error {
 	switch {
-	case c.Agent == AgentInitrd:
+	case c.Agent == AgentInitrd && !p.resumes: // a guest that resumes has read it
 		p.initrd = filepath.Join(p.dir, "initrd")
 		return c.agentInitrd(p.initrd)
 	case c.onDisk():

@@ -24,6 +24,9 @@ func (c *Config) args(accelerator string, p *prepared) ([]string, error) {
 	args.add("-nodefaults", "-no-user-config", "-no-reboot")
 	args.add("-accel", accelerator)
 	args.add("-cpu", c.CPUModel, "-smp", strconv.Itoa(c.CPUs), "-m", c.Memory)
+	if p.ram != "" {
+		args.add(p.memoryArgs(c.Memory)...)
+	}
 	c.addFirmware(&args, p)
 	c.addKernel(&args, p)
 	if err := c.addDisks(&args, p); err != nil {
@@ -50,6 +53,13 @@ func (c *Config) addFirmware(args *arguments, p *prepared) {
 		args.addJSON("-blockdev", flash("uefi-vars", p.vars, false))
 		machine += ",pflash0=uefi-code,pflash1=uefi-vars"
 	}
+	if p.ram != "" {
+		machine += ",memory-backend=ram"
+		if c.Arch == "x86_64" && !c.isMicroVM() {
+			// Tells guests that resume to draw other random numbers.
+			args.add("-device", "vmgenid,guid=auto")
+		}
+	}
 	args.add("-machine", machine)
 }
 
@@ -69,7 +79,8 @@ func (c *Config) addKernel(args *arguments, p *prepared) {
 		initrd = p.initrd
 		kernelArgs = append(kernelArgs[:len(kernelArgs):len(kernelArgs)], c.agentKernelArgs()...)
 	}
-	if initrd != "" {
+	// A guest that resumes has read its initrd.
+	if initrd != "" && !p.resumes {
 		args.add("-initrd", initrd)
 	}
 	if len(kernelArgs) > 0 {
@@ -158,10 +169,15 @@ func (c *Config) addNetwork(args *arguments) {
 	args.add("-device", device)
 }
 
-// addLink adds a network card that is linked to the file descriptor fd.
+// addLink adds a network card that is linked to the file descriptor fd, or to
+// nothing if fd is 0.
 func (c *Config) addLink(args *arguments, index, fd int, mac string) {
 	id := fmt.Sprintf("link%d", index)
-	args.add("-netdev", fmt.Sprintf("dgram,id=%s,local.type=fd,local.str=%d", id, fd))
+	if fd == 0 {
+		args.add("-netdev", fmt.Sprintf("hubport,id=%s,hubid=%d", id, index))
+	} else {
+		args.add("-netdev", fmt.Sprintf("dgram,id=%s,local.type=fd,local.str=%d", id, fd))
+	}
 	device := fmt.Sprintf("%s,netdev=%s,mac=%s", c.virtio("virtio-net"), id, mac)
 	if !c.isMicroVM() {
 		device += ",romfile="

@@ -48,6 +48,11 @@ type Config struct {
 	// guests without a driver for virtio-serial.
 	AgentChannel string `json:"agent_channel"`
 
+	// Ready says when a machine is ready to be saved; nil if it never is.
+	Ready *Ready `json:"ready,omitempty"`
+	// Snapshot is the saved state in which the machine starts; nil to boot.
+	Snapshot *Snapshot `json:"snapshot,omitempty"`
+
 	// DebugExit adds the isa-debug-exit device: a guest that writes n to port
 	// 0xf4 ends QEMU with exit status 2n+1. x86_64 only.
 	DebugExit bool `json:"debug_exit"`
@@ -60,6 +65,12 @@ type Disk struct {
 	Interface string `json:"interface"` // virtio, nvme, ide or scsi
 	Serial    string `json:"serial"`    // serial number; "" for the default
 	ReadOnly  bool   `json:"read_only"`
+}
+
+// Ready says when a guest is ready. Both conditions must hold.
+type Ready struct {
+	Expect  []string `json:"expect"`  // patterns for Expect
+	Command string   `json:"command"` // a line for the guest's shell that must succeed; "" for none
 }
 
 // A File is a file or folder of the host that the guest finds under Name.
@@ -113,6 +124,12 @@ func (c *Config) paths() []*string {
 	}
 	for i := range c.Disks {
 		paths = append(paths, &c.Disks[i].Path)
+	}
+	if s := c.Snapshot; s != nil {
+		paths = append(paths, &s.RAM, &s.State, &s.UEFIVars, &s.Fingerprint)
+		for i := range s.Layers {
+			paths = append(paths, &s.Layers[i])
+		}
 	}
 	for i := range c.Files {
 		paths = append(paths, &c.Files[i].Path)

@@ -17,6 +17,8 @@ type End struct {
 	Failure error
 	// Stopped reports whether Stop or Close ended the machine.
 	Stopped bool
+	// Frozen reports whether Freeze ended the machine.
+	Frozen bool
 }
 
 // PoweredOff reports whether the guest powered off. A reboot does not count.
@@ -31,6 +33,8 @@ func (e End) String() string {
 		s = fmt.Sprintf("QEMU was killed (%v)", e.Signal)
 	}
 	switch {
+	case e.Frozen:
+		return "the machine is frozen and does not run any more; use a fork"
 	case e.Reason == "guest-shutdown" && e.Signal == nil && e.ExitStatus == 0:
 		return "the guest powered off"
 	case e.Reason == "guest-shutdown":

@@ -11,6 +11,8 @@ import (
 	"sort"
 	"syscall"
 	"time"
+
+	"github.com/rules-qcow2/rules_qcow2/go/vm/agent"
 )
 
 // startTimeout limits QEMU's own start on a terminal.
@@ -21,27 +23,71 @@ const startTimeout = time.Minute
 // writes to messages how to leave and which ports are forwarded. The machine
 // writes to dir, as Options.Dir says.
 func Interact(c *Config, dir string, args []string, messages io.Writer) error {
+	c, mismatch, err := c.resolve()
+	if err != nil {
+		return err
+	}
+	if mismatch != nil {
+		fmt.Fprintf(messages, "%s: the machine boots and does not resume: %v\n", c.Target, mismatch)
+	}
 	accelerator, err := thisHost().choose(c.Accel, c.Arch)
 	if err != nil {
 		return err
 	}
-	p, err := prepare(c, dir)
+	p, err := prepare(c, &Options{Dir: dir})
 	if err != nil {
 		return err
 	}
-	all, err := c.args(accelerator, p)
+	if c.Snapshot != nil && c.Snapshot.fingerprint.Agent {
+		if err := p.addAgent(c); err != nil {
+			return err
+		}
+	}
+	given, err := c.args(accelerator, p)
 	if err != nil {
 		return err
 	}
-	all = append(append(append(append(all, interactive...), qmpArgs...), "-S"), args...)
+	all := arguments(append(append(append(given, interactive...), qmpArgs...), "-S"))
+	var link *agentLink
+	var files []*os.File
+	if s := c.Snapshot; s != nil {
+		all.add("-incoming", "defer")
+		if s.fingerprint.Agent {
+			var theirs *os.File
+			if link, theirs, err = newAgentLink(); err != nil {
+				return err
+			}
+			defer link.conn.Close()
+			defer theirs.Close()
+			c.addAgent(&all, fmt.Sprintf("socket,id=agent,fd=%d", firstFD))
+			files = append(files, theirs)
+		}
+		for i, card := range s.fingerprint.Cards {
+			c.addLink(&all, i, 0, card.MAC)
+		}
+	}
+	all.add(args...)
 	fmt.Fprintf(messages, "%s: runs under %s; Ctrl-A X leaves, Ctrl-A H lists other keys\n", c.Target, accelerator)
-	return foreground(c, all, append(os.Environ(), "TMPDIR="+dir), messages)
+	if link != nil {
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+			defer cancel()
+			client, err := agent.New(ctx, link.conn)
+			if err == nil {
+				err = refresh(ctx, client)
+			}
+			if err != nil {
+				fmt.Fprintf(messages, "%s: %v\n", c.Target, err)
+			}
+		}()
+	}
+	return foreground(c, all, append(os.Environ(), "TMPDIR="+dir), files, messages)
 }
 
 // foreground runs QEMU on our terminal and restores the terminal's settings
 // afterwards. Signals from the terminal are for the guest; other signals to
 // this process end QEMU.
-func foreground(c *Config, args, env []string, messages io.Writer) error {
+func foreground(c *Config, args, env []string, files []*os.File, messages io.Writer) error {
 	restore := saveTerminal(os.Stdin)
 	defer restore()
 
@@ -52,7 +98,7 @@ func foreground(c *Config, args, env []string, messages io.Writer) error {
 	defer conn.Close()
 	cmd := exec.Command(c.QEMU, args...)
 	cmd.Env = env
-	cmd.ExtraFiles = []*os.File{theirs}
+	cmd.ExtraFiles = append([]*os.File{theirs}, files...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = ChildAttributes()
 	// Only the foreground process group may read from a terminal.
@@ -99,6 +145,11 @@ func startForeground(c *Config, qmp *qmpClient, messages io.Writer) error {
 	sort.Strings(guests)
 	for _, guest := range guests {
 		fmt.Fprintf(messages, "%s: the guest's port %s is %s\n", c.Target, guest, ports[guest])
+	}
+	if c.Snapshot != nil {
+		if err := qmp.loadState(ctx, c.Snapshot.State); err != nil {
+			return err
+		}
 	}
 	_, err = qmp.execute(ctx, "cont", nil)
 	return err

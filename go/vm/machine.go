@@ -65,9 +65,23 @@ type Options struct {
 	// Static makes the agent set the addresses of the cards on Networks, the host
 	// name and the DNS server.
 	Static bool
+	// Saveable keeps the RAM where Freeze can save it.
+	Saveable bool
+	// Cards is the number of network cards that are linked to nothing, after those
+	// of Networks. Machines that resume can link them to networks.
+	Cards int
+	// Layers are where the guest's writes go, one per disk of the Config. Nil means
+	// layers in Dir.
+	Layers []Layer
 	// CloseTimeout limits all that happens once the machine is to end: the
 	// screenshot, and QEMU's own end before it is killed. The default is 5 s.
 	CloseTimeout time.Duration
+}
+
+// A Layer is the qcow2 image with the guest's writes to a disk.
+type Layer struct {
+	Path    string // must not exist
+	Backing string // the backing file name, if Path and the disk move; else ""
 }
 
 // A Machine is a running QEMU. Its methods may be called at the same time.
@@ -85,6 +99,7 @@ type Machine struct {
 	ports   map[string]string
 	agent   *agentLink      // nil without an agent
 	links   []*network.Port // one per network
+	cards   []Card          // one per network, and those that a snapshot has besides
 
 	stop     chan struct{} // closed by Stop
 	stopOnce sync.Once
@@ -97,9 +112,26 @@ type Machine struct {
 	screenshotError error
 }
 
-// Start boots a machine. The context limits the start of QEMU, not the life of
-// the machine.
+// Start starts a machine: it boots, or resumes from Config.Snapshot. The context
+// limits the start, not the life of the machine.
 func Start(ctx context.Context, c *Config, o Options) (*Machine, error) {
+	c, mismatch, err := c.resolve()
+	if err != nil {
+		return nil, err
+	}
+	m, err := start(ctx, c, o)
+	if err != nil || mismatch == nil {
+		return m, err
+	}
+	m.stderrLine(fmt.Sprintf("the machine boots and does not resume: %v", mismatch))
+	if err := m.WaitReady(ctx); err != nil {
+		m.Close()
+		return nil, m.Report(err)
+	}
+	return m, nil
+}
+
+func start(ctx context.Context, c *Config, o Options) (*Machine, error) {
 	m := &Machine{
 		config: c, options: o, started: time.Now(),
 		stop: make(chan struct{}), ended: make(chan struct{}), done: make(chan struct{}),
@@ -115,14 +147,7 @@ func Start(ctx context.Context, c *Config, o Options) (*Machine, error) {
 	if m.accelerator, err = thisHost().choose(c.Accel, c.Arch); err != nil {
 		return nil, err
 	}
-	if m.prepared, err = prepare(c, o.Dir); err != nil {
-		return nil, err
-	}
-	args, err := c.args(m.accelerator, m.prepared)
-	if err != nil {
-		return nil, err
-	}
-	if err := m.logs.open(o.Logs, m.prepared.script(c, args)); err != nil {
+	if m.prepared, err = prepare(c, &o); err != nil {
 		return nil, err
 	}
 	if err := m.startQEMU(); err != nil {
@@ -135,7 +160,7 @@ func Start(ctx context.Context, c *Config, o Options) (*Machine, error) {
 	if m.agent != nil {
 		go m.connectAgent(context.Background()) // until the guest's end closes the channel
 	}
-	if err := m.resume(ctx); err != nil {
+	if err := m.run(ctx); err != nil {
 		m.Close()
 		return nil, m.Report(m.explain(fmt.Errorf("the machine did not start: %w", err)))
 	}
@@ -149,7 +174,14 @@ func (m *Machine) startQEMU() error {
 	if m.options.Static && !withAgent {
 		return fmt.Errorf("static addresses need an agent, and the machine does not have one (agent = %q); set kernel, or use DHCP", c.Agent)
 	}
-	if withAgent {
+	command, err := c.args(m.accelerator, p.forScript())
+	if err != nil {
+		return err
+	}
+	if err := m.logs.open(m.options.Logs, p.script(c, command)); err != nil {
+		return err
+	}
+	if withAgent || c.Snapshot != nil && c.Snapshot.fingerprint.Agent {
 		if err := p.addAgent(c); err != nil {
 			return err
 		}
@@ -161,29 +193,64 @@ func (m *Machine) startQEMU() error {
 	all := arguments(append(append(args, recorded...), qmpArgs...))
 	// -S: QEMU starts paused, so that no event is missed.
 	all.add("-S")
+	if c.Snapshot != nil {
+		all.add("-incoming", "defer")
+	}
 	var files []*os.File
-	if withAgent {
+	switch {
+	case withAgent && (c.Snapshot == nil || c.Snapshot.fingerprint.Agent):
 		link, theirs, err := newAgentLink()
 		if err != nil {
 			return err
 		}
 		defer theirs.Close()
 		m.agent = link
-		c.addAgent(&all, firstFD+len(files))
+		c.addAgent(&all, fmt.Sprintf("socket,id=agent,fd=%d", firstFD+len(files)))
 		files = append(files, theirs)
+	case c.Snapshot != nil && c.Snapshot.fingerprint.Agent:
+		c.addAgent(&all, "null,id=agent") // the device must be there
 	}
-	for i, n := range m.options.Networks {
+	if err := m.attach(); err != nil {
+		return err
+	}
+	for i, card := range m.cards {
+		fd := 0
+		if i < len(m.links) {
+			fd = firstFD + len(files)
+			files = append(files, m.links[i].File())
+		}
+		c.addLink(&all, i, fd, card.MAC)
+	}
+	m.process, err = startQEMU(c.QEMU, all, append(os.Environ(), "TMPDIR="+m.options.Dir), files...)
+	if err != nil {
+		return fmt.Errorf("QEMU did not start: %w", err)
+	}
+	return nil
+}
+
+// attach attaches the machine to its networks. A machine that resumes has the
+// cards that it was saved with; those without a network are cut off.
+func (m *Machine) attach() error {
+	if s := m.config.Snapshot; s != nil {
+		m.cards = s.fingerprint.Cards
+		if len(m.options.Networks) > len(m.cards) {
+			return fmt.Errorf("the machine was saved with %d network cards, which is less than the %d networks for it; attach it to networks before it is saved",
+				len(m.cards), len(m.options.Networks))
+		}
+	}
+	for _, n := range m.options.Networks {
 		port, err := n.Attach(m.Name())
 		if err != nil {
 			return err
 		}
 		m.links = append(m.links, port)
-		c.addLink(&all, i, firstFD+len(files), port.MAC().String())
-		files = append(files, port.File())
+		if m.config.Snapshot == nil {
+			m.cards = append(m.cards, Card{port.MAC().String(), port.Prefix().String()})
+		}
 	}
-	m.process, err = startQEMU(c.QEMU, all, append(os.Environ(), "TMPDIR="+m.options.Dir), files...)
-	if err != nil {
-		return fmt.Errorf("QEMU did not start: %w", err)
+	for i := range m.options.Cards {
+		// 52:54:00 is QEMU's.
+		m.cards = append(m.cards, Card{MAC: fmt.Sprintf("52:54:00:00:00:%02x", i+1)})
 	}
 	return nil
 }
@@ -196,6 +263,7 @@ func (m *Machine) detach() {
 	if m.agent != nil {
 		m.agent.conn.Close()
 	}
+	m.prepared.close()
 }
 
 // Name returns the machine's host name on its networks.
@@ -224,14 +292,19 @@ func Compile(attribute string, patterns []string) ([]*regexp.Regexp, error) {
 	return compiled, nil
 }
 
-// resume lets the guest run, once its forwarded ports are known.
-func (m *Machine) resume(ctx context.Context) error {
+// run lets the guest run, once its forwarded ports are known.
+func (m *Machine) run(ctx context.Context) error {
 	if _, err := m.qmp.execute(ctx, "qmp_capabilities", nil); err != nil {
 		return err
 	}
 	var err error
 	if m.ports, err = forwardedPorts(ctx, m.qmp, m.config); err != nil {
 		return err
+	}
+	if m.config.Snapshot != nil {
+		if err := m.qmp.loadState(ctx, m.config.Snapshot.State); err != nil {
+			return err
+		}
 	}
 	_, err = m.qmp.execute(ctx, "cont", nil)
 	return err
@@ -373,7 +446,7 @@ func (m *Machine) settle(read <-chan struct{}) {
 // quit takes a screenshot, tells QEMU to quit, and kills it if it has not ended
 // by the deadline of the context.
 func (m *Machine) quit(ctx context.Context, read <-chan struct{}) {
-	if m.options.Logs != "" && m.config.Display {
+	if m.options.Logs != "" && m.config.Display && !m.End().Frozen {
 		half, cancel := context.WithTimeout(ctx, m.options.CloseTimeout/2)
 		err := m.Screenshot(half, filepath.Join(m.options.Logs, "screenshot.png"))
 		cancel()

@@ -22,6 +22,13 @@ func Named(name string) Option {
 	return func(o *Options) { o.Name = name }
 }
 
+// Saveable makes it possible to freeze a machine that resumes: a fork, or the
+// machine of a qemu_snapshot. Its RAM is copied. In vmtest, machines that boot can
+// always be frozen.
+func Saveable() Option {
+	return func(o *Options) { o.Saveable = true }
+}
+
 // FailOn replaces the patterns that end the machine when the console shows them.
 func FailOn(patterns ...string) Option {
 	return func(o *Options) { o.FailOn = patterns }

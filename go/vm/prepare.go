@@ -18,24 +18,46 @@ type prepared struct {
 	files     string   // folder of links to Config.Files; "" without files
 	initrd    string   // with the agent; "" if no agent comes by an initrd
 	agentDisk string   // folder with the agent; "" if no agent comes on a disk
-	commands  [][]string
+	ram       string   // path of the RAM; "" if only QEMU has it
+	ramFile   *os.File // holds ram open; nil if it is a named file
+	ownRAM    bool     // the guest writes to ram
+	// readOnlyRAM says that ram is a file that others use, too: an output of a
+	// build.
+	readOnlyRAM bool
+	resumes     bool // the machine does not boot
+	commands    [][]string
 }
 
 // prepare makes throwaway layers over the machine's disks, and a copy of its
-// UEFI variables, in dir.
-func prepare(c *Config, dir string) (*prepared, error) {
-	p := &prepared{dir: dir}
+// UEFI variables, in Options.Dir. Those of a machine that resumes are over the
+// snapshot's.
+func prepare(c *Config, o *Options) (*prepared, error) {
+	p := &prepared{dir: o.Dir, resumes: c.Snapshot != nil}
+	if err := p.addRAM(c.Snapshot, o.Saveable); err != nil {
+		return nil, fmt.Errorf("RAM: %w", err)
+	}
+	vars := c.UEFIVars
+	if c.Snapshot != nil {
+		vars = c.Snapshot.UEFIVars
+	}
 	for i, disk := range c.Disks {
-		if err := p.addLayer(c, fmt.Sprintf("disk%d.qcow2", i), disk); err != nil {
+		if c.Snapshot != nil {
+			disk.Path, disk.Format = c.Snapshot.Layers[i], "qcow2"
+		}
+		layer := Layer{Path: filepath.Join(o.Dir, fmt.Sprintf("disk%d.qcow2", i))}
+		if o.Layers != nil {
+			layer = o.Layers[i]
+		}
+		if err := p.addLayer(c, layer, disk); err != nil {
 			return nil, err
 		}
 	}
 	if c.UEFICode != "" {
-		p.vars = filepath.Join(dir, "uefi-vars.fd")
-		if err := copyFile(p.vars, c.UEFIVars); err != nil {
+		p.vars = filepath.Join(o.Dir, "uefi-vars.fd")
+		if err := copyFile(p.vars, vars); err != nil {
 			return nil, fmt.Errorf("UEFI variables: %w", err)
 		}
-		p.add("cp", c.UEFIVars, p.vars)
+		p.add("cp", vars, p.vars)
 	}
 	if len(c.Files) > 0 {
 		if err := p.addFiles(c.Files); err != nil {
@@ -45,16 +67,57 @@ func prepare(c *Config, dir string) (*prepared, error) {
 	return p, nil
 }
 
+// addRAM sets where the RAM is: in QEMU alone; in a snapshot; or, if it is
+// saveable, in a file that outlives QEMU. That is a file in memory, or one in dir
+// where the host cannot do that.
+func (p *prepared) addRAM(s *Snapshot, saveable bool) error {
+	if s != nil {
+		p.ram = s.RAM
+		// Files of others are mapped read-only, which QEMU can do since 8.2.
+		p.readOnlyRAM = s.ram == nil && qemuAtLeast(s.fingerprint.QEMU, 8, 2)
+	}
+	if s != nil && s.ram == nil && !p.readOnlyRAM {
+		saveable = true // a copy of its own
+	}
+	if !saveable {
+		return nil
+	}
+	var err error
+	if p.ramFile, p.ram, err = memoryFile(); err != nil {
+		p.ram = filepath.Join(p.dir, "ram")
+	}
+	p.ownRAM, p.readOnlyRAM = true, false
+	if s == nil {
+		return nil
+	}
+	return sparseCopy(p.ram, s.RAM)
+}
+
+// close gives up the RAM, unless a snapshot has taken it.
+func (p *prepared) close() {
+	if p.ramFile != nil {
+		p.ramFile.Close()
+	}
+}
+
 func (p *prepared) add(command ...string) { p.commands = append(p.commands, command) }
+
+// forScript returns p without everything that ends with this process.
+func (p *prepared) forScript() *prepared {
+	q := *p
+	q.initrd, q.ram, q.resumes = "", "", false
+	return &q
+}
 
 // script returns a shell script that prepares the machine again and runs it on
 // the terminal.
 func (p *prepared) script(c *Config, args []string) string {
 	run := append(append([]string{c.QEMU}, args...), interactive...)
-	return script{target: c.Target, dir: p.dir, commands: append(p.commands[:len(p.commands):len(p.commands)], run)}.String()
+	commands := append(p.commands[:len(p.commands):len(p.commands)], run)
+	return script{target: c.Target, dir: p.dir, commands: commands, resumed: c.Snapshot != nil}.String()
 }
 
-func (p *prepared) addLayer(c *Config, name string, disk Disk) error {
+func (p *prepared) addLayer(c *Config, layer Layer, disk Disk) error {
 	base, err := filepath.Abs(disk.Path)
 	if err != nil {
 		return err
@@ -63,17 +126,37 @@ func (p *prepared) addLayer(c *Config, name string, disk Disk) error {
 	if err != nil {
 		return fmt.Errorf("disk %s cannot be opened: %w", base, err)
 	}
-	layer := filepath.Join(p.dir, name)
-	if err := qcow2.CreateLayer(layer, base, chain[0].Format); err != nil {
+	if layer.Backing == "" {
+		err = qcow2.CreateLayer(layer.Path, base, chain[0].Format)
+	} else {
+		err = createRelativeLayer(layer, chain[0])
+	}
+	if err != nil {
 		return fmt.Errorf("disk %s: %w", base, err)
 	}
-	p.layers = append(p.layers, layer)
+	p.layers = append(p.layers, layer.Path)
 	qemuImg := c.QEMUImg
 	if qemuImg == "" {
 		qemuImg = "qemu-img"
 	}
-	p.add(qemuImg, "create", "-q", "-f", "qcow2", "-F", chain[0].Format, "-b", disk.Path, layer)
+	p.add(qemuImg, "create", "-q", "-f", "qcow2", "-F", chain[0].Format, "-b", disk.Path, filepath.Join(p.dir, filepath.Base(layer.Path)))
 	return nil
+}
+
+// createRelativeLayer makes a layer with the backing file name that it has at its
+// place, on an image that may be elsewhere now.
+func createRelativeLayer(layer Layer, base qcow2.Layer) error {
+	f, err := os.OpenFile(layer.Path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o666)
+	if err != nil {
+		return err
+	}
+	return errors.Join(qcow2.Generate(f,
+		qcow2.GenerateWithFileSize(base.VirtualSize),
+		qcow2.GenerateWithBackingFile(layer.Backing),
+		qcow2.GenerateWithBackingFormat(base.Format),
+		qcow2.GenerateWithClusterSize(qcow2.LayerClusterSize),
+		qcow2.GenerateWithExtendedL2(qcow2.LayerExtendedL2),
+	), f.Close())
 }
 
 func (p *prepared) addFiles(files []File) error {
@@ -98,7 +181,7 @@ func copyFile(to, from string) error {
 		return err
 	}
 	defer in.Close()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
 	if err != nil {
 		return err
 	}

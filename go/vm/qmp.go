@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -77,8 +79,13 @@ func (c *qmpClient) read() {
 // execute runs a command and returns its return value. Commands do not wait for
 // each other, so that one which hangs does not delay the end of the machine.
 func (c *qmpClient) execute(ctx context.Context, command string, arguments any) (json.RawMessage, error) {
+	return c.executeWith(ctx, command, arguments, nil)
+}
+
+// executeWith is execute for a command that a file comes with, unless it is nil.
+func (c *qmpClient) executeWith(ctx context.Context, command string, arguments any, file *os.File) (json.RawMessage, error) {
 	answers := make(chan qmpAnswer, 1)
-	if err := c.send(ctx, command, arguments, answers); err != nil {
+	if err := c.send(ctx, command, arguments, file, answers); err != nil {
 		return nil, fmt.Errorf("QMP %s: %w", command, err)
 	}
 	select {
@@ -94,7 +101,13 @@ func (c *qmpClient) execute(ctx context.Context, command string, arguments any) 
 	}
 }
 
-func (c *qmpClient) send(ctx context.Context, command string, arguments any, answers chan qmpAnswer) error {
+// sendFile gives QEMU a file descriptor, which later commands call by name.
+func (c *qmpClient) sendFile(ctx context.Context, name string, file *os.File) error {
+	_, err := c.executeWith(ctx, "getfd", map[string]any{"fdname": name}, file)
+	return err
+}
+
+func (c *qmpClient) send(ctx context.Context, command string, arguments any, file *os.File, answers chan qmpAnswer) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.next++
@@ -113,6 +126,11 @@ func (c *qmpClient) send(ctx context.Context, command string, arguments any, ans
 		deadline = time.Now().Add(time.Minute)
 	}
 	c.conn.SetWriteDeadline(deadline)
+	if file != nil {
+		// The conversion holds: socketPair makes Unix sockets.
+		_, _, err = c.conn.(*net.UnixConn).WriteMsgUnix(b, syscall.UnixRights(int(file.Fd())), nil)
+		return err
+	}
 	_, err = c.conn.Write(b)
 	return err
 }

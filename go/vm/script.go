@@ -12,6 +12,7 @@ type script struct {
 	target   string
 	dir      string // folder of the machine's files; $dir in the script
 	commands [][]string
+	resumed  bool // the machine did not boot
 }
 
 // sandbox is the part of a path that exists only in Bazel's sandbox.
@@ -21,6 +22,9 @@ func (s script) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Runs QEMU as %s does, on new layers: sh FILE\n", s.target)
 	fmt.Fprintf(&b, "# Ctrl-A X leaves. The guest's writes stay in $dir.\n")
+	if s.resumed {
+		b.WriteString("# The machine resumed from a snapshot; this boots it from its disks.\n")
+	}
 	b.WriteString("set -eu\ndir=$(mktemp -d)\n")
 	for _, command := range s.commands {
 		for i, word := range command {

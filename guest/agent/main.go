@@ -4,7 +4,7 @@
 // copies files, makes connections, powers off. It is one static program that needs
 // neither a shell nor a network, /tmp or a writable disk.
 //
-// How it is started decides what it does:
+// It has three roles:
 //
 //   - as process 1, in an initrd in front of the distribution's: see
 //     init.go;

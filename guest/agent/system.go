@@ -12,7 +12,7 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/guest/protocol"
 )
 
-// info describes the guest as it is now. What it cannot find out stays empty.
+// info describes the guest at this time. Unknown fields are empty.
 func (a *agent) info() protocol.Info {
 	var m protocol.Info
 	var u syscall.Utsname

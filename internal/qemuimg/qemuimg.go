@@ -1,5 +1,5 @@
-// Package qemuimg runs qemu-img and qemu-io in tests: qemu-img judges what the
-// project makes and reads, qemu-io makes images with contents.
+// Package qemuimg runs qemu-img and qemu-io in tests: qemu-img judges the project's
+// results, qemu-io writes data to images.
 package qemuimg
 
 import (
@@ -11,8 +11,8 @@ import (
 	"github.com/bazelbuild/rules_go/go/runfiles"
 )
 
-// Path returns the qemu-img that judges: Bazel's, or outside of Bazel the one
-// on PATH. A test without one fails.
+// Path returns the path of qemu-img: a runfile, or outside Bazel the program on PATH.
+// If there is none, the test fails.
 func Path(t testing.TB) string {
 	t.Helper()
 	return path(t, "qemu-img")
@@ -27,27 +27,27 @@ func path(t testing.TB, program string) string {
 	}
 	path, err := exec.LookPath(program)
 	if err != nil {
-		t.Fatalf("%[1]s is neither in the runfiles (qemu/%[1]s) nor on PATH", program)
+		t.Fatalf("%[1]s is neither a runfile (qemu/%[1]s) nor on PATH; install QEMU", program)
 	}
 	return path
 }
 
-// A Result is what one run of a program left.
+// A Result is the result of one run of a program.
 type Result struct {
 	Stdout string
 	Stderr string
 	Code   int // exit code
 }
 
-// Run runs qemu-img in dir and returns what came of it. A run that does not
-// come to an exit code ends the test.
+// Run runs qemu-img in dir and returns its result. If there is no exit code, for
+// example because it cannot be started, the test ends.
 func Run(t testing.TB, dir string, args ...string) Result {
 	t.Helper()
 	return run(t, dir, "qemu-img", args)
 }
 
-// IO runs qemu-io in dir on the qcow2 image in file, with the commands given.
-// Its exit code is not 0 if one of them fails; the others are executed.
+// IO runs qemu-io in dir on the qcow2 image in file, with the given commands. If a
+// command fails, the others are still executed, and the exit code is not 0.
 func IO(t testing.TB, dir, file string, commands ...string) Result {
 	t.Helper()
 	args := []string{"-f", "qcow2"}
@@ -57,7 +57,7 @@ func IO(t testing.TB, dir, file string, commands ...string) Result {
 	return RunIO(t, dir, append(args, file)...)
 }
 
-// RunIO runs qemu-io in dir with any arguments, as Run does qemu-img.
+// RunIO runs qemu-io in dir with any arguments, like Run.
 func RunIO(t testing.TB, dir string, args ...string) Result {
 	t.Helper()
 	return run(t, dir, "qemu-io", args)
@@ -76,8 +76,8 @@ func run(t testing.TB, dir, program string, args []string) Result {
 	return Result{out.String(), errs.String(), cmd.ProcessState.ExitCode()}
 }
 
-// Must is Run where anything but success ends the test. It returns what
-// qemu-img wrote to standard output.
+// Must is Run for commands that must succeed; otherwise the test ends. It returns
+// qemu-img's standard output.
 func Must(t testing.TB, dir string, args ...string) string {
 	t.Helper()
 	result := Run(t, dir, args...)

@@ -1,6 +1,6 @@
-// Package qemuscript makes backing chains by random scripts of qemu-img and
-// qemu-io, for tests that compare this project's results with QEMU's. The same
-// seed gives the same script.
+// Package qemuscript makes backing chains with random scripts of qemu-img and qemu-io,
+// for tests that compare this project's results with QEMU's. The same seed gives the
+// same script.
 package qemuscript
 
 import (
@@ -26,7 +26,7 @@ func Seeds(t *testing.T, count uint64, f func(t *testing.T, seed uint64)) {
 	if s := os.Getenv(SeedsVariable); s != "" {
 		n, err := strconv.ParseUint(s, 10, 64)
 		if err != nil {
-			t.Fatalf("%s is %q, a number of seeds is needed", SeedsVariable, s)
+			t.Fatalf("%s is %q; it must be a number of seeds", SeedsVariable, s)
 		}
 		count = n
 	}

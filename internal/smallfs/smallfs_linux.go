@@ -1,4 +1,4 @@
-// Package smallfs lets a program that is under test run out of room.
+// Package smallfs gives a program under test a small file system, which it can fill.
 package smallfs
 
 import (
@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// Mount makes cmd, which is yet to be started, see a file system of size over
-// dir, in a mount namespace of its own. The size is tmpfs's, in whole pages, as
-// in "64k". The test is skipped where there are no such namespaces.
+// Mount makes cmd, which must not be started yet, run in a new mount namespace with a
+// tmpfs at dir. The size is tmpfs's option, such as "64k", in whole pages. The test is
+// skipped if the machine does not allow such namespaces.
 func Mount(t testing.TB, cmd *exec.Cmd, dir, size string) {
 	t.Helper()
 	namespaces := &syscall.SysProcAttr{
@@ -21,7 +21,7 @@ func Mount(t testing.TB, cmd *exec.Cmd, dir, size string) {
 	probe := exec.Command("true")
 	probe.SysProcAttr = namespaces
 	if err := probe.Run(); err != nil {
-		t.Skipf("no mount namespace to be had: %v", err)
+		t.Skipf("cannot create a mount namespace: %v", err)
 	}
 	cmd.Args = append([]string{"sh", "-c", `mount -t tmpfs -o size="$0" tmpfs "$1" && shift && exec "$@"`, size, dir}, cmd.Args...)
 	cmd.Path = "/bin/sh"

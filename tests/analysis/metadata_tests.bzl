@@ -4,8 +4,8 @@ load("@bazel_skylib//lib:unittest.bzl", "analysistest", "asserts")
 load("@package_metadata//providers:package_metadata_info.bzl", "PackageMetadataInfo")
 
 _MetadataInfo = provider(
-    doc = "What is said of a target.",
-    fields = {"labels": "list of the labels of the targets that say it"},
+    doc = "The package metadata of a target.",
+    fields = {"labels": "list of the labels of the targets that provide it"},
 )
 
 def _metadata_impl(_target, ctx):
@@ -19,7 +19,7 @@ def _metadata_impl(_target, ctx):
 
 _metadata = aspect(implementation = _metadata_impl)
 
-# Bazel adds it to each target without a word in the target's package.
+# REPO.bazel makes Bazel add it to each target.
 def _metadata_test_impl(ctx):
     env = analysistest.begin(ctx)
     labels = analysistest.target_under_test(env)[_MetadataInfo].labels

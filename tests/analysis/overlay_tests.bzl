@@ -245,7 +245,7 @@ def _failure_tests(suite):
         (
             "size_is_too_large",
             dict(backing = base, size = "8E"),
-            "_subject: size = \"8E\" is not a size: the largest that QEMU knows is 9223372036854775807 bytes",
+            "_subject: size = \"8E\" is not a size: QEMU supports at most 9223372036854775807 bytes",
         ),
         (
             "cluster_size_is_not_a_power_of_two",

@@ -4,8 +4,8 @@ load("@bazel_skylib//lib:unittest.bzl", "analysistest", "asserts")
 load("@rules_shell//shell:sh_binary.bzl", "sh_binary")
 load("//:defs.bzl", "qcow2gen_toolchain")
 
-# A generator's runfiles come to its actions where there are any, and are not
-# laid out in each sandbox where there are none.
+# An action's generator has its runfiles. If it does not have any, sandboxes do not
+# lay out a runfiles tree.
 def _executable_test_impl(ctx):
     env = analysistest.begin(ctx)
     info = analysistest.target_under_test(env)[platform_common.ToolchainInfo]

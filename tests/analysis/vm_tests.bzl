@@ -1,7 +1,7 @@
 """Analysis tests of virtual machines."""
 
 load("@bazel_skylib//lib:unittest.bzl", "analysistest", "asserts")
-load("//:defs.bzl", "qcow2_check_test", "qemu_boot_test", "qemu_disk", "qemu_toolchain", "qemu_vm")
+load("//:defs.bzl", "qcow2_check_test", "qemu_boot_test", "qemu_disk", "qemu_snapshot", "qemu_toolchain", "qemu_vm")
 
 _EXTRA_TOOLCHAINS = "//command_line_option:extra_toolchains"
 
@@ -82,6 +82,7 @@ def vm_tests(name):
         tags = ["manual"],
     )
     _failure_tests(suite)
+    _snapshot_failure_tests(suite)
     _config_tests(suite)
     native.test_suite(name = name, tests = suite.tests)
 
@@ -162,6 +163,45 @@ def _failure_tests(suite):
         _declare(suite, name, _aarch64_failure_test, qemu_boot_test, attributes, message = message)
     _declare(suite, "vm_without_a_disk", _failure_test, qemu_vm, {"testonly": True}, message = "_subject: the machine has nothing to boot from")
     _declare(suite, "check_without_qemu_img", _failure_test, qcow2_check_test, {"image": _DISK}, message = "_subject: qcow2_check_test needs qemu-img, which the QEMU toolchain does not provide")
+
+# Machines of the snapshots below.
+_MACHINES = {
+    "with_agent": dict(kernel = _KERNEL),
+    "with_nvme": dict(disks = [qemu_disk(_DISK, interface = "nvme")], kernel = _KERNEL),
+    "without_agent": dict(disks = [_DISK]),
+}
+
+def _snapshot_failure_tests(suite):
+    for name, attributes in _MACHINES.items():
+        qemu_vm(
+            name = name,
+            testonly = True,
+            tags = ["manual"],
+            **attributes
+        )
+    qemu_snapshot(
+        name = "saved",
+        testonly = True,
+        tags = ["manual"],
+        vm = ":with_agent",
+    )
+    for name, attributes, message in [
+        ("snapshot_without_ready", dict(vm = ":without_agent"), "_subject: the build must know when the guest is ready, and @@//tests/analysis:without_agent does not have an agent to answer; set expect"),
+        ("snapshot_ready_without_agent", dict(ready = "true", vm = ":without_agent"), "_subject: ready = \"true\" needs an agent in the guest"),
+        ("snapshot_of_a_snapshot", dict(vm = ":saved"), "_subject: vm = \"@@//tests/analysis:saved\" is a snapshot; a snapshot of it is not supported"),
+        ("snapshot_of_nvme", dict(vm = ":with_nvme"), "_subject: disk @@//tests/overlay:on_source of @@//tests/analysis:with_nvme is nvme, which QEMU cannot save; use virtio, scsi or ide"),
+        ("snapshot_time_limit", dict(time_limit = 0, vm = ":with_agent"), "_subject: time_limit = 0 must be at least 1 second"),
+        ("snapshot_cards", dict(network_cards = 9, vm = ":with_agent"), "_subject: network_cards = 9 must be 0 to 8"),
+    ]:
+        _declare(suite, name, _failure_test, qemu_snapshot, attributes | {"testonly": True}, message = message)
+    _declare(
+        suite,
+        "snapshot_with_exit_status",
+        _failure_test,
+        qemu_boot_test,
+        dict(exit_status = 33, vm = ":saved"),
+        message = "_subject: exit_status = 33 needs the isa-debug-exit device, which a snapshot does not have; use 0",
+    )
 
 def _config_tests(suite):
     for name, test, attributes, want in [

@@ -18,14 +18,14 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/internal/qemuimg"
 )
 
-// exitStatus is QEMU's when the boot sector has done all it does.
+// exitStatus is QEMU's exit status if the boot sector succeeds.
 const exitStatus = 33
 
 func TestBootFromChain(t *testing.T) {
 	for _, accelerator := range []string{"tcg", "kvm"} {
 		t.Run(accelerator, func(t *testing.T) {
 			if accelerator == "kvm" && !kvmWorks() {
-				t.Skip("no KVM for x86-64 guests on this machine")
+				t.Skip("this machine does not support KVM for x86-64 guests")
 			}
 			bootFromChain(t, accelerator)
 		})
@@ -36,7 +36,7 @@ func bootFromChain(t *testing.T, accelerator string) {
 	overlay := rlocation(t, os.Getenv("OVERLAY"))
 	before := digests(t, overlay)
 	if len(before) != 4 {
-		t.Fatalf("overlay and links are %d files, want 4", len(before))
+		t.Fatalf("got %d files of overlay and links, want 4", len(before))
 	}
 
 	layer := filepath.Join(t.TempDir(), "layer.qcow2")
@@ -54,20 +54,20 @@ func bootFromChain(t *testing.T, accelerator string) {
 	console := boot(t, accelerator, layer)
 	for _, line := range []string{"boot sector: running", "sector 1: the base is readable", "sector 2: written"} {
 		if !strings.Contains(console, line) {
-			t.Errorf("console does not say %q: %q", line, console)
+			t.Errorf("console does not contain %q: %q", line, console)
 		}
 	}
 
 	qemuimg.Must(t, "", "check", layer)
 	if got, want := sector(t, layer, 2), bytes.Repeat([]byte("W"), 512); !bytes.Equal(got, want) {
-		t.Errorf("private layer has not what the guest wrote: %q", got)
+		t.Errorf("private layer does not have the guest's write: %q", got)
 	}
 	if got := sector(t, overlay, 2); !bytes.Equal(got, make([]byte, 512)) {
-		t.Errorf("overlay has what the guest wrote: %q", got)
+		t.Errorf("overlay has the guest's write: %q", got)
 	}
 	for path, digest := range digests(t, overlay) {
 		if before[path] != digest {
-			t.Errorf("%s was changed", path)
+			t.Errorf("%s changed", path)
 		}
 	}
 }
@@ -104,7 +104,7 @@ func sector(t *testing.T, disk string, n int64) []byte {
 	return b[512*n : 512*(n+1)]
 }
 
-// digests returns those of the overlay and of all that its links lead to.
+// digests returns the digests of the overlay and of the targets of its links.
 func digests(t *testing.T, overlay string) map[string][sha256.Size]byte {
 	t.Helper()
 	sums := map[string][sha256.Size]byte{}
@@ -128,8 +128,8 @@ func digests(t *testing.T, overlay string) map[string][sha256.Size]byte {
 	return sums
 }
 
-// kvmWorks reports whether KVM can be expected to run a guest: the device
-// alone says little on a virtual machine without nested virtualization.
+// kvmWorks reports whether KVM can be expected to run a guest. A virtual machine
+// without nested virtualization may have the device as well.
 func kvmWorks() bool {
 	cpuinfo, _ := os.ReadFile("/proc/cpuinfo")
 	if !bytes.Contains(cpuinfo, []byte(" vmx ")) && !bytes.Contains(cpuinfo, []byte(" svm ")) {

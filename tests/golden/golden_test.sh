@@ -8,7 +8,7 @@ failed=0
 for file in "$@"; do
   read -r got _ < <(sha256sum "$file")
   if [[ $got != "$want" ]]; then
-    echo "$file has digest $got, want $want" >&2
+    echo "$file has the digest $got, want $want" >&2
     failed=1
   fi
 done

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Opens what a plain `bazel build` of one target has left in bazel-bin:
+# Opens the images that `bazel build` of two targets leaves in bazel-bin:
 #
 #   bazel build //tests/overlay/upper:three_deep //tests/overlay:on_external
 #   bazel run //tests/overlay:bazel_bin_check

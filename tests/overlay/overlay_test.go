@@ -1,5 +1,4 @@
-// Package overlay_test opens overlays where a test finds them, with QEMU's own
-// tools.
+// Package overlay_test opens overlays in the runfiles of a test, with QEMU's tools.
 package overlay_test
 
 import (
@@ -17,17 +16,17 @@ import (
 
 const mib = 1 << 20
 
-// overlays are the targets by the name of the environment variable that has
-// their place in the runfiles.
+// overlays are the targets, with the environment variables that have their rlocation
+// paths.
 var overlays = []struct {
 	env         string
-	layers      int // with the base
+	layers      int // including the base
 	baseFormat  string
 	virtualSize int64
 	compat      string
 	extendedL2  bool
 	clusterSize int64
-	// data is what the first dataLength bytes hold; zeros follow.
+	// data is the value of the first dataLength bytes; zeros follow.
 	data       byte
 	dataLength int64
 }{
@@ -76,17 +75,17 @@ func TestOverlaysOpenFromRunfiles(t *testing.T) {
 			}
 			top, base := chain[0], chain[len(chain)-1]
 			if top.VirtualSize != o.virtualSize || top.ClusterSize != o.clusterSize || top.Specific.Data.Compat != o.compat || top.Specific.Data.ExtendedL2 != o.extendedL2 {
-				t.Errorf("image has other parameters than %+v: %s", o, out)
+				t.Errorf("got image %s, want parameters %+v", out, o)
 			}
 			if base.Format != o.baseFormat {
-				t.Errorf("base is opened as %s, want %s", base.Format, o.baseFormat)
+				t.Errorf("got base of format %s, want %s", base.Format, o.baseFormat)
 			}
 			for _, layer := range chain[:len(chain)-1] {
 				if want := filepath.Base(layer.Filename) + ".backing/"; filepath.Dir(layer.BackingFile)+"/" != want {
-					t.Errorf("%s names %s as its backing file, want one in %s", layer.Filename, layer.BackingFile, want)
+					t.Errorf("%s has the backing file %s, want a file in %s", layer.Filename, layer.BackingFile, want)
 				}
 				if layer.BackingFormat == "" {
-					t.Errorf("%s records no backing format", layer.Filename)
+					t.Errorf("%s does not record the backing format", layer.Filename)
 				}
 			}
 			checkData(t, path, o.data, o.dataLength, o.virtualSize)

@@ -1,4 +1,4 @@
-"""A rule of a user, which writes an image with the public helper."""
+"""A user's rule, which writes an image and links with the public helper."""
 
 load("//:defs.bzl", "Qcow2Info", "link_backing_chain")
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# After the machine: its layer has what the guest wrote.
+# Runs after the machine: its layer has the guest's writes.
 set -euo pipefail
 
 grep --quiet 'sector 2: written' "$VM_CONSOLE"
@@ -8,6 +8,6 @@ grep --quiet 'sector 2: written' "$VM_CONSOLE"
 got=$(dd if="$TEST_TMPDIR/raw" bs=512 skip=2 count=1 status=none | tr -d W | wc -c)
 rm "$TEST_TMPDIR/raw"
 if [[ $got != 0 ]]; then
-  echo "the layer has not what the guest wrote" >&2
+  echo "the layer does not have the guest's writes" >&2
   exit 1
 fi

@@ -17,7 +17,7 @@ func main() {
 	log.SetFlags(0)
 	log.SetPrefix("apidoc: ")
 	title := flag.String("title", "", "heading of the page")
-	update := flag.String("update", "", "command that makes the page anew, for those who would edit it")
+	update := flag.String("update", "", "command that generates the page, for a note at its top")
 	out := flag.String("o", "", "file to write")
 	flag.Parse()
 	if err := run(*title, *update, *out, flag.Args()); err != nil {

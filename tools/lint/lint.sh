@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# lint.sh goimports|vet|staticcheck|buildifier|actionlint|todo looks at every file of the
-# repository, as the named tool does, and fails if the tool has something to say.
-# The tools are those of Bazel's Go toolchain, and what go.mod beside this
-# script pins; buildozer there is for release.sh.
+# lint.sh goimports|vet|staticcheck|buildifier|actionlint|todo checks all files of the
+# repository with one tool, and fails if the tool reports anything. The tools are those
+# of Bazel's Go toolchain, and those in this folder's go.mod, which also has buildozer
+# for release.sh.
 
 set -euo pipefail
 
@@ -10,7 +10,7 @@ cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.."
 top=$PWD
 
 # go DIR ARGS... runs Bazel's go in a folder of the repository. go.work adds the
-# tools to its modules, and asks for a newer Go than the ruleset does.
+# tools to its modules, and needs a newer Go than the ruleset.
 go() {
   local dir=$1
   shift
@@ -26,7 +26,7 @@ in_modules() {
   done
 }
 
-# Prints what it reads, and fails if that is anything.
+# Prints its input, and fails unless that is empty.
 nothing() {
   ! grep .
 }
@@ -43,10 +43,10 @@ case ${1-} in
     go . tool buildifier -mode=check -lint=warn "${files[@]}"
     ;;
   actionlint) go . tool actionlint -shellcheck= -pyflakes= ;;
-  # A reason is the name or the address of what has to come first.
+  # The reason in parentheses is the name or address of the task to do first.
   todo) nothing < <(git grep -nIwE 'TODO|FIXME|XXX' -- . ':!tools/lint' | grep -vE '(TODO|FIXME|XXX)\([^)]+\): .+') ;;
   *)
-    echo "lint.sh: \"${1-}\" is no check, allowed are goimports, vet, staticcheck, buildifier, actionlint and todo" >&2
+    echo "lint.sh: unknown check \"${1-}\"; use goimports, vet, staticcheck, buildifier, actionlint or todo" >&2
     exit 2
     ;;
 esac

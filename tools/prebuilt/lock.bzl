@@ -1,9 +1,9 @@
-"""What a lock file of prebuilt programs may say."""
+"""The format of the lock file of prebuilt programs."""
 
-# What the ruleset runs, by the name of its folder in //tools.
+# The programs that rules run, by the names of their folders in //tools.
 PROGRAMS = ["qcow2gen", "vmboot"]
 
-# Constraints of the platforms that programs are released for, by Go's names.
+# Constraints of the platforms that programs are released for, by Go's names of platforms.
 PLATFORMS = {
     "%s_%s" % (go_os, go_arch): ["@platforms//os:" + os, "@platforms//cpu:" + cpu]
     for go_os, os in [("darwin", "macos"), ("linux", "linux"), ("windows", "windows")]
@@ -11,35 +11,35 @@ PLATFORMS = {
 }
 
 def parse_lock(text, name):
-    """Reads a lock file, and fails where it is not as it should be.
+    """Reads a lock file, and fails if it is not valid.
 
     Args:
       text: its content: `{"qcow2gen": {"linux_amd64": {"sha256": ..., "urls": [...]}}}`.
-      name: what to call it in errors.
+      name: its name in errors.
 
     Returns:
       The content, a dict.
     """
     lock = json.decode(text, default = None)
     if type(lock) != "dict":
-        fail("%s is no lock file of prebuilt programs, which is a JSON object" % name)
+        fail("%s: a lock file of prebuilt programs must be a JSON object" % name)
     for program, platforms in lock.items():
         if program not in PROGRAMS:
-            fail("%s: \"%s\" is no program of rules_qcow2, allowed are %s" % (name, program, ", ".join(PROGRAMS)))
+            fail("%s: unknown program \"%s\"; use %s" % (name, program, ", ".join(PROGRAMS)))
         if type(platforms) != "dict":
-            fail("%s: \"%s\" is no JSON object of platforms" % (name, program))
+            fail("%s: \"%s\" must be a JSON object of platforms" % (name, program))
         for platform, file in platforms.items():
             if platform not in PLATFORMS:
-                fail("%s: \"%s\" is no platform of %s, allowed are %s" % (name, platform, program, ", ".join(PLATFORMS)))
+                fail("%s: unknown platform \"%s\" of %s; use %s" % (name, platform, program, ", ".join(PLATFORMS)))
             _check_file(file, "%s: %s for %s" % (name, program, platform))
     return lock
 
 def _check_file(file, name):
     if type(file) != "dict" or sorted(file) != ["sha256", "urls"]:
-        fail("%s must have \"sha256\" and \"urls\", and nothing else" % name)
+        fail("%s must have exactly the keys \"sha256\" and \"urls\"" % name)
     sha256 = file["sha256"]
     if type(sha256) != "string" or len(sha256) != 64 or sha256.strip("0123456789abcdef"):
-        fail("%s: sha256 is %s, it must be 64 hexadecimal digits" % (name, repr(sha256)))
+        fail("%s: sha256 = %s must be 64 lower-case hexadecimal digits" % (name, repr(sha256)))
     urls = file["urls"]
     if type(urls) != "list" or not urls or [url for url in urls if type(url) != "string" or "/" not in url]:
-        fail("%s: urls is %s, it must be a list of one URL or more" % (name, repr(urls)))
+        fail("%s: urls = %s must be a list of at least one URL" % (name, repr(urls)))

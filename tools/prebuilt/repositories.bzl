@@ -62,7 +62,7 @@ toolchain(
 )
 """
 
-# Bazel registers the toolchains of a package by name: this one comes last.
+# Bazel registers the toolchains of a package in the order of their names: this one is last.
 _MISSING = """
 missing_program(
     name = "missing_{program}",
@@ -88,7 +88,7 @@ def _prebuilt_toolchains_impl(rctx):
         platforms = [platform for name, platform in rctx.attr.names.items() if name.startswith(program + "_")]
         build.append(_MISSING.format(
             program = program,
-            reason = "%s has no %s for this platform, and prebuilt.lock(required = True) asks for one: it has %s" % (
+            reason = "%s does not have %s for this platform, which prebuilt.lock(required = True) needs; it has %s" % (
                 rctx.attr.lock,
                 program,
                 ", ".join(platforms) or "none",
@@ -98,7 +98,7 @@ def _prebuilt_toolchains_impl(rctx):
 
 prebuilt_toolchains = repository_rule(
     implementation = _prebuilt_toolchains_impl,
-    doc = "The toolchains of prebuilt programs, by name only: they fetch nothing.",
+    doc = "The toolchains of prebuilt programs. They name the repositories of programs and fetch nothing.",
     attrs = {
         "lock": attr.string(mandatory = True),
         "names": attr.string_dict(doc = "Platforms by name of the repository."),

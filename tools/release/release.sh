@@ -2,18 +2,18 @@
 # release.sh [OPTIONS] VERSION FOLDER makes the files of a release in FOLDER:
 #
 #   rules_qcow2-vVERSION.tar.gz  the module, without tests
-#   PROGRAM-VERSION-PLATFORM     what its lock file has consumers download
-#   SHA256SUMS                   of all of these
-#   notes.md                     what to write into a MODULE.bazel
+#   PROGRAM-VERSION-PLATFORM     the programs, which the module's lock file lists
+#   SHA256SUMS                   the checksums of these files
+#   notes.md                     the lines for a consumer's MODULE.bazel
 #
-#   --commit COMMIT              what to release, by default HEAD
-#   --platforms "OS_ARCH ..."    the platforms to build for, by default all
-#   --url URL                    where the programs will be found, by default the
-#                                releases of the public repository
+#   --commit COMMIT              the commit to release; the default is HEAD
+#   --platforms "OS_ARCH ..."    the platforms to build for; the default is all
+#   --url URL                    the folder that consumers download the programs
+#                                from; the default is the public repository's release
 #
-# The same commit gives the same bytes on every machine, as long as Go is the
-# same: the version below, which a newer or older go downloads. GOTOOLCHAIN=local
-# takes the one that is there; GO is the command to run.
+# The bytes depend only on the commit and on the version of Go: the version below,
+# which any other go command downloads. GOTOOLCHAIN=local uses the installed version.
+# GO is the go command.
 
 set -euo pipefail
 
@@ -35,27 +35,26 @@ main() {
       --commit) commit=$2 ;;
       --platforms) platforms=$2 ;;
       --url) url=${2%/} ;;
-      *) die "there is no option $1, allowed are --commit, --platforms and --url" ;;
+      *) die "unknown option $1; use --commit, --platforms or --url" ;;
     esac
     shift 2
   done
   (($# == 2)) || die "usage: release.sh [--commit COMMIT] [--platforms \"OS_ARCH ...\"] [--url URL] VERSION FOLDER"
   local version=$1 folder platform
-  [[ $version =~ ^[0-9]+(\.[0-9]+)*(-[0-9A-Za-z.-]+)?$ ]] || die "version '$version' must be numbers with dots, and may end in '-' and a name, as in 1.2.0-rc1"
+  [[ $version =~ ^[0-9]+(\.[0-9]+)*(-[0-9A-Za-z.-]+)?$ ]] || die "version '$version' must be numbers separated by dots, with an optional suffix, as in 1.2.0-rc1"
   for platform in $platforms; do
     [[ " $PLATFORMS " == *" $platform "* ]] || die "platform '$platform' must be one of $PLATFORMS"
   done
   mkdir -p "$2"
   folder=$(readlink -f "$2")
-  [[ -z $(ls -A "$folder") ]] || die "$folder is not empty"
+  [[ -z $(ls -A "$folder") ]] || die "$folder must be empty"
   : "${url:=https://github.com/rules-qcow2/rules_qcow2/releases/download/v$version}"
 
-  # Of the repository that this script is in, or the top of a checkout of it.
+  # The repository that this script is in.
   cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.."
   commit=$(git rev-parse --verify "$commit^{commit}")
 
-  # Not in FOLDER's file system by chance: programs are built from what is
-  # committed, in a place of their own.
+  # Programs are built from the committed files, in a scratch folder.
   scratch=$(mktemp -d)
   trap 'rm -rf "$scratch"' EXIT
   git archive "$commit" | tar -x -C "$scratch"
@@ -68,18 +67,18 @@ main() {
   notes "$version" "$folder" >"$folder/notes.md"
 }
 
-# The name of a program's file: `qcow2gen-1.2.0-windows_amd64.exe`.
+# Prints the name of a program's file: `qcow2gen-1.2.0-windows_amd64.exe`.
 file_name() {
   local program=$1 version=$2 platform=$3
   echo "$program-$version-$platform$([[ $platform != windows_* ]] || echo .exe)"
 }
 
-# There is no boot test on Windows: vmboot does not compile there.
+# vmboot does not compile for Windows.
 exists_for() { [[ $1 != vmboot || $2 != windows_* ]]; }
 
 build() {
   local version=$1 folder=$2 platforms=$3 program platform
-  # What could change the bytes is said, or not there.
+  # Settings that change the bytes are set here, not inherited.
   export CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off GOTOOLCHAIN=${GOTOOLCHAIN:-$GO_VERSION}
   export GOAMD64=v1 GOARM64=v8.0 GOEXPERIMENT="" GODEBUG="" GOFIPS140=off
   for platform in $platforms; do
@@ -114,8 +113,8 @@ lock() {
 
 sha256() { sha256sum <"$1" | cut -d ' ' -f 1; }
 
-# What is left out of the archive says .gitattributes. The targets that need it,
-# which gazelle writes next to the others, are dropped from the BUILD files.
+# .gitattributes lists the files that the archive leaves out. The targets that need
+# them are removed from BUILD files, because gazelle writes them next to others.
 archive() {
   local version=$1 folder=$2 commit=$3 prefix=rules_qcow2-$1 file
   local -a buildozer=("${GO:-go}" -C tools/lint tool buildozer -quiet -root_dir "$scratch") paths=(.) edited=()

@@ -13,7 +13,7 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/go/vm"
 )
 
-// A check is what a qcow2_check_test writes. Paths are those of runfiles.
+// A check is the JSON file of a qcow2_check_test. Its paths are rlocation paths.
 type check struct {
 	Target  string `json:"target"`
 	QEMUImg string `json:"qemu_img"`

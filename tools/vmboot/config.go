@@ -36,15 +36,11 @@ func load(path string) (*config, error) {
 	if err := json.Unmarshal(b, c); err != nil {
 		return c, fmt.Errorf("%s: %w", path, err)
 	}
-	r, err := runfiles.New()
-	if err != nil {
-		return c, fmt.Errorf("runfiles: %w", err)
-	}
-	if err := c.Locate(r.Rlocation); err != nil {
+	if err := locate(&c.Config); err != nil {
 		return c, err
 	}
 	for _, path := range []*string{&c.RunWhileUp, &c.RunAfter} {
-		if err := vm.LocateFile(path, r.Rlocation); err != nil {
+		if err := vm.LocateFile(path, runfiles.Rlocation); err != nil {
 			return c, err
 		}
 	}
@@ -57,4 +53,13 @@ func load(path string) (*config, error) {
 	// The guest sets QEMU's exit status with this device.
 	c.DebugExit = c.ExitStatus != nil && *c.ExitStatus != 0
 	return c, nil
+}
+
+// locate finds the files of a machine among the runfiles.
+func locate(c *vm.Config) error {
+	r, err := runfiles.New()
+	if err != nil {
+		return fmt.Errorf("runfiles: %w", err)
+	}
+	return c.Locate(r.Rlocation)
 }

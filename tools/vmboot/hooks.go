@@ -14,14 +14,14 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/go/vm/control"
 )
 
-// hooks are the programs of a boot test, and what they are told.
+// hooks run the programs of a boot test, with their arguments and environment.
 type hooks struct {
 	args   []string // of the test, as from --test_arg
 	env    []string
 	server *control.Server // for the program vm; nil if no hook runs while the machine does
 }
 
-// errHook is what the error of a failed hook wraps.
+// errHook is wrapped by the error of a failed hook.
 var errHook = errors.New("failed")
 
 // setMachine sets the variables that describe a machine to the hooks, and lets

@@ -5,6 +5,8 @@
 // Under the name vm it is the program for tests in any language: see
 // tools/vm/cli.
 //
+// With save-for-build it is the build action of a qemu_snapshot.
+//
 // A boot test's arguments are passed to its hooks. With --interactive first, or
 // for a qemu_vm, the machine runs on the terminal: --keep keeps the guest's
 // writes, and further arguments are QEMU's.
@@ -23,7 +25,7 @@ import (
 func main() {
 	program := os.Args[0]
 	// A target may have the name vm, too. It has a file.
-	if filepath.Base(program) == "vm" && !exists(program+".vm.json") {
+	if filepath.Base(program) == "vm" && !isSave(os.Args[1:]) && !exists(program+".vm.json") {
 		os.Exit(cli.Main(os.Args[1:], loadMachine))
 	}
 	target, err := runTarget(program, os.Args[1:])
@@ -35,6 +37,9 @@ func main() {
 
 // runTarget runs the target whose executable is program, and returns its label.
 func runTarget(program string, args []string) (target string, err error) {
+	if isSave(args) {
+		return save(args[1])
+	}
 	if exists(program + ".check.json") {
 		c, err := loadCheck(program + ".check.json")
 		if err == nil {
@@ -48,6 +53,9 @@ func runTarget(program string, args []string) (target string, err error) {
 	}
 	return c.Target, err
 }
+
+// isSave reports whether the arguments are those of a build action.
+func isSave(args []string) bool { return len(args) == 2 && args[0] == saveCommand }
 
 func exists(path string) bool {
 	_, err := os.Stat(path)

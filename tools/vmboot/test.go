@@ -66,15 +66,16 @@ func untilSignal(parent context.Context) (context.Context, func()) {
 	return ctx, func() { cancel(nil) }
 }
 
-// boot runs the machine to its end and returns what is wrong with it.
+// boot runs the machine to its end and returns its failure.
 func boot(ctx context.Context, c *config, hooks *hooks, limits limits, options vm.Options) error {
 	if limits.machine > 0 {
 		var cancel func()
 		ctx, cancel = context.WithTimeoutCause(ctx, limits.machine, errLimit)
 		defer cancel()
 	}
-	// Without a program that could use it, the agent would only change the boot.
-	options.Agent = c.RunWhileUp != ""
+	// Without a program that could use it, the agent would only change the boot. A
+	// guest that resumes gets the time and random numbers by it.
+	options.Agent = c.RunWhileUp != "" || c.Snapshot != nil
 	m, err := vm.Start(ctx, &c.Config, options)
 	if err != nil {
 		return err
@@ -98,8 +99,8 @@ func boot(ctx context.Context, c *config, hooks *hooks, limits limits, options v
 	return nil
 }
 
-// watch returns what is wrong with a machine, as far as it shows before the
-// machine is closed.
+// watch waits until a machine has passed or failed, and returns the failure. The
+// machine still runs.
 func watch(ctx context.Context, c *config, hooks *hooks, m *vm.Machine, limit time.Duration) error {
 	if err := m.Expect(ctx, c.Expect...); err != nil {
 		var expect *vm.ExpectError

@@ -1,5 +1,5 @@
-// Command client asks the guest's servers, at the addresses that the test has
-// for them, who is there.
+// Command client connects to the guest's servers, at the addresses in VM_TCP_80 and
+// VM_UDP_80, and checks their answers.
 package main
 
 import (
@@ -24,7 +24,7 @@ func ask(network, address string) error {
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(20 * time.Second))
-	if network == "udp" { // where a connection says nothing yet
+	if network == "udp" { // connecting does not send anything
 		if _, err := conn.Write([]byte("?")); err != nil {
 			return err
 		}
@@ -35,7 +35,7 @@ func ask(network, address string) error {
 		return err
 	}
 	if string(answer[:n]) != "the guest\n" {
-		return fmt.Errorf("the answer over %s is %q", network, answer[:n])
+		return fmt.Errorf("%s: got answer %q, want the guest's", network, answer[:n])
 	}
 	return nil
 }

@@ -69,12 +69,12 @@ func TestProgram(t *testing.T) {
 	}
 
 	if path := m.Screenshot(); !strings.HasSuffix(path, ".png") {
-		t.Errorf("the screenshot is %s", path)
+		t.Errorf("got screenshot %s, want a .png file", path)
 	}
 	m.PowerOff()
 }
 
-// A server in the guest is reached without any network: the agent connects.
+// A server in the guest is reachable without a network: the agent connects to it.
 func TestServer(t *testing.T) {
 	m := start(t)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs a program in a guest from a shell.
+# Runs a program in a guest from a shell script.
 set -euo pipefail
 
 VM_SOCKET=$("$VM" start "$MACHINE")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs while the machine of a qemu_boot_test does. Its argument is the program.
+# Runs while the machine of a qemu_boot_test runs. The argument is the path of the program.
 set -euo pipefail
 
 "$VM" wait-for -t 60s -- /rules_qcow2/agent -help

@@ -4,7 +4,7 @@ load("@rules_qcow2//:defs.bzl", "qcow2_overlay")
 
 _CLUSTER_SIZES = ["512", "4K", "16K", "64K", "128K", "2M", None]
 
-# The base has 4M.
+# The virtual size of the base is 4M.
 _SIZES = [None, "4194305", "5M", "100M", "1G", "3.5G", "20G", "100G"]
 
 _COUNT = 50
@@ -16,7 +16,7 @@ def disks(name, backing):  # buildifier: disable=unused-variable
 
     Args:
       name: not used.
-      backing: label of what they are on.
+      backing: label of their base.
     """
     for i in range(_COUNT):
         cluster_size = _CLUSTER_SIZES[i % len(_CLUSTER_SIZES)]

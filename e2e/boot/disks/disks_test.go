@@ -20,7 +20,7 @@ const mib = 1 << 20
 func TestDisks(t *testing.T) {
 	overlays := strings.Fields(os.Getenv("DISKS"))
 	if len(overlays) != 50 {
-		t.Fatalf("there are %d disks, want 50", len(overlays))
+		t.Fatalf("got %d disks, want 50", len(overlays))
 	}
 	sizes := map[int64]bool{}
 	for _, overlay := range overlays {
@@ -36,7 +36,7 @@ func TestDisks(t *testing.T) {
 			}
 			sizes[info.Size] = true
 
-			// Where the guest would write: over two layers, and at the end.
+			// Write across two layers, and at the end.
 			end := info.Size - 512
 			run(t, "qemu/qemu-io", "-f", "qcow2",
 				"-c", fmt.Sprintf("write -P 0x57 %d 4k", 2*mib-2048),
@@ -53,7 +53,7 @@ func TestDisks(t *testing.T) {
 				{'W', 2*mib - 2048, 2*mib + 2048},
 				{'2', 2*mib + 2048, 3 * mib},
 				{'B', 3 * mib, min(4*mib, end)},
-				{0, 4 * mib, min(end, 16*mib)}, // past the end of what is below
+				{0, 4 * mib, min(end, 16*mib)}, // past the end of the layers below
 				{'W', end, info.Size},
 			} {
 				if part.to > part.from {
@@ -61,23 +61,23 @@ func TestDisks(t *testing.T) {
 				}
 			}
 			if out := run(t, "qemu/qemu-io", append(commands, disk)...); strings.Contains(out, "Pattern verification failed") {
-				t.Errorf("the disk is not as it should be: %s", out)
+				t.Errorf("the disk has other data than expected: %s", out)
 			}
 			run(t, "qemu/qemu-img", "check", disk)
 			run(t, "qemu/qemu-img", "check", below)
 			for path, digest := range digests(t, below) {
 				if before[path] != digest {
-					t.Errorf("%s has changed", path)
+					t.Errorf("%s changed", path)
 				}
 			}
 		})
 	}
 	if len(sizes) < 7 {
-		t.Errorf("the disks have %d sizes", len(sizes))
+		t.Errorf("the disks have %d different sizes, want at least 7", len(sizes))
 	}
 }
 
-// digests returns those of an overlay and of all that is below it.
+// digests returns the digests of an overlay and of all layers below it.
 func digests(t *testing.T, overlay string) map[string][sha256.Size]byte {
 	t.Helper()
 	sums := map[string][sha256.Size]byte{}

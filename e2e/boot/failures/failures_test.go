@@ -22,8 +22,8 @@ func TestPanic(t *testing.T) {
 	)
 }
 
-// Bazel's timeout is what limits the test. How far the guest comes until then is
-// up to the machine.
+// Bazel's timeout limits the test. The console at that time depends on the machine's
+// speed.
 func TestHang(t *testing.T) {
 	t.Parallel()
 	outputs := fails(t, "hangs", "15", `//failures:hangs: the console did not show "never" within 13s`)
@@ -44,8 +44,8 @@ func TestHang(t *testing.T) {
 	}
 }
 
-// fails runs a boot test as Bazel does, with its timeout in seconds, and returns
-// the folder of its outputs, where "log" is what it said.
+// fails runs a boot test as Bazel does, with a timeout in seconds, and returns the
+// folder of its outputs. The file "log" there has the test's output.
 func fails(t *testing.T, name, timeout string, words ...string) string {
 	t.Helper()
 	path, err := runfiles.Rlocation("rules_qcow2_e2e_boot/failures/" + name)
@@ -58,11 +58,11 @@ func fails(t *testing.T, name, timeout string, words ...string) string {
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 1 {
-		t.Errorf("the test ended with %v, want exit status 1", err)
+		t.Errorf("got %v, want exit status 1", err)
 	}
 	for _, word := range words {
 		if !strings.Contains(string(out), word) {
-			t.Errorf("the log does not say %q:\n%s", word, out)
+			t.Errorf("the log does not contain %q:\n%s", word, out)
 		}
 	}
 	if err := os.WriteFile(filepath.Join(outputs, "log"), out, 0o666); err != nil {

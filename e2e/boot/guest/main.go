@@ -1,8 +1,8 @@
-// Command guest is the init of a Linux guest that looks at its disks.
+// Command guest is the init of a Linux guest that checks its disks.
 //
-// Kernel parameters that Linux does not know are its environment: `disks` names
-// the block devices to look at, and `then` says what comes after: "panic",
-// "hang", "serve", or by default the end.
+// Linux passes kernel parameters that it does not know in the environment: `disks`
+// lists the block devices to check, `files` names the disk of files to print, and
+// `then` is the next action: "panic", "hang", "serve", or by default a power-off.
 package main
 
 import (
@@ -17,7 +17,7 @@ import (
 
 const mib = 1 << 20
 
-// What the layers of the chain hold: see //:BUILD.bazel.
+// layers is the data of the layers in the chain: see //:BUILD.bazel.
 var layers = []struct {
 	name     string
 	from, to int64
@@ -25,13 +25,14 @@ var layers = []struct {
 }{
 	{"base", 0, mib, 'B'},
 	{"first", mib, 2 * mib, '1'},
-	{"second", 2*mib - 128<<10, 2 * mib, '2'}, // over what the first has
+	{"second", 2*mib - 128<<10, 2 * mib, '2'}, // over data of the first
 	{"second", 2 * mib, 3 * mib, '2'},
 	{"base", 3 * mib, 4 * mib, 'B'},
-	{"top", 4 * mib, 8 * mib, 0}, // past the end of what is below
+	{"top", 4 * mib, 8 * mib, 0}, // past the end of the layers below
 }
 
-// What the guest writes: in the midst of the base's part, and at the end.
+// writes are the offsets of the guest's writes: in the middle of the base's data, and
+// at the end.
 var writes = []int64{3*mib + 4096, 8*mib - 4096}
 
 func main() {
@@ -56,11 +57,11 @@ func main() {
 		if err := use(disk); err != nil {
 			fail(fmt.Errorf("%s: %w", disk, err))
 		}
-		fmt.Printf("guest: %s is as it should be, written\n", disk)
+		fmt.Printf("guest: %s has the expected data, and is written\n", disk)
 	}
 	switch os.Getenv("then") {
 	case "panic":
-		os.Exit(1) // the end of init is one
+		os.Exit(1) // the kernel panics when init ends
 	case "serve":
 		fail(serve())
 	case "hang":
@@ -71,7 +72,7 @@ func main() {
 	end(syscall.LINUX_REBOOT_CMD_POWER_OFF)
 }
 
-// prepare makes a system of the initial RAM disk: devices and a console.
+// prepare mounts file systems and opens the console.
 func prepare() error {
 	for _, fs := range []struct{ kind, path string }{{"devtmpfs", "/dev"}, {"proc", "/proc"}, {"sysfs", "/sys"}} {
 		if err := os.MkdirAll(fs.path, 0o755); err != nil {
@@ -92,7 +93,7 @@ func prepare() error {
 // use checks a disk against the layers, and writes to it.
 func use(disk string) error {
 	f, err := os.OpenFile(disk, os.O_RDWR, 0)
-	for range 50 { // drivers take their time
+	for range 50 { // drivers may need time
 		if err == nil || !errors.Is(err, os.ErrNotExist) {
 			break
 		}
@@ -107,7 +108,7 @@ func use(disk string) error {
 		return err
 	}
 	if want := layers[len(layers)-1].to; size != want {
-		return fmt.Errorf("disk has %d bytes, want %d", size, want)
+		return fmt.Errorf("the disk has %d bytes, want %d", size, want)
 	}
 	for i, layer := range layers {
 		to := layer.to
@@ -119,7 +120,7 @@ func use(disk string) error {
 			return err
 		}
 		if !bytes.Equal(got, bytes.Repeat([]byte{layer.contents}, len(got))) {
-			return fmt.Errorf("layer %s does not show at %d to %d", layer.name, layer.from, to)
+			return fmt.Errorf("bytes %d to %d are not those of layer %s", layer.from, to, layer.name)
 		}
 		fmt.Printf("guest: %s shows layer %s\n", disk, layer.name)
 	}
@@ -131,7 +132,7 @@ func use(disk string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// showFiles prints what is on a disk of files.
+// showFiles prints the files on a disk.
 func showFiles(disk string) error {
 	if err := os.MkdirAll("/files", 0o755); err != nil {
 		return err
@@ -153,9 +154,8 @@ func showFiles(disk string) error {
 	return nil
 }
 
-// serve says who is here to everybody who asks at port 80, of TCP and of UDP,
-// until something fails. It does without the package net, which may ask for a C
-// library.
+// serve answers each client at TCP and UDP port 80, until an error. It does not use the
+// package net, which may need a C library.
 func serve() error {
 	listener, err := bind(syscall.SOCK_STREAM)
 	if err != nil {
@@ -201,7 +201,7 @@ func fail(err error) {
 	os.Exit(1)
 }
 
-// end ends the machine, once the console has been written.
+// end ends the machine after the console's output has been written.
 func end(how int) {
 	syscall.Syscall(syscall.SYS_IOCTL, os.Stdout.Fd(), 0x5409 /* TCSBRK */, 1)
 	syscall.Sync()

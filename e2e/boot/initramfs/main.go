@@ -1,5 +1,5 @@
-// Command initramfs packs an init into an initial RAM disk for Linux: a
-// compressed archive in the format that the kernel unpacks at its start.
+// Command initramfs packs an init program into an initial RAM disk for Linux: a
+// compressed archive, which the kernel unpacks.
 package main
 
 import (
@@ -49,7 +49,7 @@ func pack(output, init string) error {
 	return errors.Join(err, archive.Close(), compressed.Close(), f.Close())
 }
 
-// checkStatic refuses a program that needs what is not in the archive.
+// checkStatic fails if a program needs an interpreter, which the archive lacks.
 func checkStatic(path string) error {
 	program, err := elf.Open(path)
 	if err != nil {
@@ -58,7 +58,7 @@ func checkStatic(path string) error {
 	defer program.Close()
 	for _, segment := range program.Progs {
 		if segment.Type == elf.PT_INTERP {
-			return fmt.Errorf("%s is not linked statically", path)
+			return fmt.Errorf("%s must be linked statically", path)
 		}
 	}
 	return nil

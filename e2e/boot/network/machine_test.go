@@ -14,7 +14,7 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/go/vm/network"
 )
 
-// A machine is a QEMU with a guest that does what the test asks for.
+// A machine is a QEMU with a guest that executes the test's commands.
 type machine struct {
 	t       *testing.T
 	port    *network.Port
@@ -24,7 +24,7 @@ type machine struct {
 	end     func() error // waits for QEMU
 }
 
-// file returns the path of a file that the BUILD file passes in a variable.
+// file returns the path of a runfile that the BUILD file passes in a variable.
 func file(t *testing.T, variable string) string {
 	t.Helper()
 	path, err := runfiles.Rlocation(os.Getenv(variable))
@@ -94,14 +94,14 @@ func (m *machine) want(text string) {
 	}
 }
 
-// do asks the guest for something, and returns the answer.
+// do sends a command to the guest, and returns the answer.
 func (m *machine) do(format string, args ...any) string {
 	m.t.Helper()
 	fmt.Fprintf(m.in, format+"\n", args...)
 	return m.answer()
 }
 
-// check asks the guest for something that must succeed with this text.
+// check sends a command that must succeed with this text.
 func (m *machine) check(want, format string, args ...any) {
 	m.t.Helper()
 	if got := m.do(format, args...); got != "ok: "+want {
@@ -109,7 +109,7 @@ func (m *machine) check(want, format string, args ...any) {
 	}
 }
 
-// fails asks the guest for something that must fail with a word of this text.
+// fails sends a command that must fail with an error that contains word.
 func (m *machine) fails(word, format string, args ...any) {
 	m.t.Helper()
 	if got := m.do(format, args...); !strings.HasPrefix(got, "error: ") || !strings.Contains(got, word) {

@@ -1,5 +1,5 @@
-// Package network_test runs Linux guests on a network. They judge what the
-// switch does: the kernel's DHCP client, Go's resolver, and TCP.
+// Package network_test runs Linux guests on a network. The kernel's DHCP client, Go's
+// resolver and TCP test the switch.
 package network_test
 
 import (
@@ -111,18 +111,18 @@ func setFaults(t *testing.T, port *network.Port, f network.Faults) {
 	}
 }
 
-// compare compares the capture with what QEMU itself recorded at a port: a file
-// of the same format, with frames that the capture has, too. Faults lost some of
-// those that the guest sent; the capture does not have these.
+// compare compares the capture with QEMU's recording of a port: a file of the same
+// format, whose frames the capture must have. The capture lacks frames of this guest
+// that faults lost.
 func compare(t *testing.T, ours []byte, path string, port *network.Port) {
 	t.Helper()
 	theirs, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const snapLen = 16 // in the header, where QEMU has another number
+	const snapLen = 16 // offset in the header of a field in which QEMU's file differs
 	if !bytes.Equal(ours[:snapLen], theirs[:snapLen]) || !bytes.Equal(ours[20:24], theirs[20:24]) {
-		t.Errorf("the capture starts with %x, QEMU's with %x", ours[:24], theirs[:24])
+		t.Errorf("the capture starts with %x, want as QEMU's recording: %x", ours[:24], theirs[:24])
 	}
 	known := map[string]int{}
 	for _, frame := range frames(ours) {
@@ -139,7 +139,7 @@ func compare(t *testing.T, ours []byte, path string, port *network.Port) {
 		}
 	}
 	if lost := int(port.Stats().Lost); missing > lost || total < 1000 {
-		t.Errorf("the capture does not have %d of %d frames, want those that the link lost, of %d in all", missing, total, lost)
+		t.Errorf("the capture lacks %d frames, want at most the %d that the link lost; QEMU recorded %d, want at least 1,000", missing, total, lost)
 	}
 }
 

@@ -1,4 +1,4 @@
-// Command provision writes data into a copy of a qcow2 image.
+// Command provision copies a qcow2 image and writes to the copy.
 package main
 
 import (

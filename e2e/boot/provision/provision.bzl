@@ -1,11 +1,11 @@
-"""A layer with data in it."""
+"""A layer with data."""
 
 load("@rules_qcow2//:defs.bzl", "Qcow2Info")
 
 def _provisioned_impl(ctx):
     info = ctx.attr.layer[Qcow2Info]
 
-    # In a folder of its own: what is below has the names that the layer knows.
+    # In its own folder: the links keep the names that the layer has stored.
     image = ctx.actions.declare_file("%s/%s.qcow2" % (ctx.label.name, ctx.label.name))
     chain = []
     for lower in info.chain:
@@ -41,7 +41,7 @@ def _provisioned_impl(ctx):
 
 provisioned = rule(
     implementation = _provisioned_impl,
-    doc = "A copy of a layer into which commands of qemu-io have written.",
+    doc = "A copy of a layer with writes of qemu-io.",
     attrs = {
         "commands": attr.string_list(),
         "layer": attr.label(

@@ -1,5 +1,5 @@
-// Command verify looks at what a guest left: its disks have what it wrote, and
-// nothing below them has changed.
+// Command verify checks the disks of a guest: the private layers have its writes, and
+// the layers below did not change.
 package main
 
 import (
@@ -21,10 +21,10 @@ import (
 
 const mib = 1 << 20
 
-// writes is where the guest wrote 4 KiB of W.
+// writes are the offsets at which the guest wrote 4 KiB of W.
 var writes = []int{3*mib + 4096, 8*mib - 4096}
 
-// digests is a file that sha256sum wrote when the images were built.
+// digests is a file that sha256sum wrote during the build.
 const digests = "rules_qcow2_e2e_boot/digests.txt"
 
 func main() {
@@ -34,16 +34,16 @@ func main() {
 		err = errors.Join(err, checkDisk(os.Getenv(fmt.Sprintf("VM_DISK%d", disks))))
 	}
 	if disks == 0 {
-		err = errors.Join(err, errors.New("there is no VM_DISK0"))
+		err = errors.Join(err, errors.New("$VM_DISK0 is not set"))
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "verify:", err)
 		os.Exit(1)
 	}
-	fmt.Printf("verify: %d disks are as they should be\n", disks)
+	fmt.Printf("verify: %d disks are correct\n", disks)
 }
 
-// checkDigests checks that the images are what was built.
+// checkDigests checks that the images have not changed since the build.
 func checkDigests() error {
 	list, err := runfiles.Rlocation(digests)
 	if err != nil {
@@ -68,7 +68,7 @@ func checkDigests() error {
 			return err
 		}
 		if got != want {
-			return fmt.Errorf("%s has changed: its digest is %s, was %s", path, got, want)
+			return fmt.Errorf("%s changed: its digest is %s, want %s", path, got, want)
 		}
 	}
 	if n != 5 {
@@ -119,18 +119,18 @@ func checkDisk(layer string) error {
 		return err
 	}
 	if bytes.Equal(after, want) {
-		return fmt.Errorf("%s has nothing that the guest wrote", layer)
+		return fmt.Errorf("%s does not have the guest's writes", layer)
 	}
 	for _, offset := range writes {
 		copy(want[offset:], bytes.Repeat([]byte{'W'}, 4096))
 	}
 	if !bytes.Equal(after, want) {
-		return fmt.Errorf("%s has not what the guest wrote, and nothing else", layer)
+		return fmt.Errorf("%s differs from the overlay by more than the guest's writes", layer)
 	}
 	return nil
 }
 
-// contents returns what a guest would read.
+// contents returns the data that a guest reads.
 func contents(image string) ([]byte, error) {
 	raw := filepath.Join(os.Getenv("TEST_TMPDIR"), "contents")
 	defer os.Remove(raw)

@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// overlays are the images of the workspace, relative to bazel-bin, with the
-// number of layers that each one's chain has.
+// overlays are the images of the workspace, relative to bazel-bin, and the numbers
+// of layers in their chains.
 var overlays = map[string]int{
 	"on_external.qcow2":      2,
 	"on_generated.qcow2":     2,
@@ -22,25 +22,25 @@ var overlays = map[string]int{
 	"upper/three_deep.qcow2": 4,
 }
 
-// disks are all targets but the tests, and what those take along.
+// disks are all targets except the tests and their dependencies.
 var disks = []string{
 	"//:on_external", "//:on_generated", "//:on_source", "//:sized", "//upper:on_overlay", "//upper:three_deep",
 }
 
-// topLevel downloads what a user asks for, and what it takes to open that: a
-// generated base is nobody's top-level output.
+// topLevel downloads the outputs of the requested targets and the links to their
+// bases: a generated base is not a top-level output.
 var topLevel = []string{"--remote_download_toplevel", `--remote_download_regex=.*\.qcow2\.backing/.*`}
 
 var cacheChecks = []check{
 	{"HTTP cache: the first build fills it", fillHTTPCache},
-	{"HTTP cache: another output base has hits only", func(d *driver) error {
+	{"HTTP cache: another output base has only hits", func(d *driver) error {
 		return d.hitsOnly(nil, []string{"--remote_download_all"}, d.local)
 	}},
-	{"HTTP cache: hits only with --remote_download_toplevel", func(d *driver) error {
+	{"HTTP cache: only hits with --remote_download_toplevel", func(d *driver) error {
 		return d.hitsOnly(d.second.clean, topLevel, imagesOf(d.local))
 	}},
-	{"HTTP cache: hits only with --remote_download_minimal", cacheMinimal},
-	{"HTTP cache: tests open what --remote_download_minimal left in the cache", func(d *driver) error {
+	{"HTTP cache: only hits with --remote_download_minimal", cacheMinimal},
+	{"HTTP cache: tests open images after --remote_download_minimal", func(d *driver) error {
 		return d.testsPass(d.second, locally, "--remote_cache="+d.httpCache, "--remote_download_minimal")
 	}},
 }
@@ -59,12 +59,12 @@ func fillHTTPCache(d *driver) error {
 		return err
 	}
 	if n := len(d.local); n != 2*len(overlays) {
-		return fmt.Errorf("there are %d images and metadata files in bazel-bin, want %d: %v", n, 2*len(overlays), d.local)
+		return fmt.Errorf("bazel-bin has %d images and metadata files, want %d: %v", n, 2*len(overlays), d.local)
 	}
 	return errors.Join(mustHave(spawns, locally, false), opensFromBazelBin(d.first))
 }
 
-// hitsOnly builds in the other workspace and opens what is in bazel-bin.
+// hitsOnly builds in the second workspace and opens the images in bazel-bin.
 func (d *driver) hitsOnly(before func() error, download []string, want map[string]string) error {
 	if err := d.allHits(before, download); err != nil {
 		return err
@@ -78,7 +78,7 @@ func (d *driver) hitsOnly(before func() error, download []string, want map[strin
 
 func (d *driver) allHits(before func() error, download []string) error {
 	if d.httpCache == "" {
-		return skipped("no HTTP cache")
+		return skipped("the HTTP cache did not start")
 	}
 	if before != nil {
 		if err := before(); err != nil {
@@ -96,7 +96,7 @@ func cacheMinimal(d *driver) error {
 	if err := d.allHits(d.second.clean, []string{"--remote_download_minimal"}); err != nil {
 		return err
 	}
-	// Or the next check has nothing to do.
+	// Otherwise the next check would not test downloads.
 	if _, err := os.Stat(filepath.Join(d.second.dir, "bazel-bin/on_source.qcow2")); err == nil {
 		return errors.New("on_source.qcow2 was downloaded")
 	}
@@ -106,7 +106,7 @@ func cacheMinimal(d *driver) error {
 // testsPass runs the tests, and checks that they were not taken from a cache.
 func (d *driver) testsPass(w *workspace, runner string, args ...string) error {
 	if d.httpCache == "" && d.executor == nil {
-		return skipped("no server")
+		return skipped("no server started")
 	}
 	if err := hasQEMU(); err != nil {
 		return err
@@ -116,13 +116,13 @@ func (d *driver) testsPass(w *workspace, runner string, args ...string) error {
 		return err
 	}
 	tests := withMnemonic(spawns, "TestRunner")
-	// Each test has another action for its test.xml.
+	// Each test has a second action, for its test.xml.
 	labels := map[string]bool{}
 	for _, s := range tests {
 		labels[s.TargetLabel] = true
 	}
 	if len(labels) != 4 {
-		return fmt.Errorf("%d tests were run, want 4: %v", len(labels), spawns)
+		return fmt.Errorf("%d tests ran, want 4: %v", len(labels), spawns)
 	}
 	return ranAs(tests, runner, false)
 }
@@ -132,8 +132,7 @@ func hasQEMU() error {
 	return err
 }
 
-// opensFromBazelBin opens each image with all below it, as a user does who is
-// in the workspace.
+// opensFromBazelBin opens each image and its chain, as a user in the workspace does.
 func opensFromBazelBin(w *workspace) error {
 	qemuImg, err := program("qemu-img")
 	if err != nil {
@@ -154,18 +153,18 @@ func opensFromBazelBin(w *workspace) error {
 	return nil
 }
 
-// same checks that two builds have left the same files in bazel-bin.
+// same checks that two builds wrote the same files to bazel-bin.
 func same(want, got map[string]string) error {
 	if len(want) == 0 {
-		return errors.New("there is nothing to compare with")
+		return errors.New("the build to compare with has no images")
 	}
 	if !maps.Equal(want, got) {
-		return fmt.Errorf("the images and their digests are %v, want %v", got, want)
+		return fmt.Errorf("got images with digests %v, want %v", got, want)
 	}
 	return nil
 }
 
-// imagesOf leaves out the metadata: no outputs that a user asks for.
+// imagesOf returns the images without their metadata, which are not default outputs.
 func imagesOf(files map[string]string) map[string]string {
 	images := maps.Clone(files)
 	maps.DeleteFunc(images, func(name, _ string) bool { return !strings.HasSuffix(name, ".qcow2") })

@@ -12,8 +12,8 @@ import (
 	"syscall"
 )
 
-// Each builds without any cache, and compares with the build that filled the
-// HTTP cache.
+// Each check builds without a cache, and compares the images with those of the build
+// that filled the HTTP cache.
 var digestChecks = []check{
 	{"same digests: another folder and output base", func(d *driver) error {
 		return d.sameDigests(d.second)
@@ -57,30 +57,29 @@ func (d *driver) buildAgain(w *workspace, runner string, args ...string) ([]spaw
 }
 
 func stripped(d *driver) error {
-	// A worker has no paths but the real ones.
+	// Bazel does not strip paths for workers.
 	spawns, err := d.buildAgain(d.second, "sandbox", "--experimental_output_paths=strip")
 	if err != nil {
 		return err
 	}
 	for _, s := range append(withMnemonic(spawns, "Qcow2Overlay"), withMnemonic(spawns, "Qcow2Check")...) {
 		if !strings.Contains(strings.Join(s.CommandArgs, " "), "bazel-out/cfg/bin/") {
-			return fmt.Errorf("%v: the configuration is not stripped from its paths: %q", s, s.CommandArgs)
+			return fmt.Errorf("%v: its paths have the configuration: %q", s, s.CommandArgs)
 		}
 	}
 	return nil
 }
 
-const nobody = 65534
+const nobodyUID = 65534
 
-// anotherUser builds as nobody, with another home folder, and with the ruleset
-// at another place. Everything that root has at home is out of sight, except
-// what bazelw has put there.
+// anotherUser builds as the user nobody, with another home folder and another path of
+// the ruleset. Root's home folder is hidden, except for the cache folder of bazelw.
 func anotherUser(d *driver) error {
 	if os.Geteuid() != 0 {
-		return skipped("to be another user takes root")
+		return skipped("another user needs root")
 	}
 	if !privateRoot() {
-		return skipped("the user nobody has no Bazel of its own")
+		return skipped("another user needs the private Bazel of bazelw")
 	}
 	w, err := d.newWorkspace("another_user")
 	if err != nil {
@@ -99,18 +98,18 @@ func anotherUser(d *driver) error {
 		return err
 	}
 	for _, dir := range []string{home, w.dir} {
-		out, err := exec.Command("chown", "-R", fmt.Sprint(nobody), dir).CombinedOutput()
+		out, err := exec.Command("chown", "-R", fmt.Sprint(nobodyUID), dir).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("chown: %w: %s", err, out)
 		}
 	}
 	w.wrapper = []string{"bwrap", "--dev-bind", "/", "/", "--tmpfs", root}
-	// The folders in between would be for root alone.
+	// Without this, only root could enter the folders in between.
 	for _, parent := range parentsBelow(root, cache) {
 		w.wrapper = append(w.wrapper, "--perms", "0755", "--dir", parent)
 	}
 	w.wrapper = append(w.wrapper, "--ro-bind", cache, cache, "--ro-bind", *ruleset, folder, "--",
-		"setpriv", fmt.Sprintf("--reuid=%d", nobody), fmt.Sprintf("--regid=%d", nobody), "--clear-groups")
+		"setpriv", fmt.Sprintf("--reuid=%d", nobodyUID), fmt.Sprintf("--regid=%d", nobodyUID), "--clear-groups")
 	w.env = []string{"HOME=" + home, "USER=nobody", "LOGNAME=nobody", "RULES_QCOW2_CACHE=" + cache, "TMPDIR="}
 	if err := d.sameDigests(w); err != nil {
 		return err
@@ -119,8 +118,8 @@ func anotherUser(d *driver) error {
 	if err != nil {
 		return err
 	}
-	if owner := info.Sys().(*syscall.Stat_t).Uid; owner != nobody {
-		return fmt.Errorf("on_source.qcow2 belongs to user %d, want %d", owner, nobody)
+	if owner := info.Sys().(*syscall.Stat_t).Uid; owner != nobodyUID {
+		return fmt.Errorf("on_source.qcow2 belongs to user %d, want %d", owner, nobodyUID)
 	}
 	w.shutdown()
 	return nil
@@ -136,7 +135,7 @@ func parentsBelow(top, path string) []string {
 	return parents
 }
 
-// cacheFolder is where bazelw keeps what it has set up (bootstrap/lib.sh).
+// cacheFolder returns the cache folder of bazelw: see bootstrap/lib.sh.
 func cacheFolder() (string, error) {
 	if folder := os.Getenv("RULES_QCOW2_CACHE"); folder != "" {
 		return filepath.Abs(folder)
@@ -145,8 +144,8 @@ func cacheFolder() (string, error) {
 	return filepath.Join(folder, "rules_qcow2"), err
 }
 
-// externalModule builds an overlay of the ruleset's own examples in the ruleset
-// itself and from the workspace that depends on it.
+// externalModule builds an overlay of the ruleset's examples, once in the ruleset's
+// workspace and once in a workspace that depends on the ruleset.
 func externalModule(d *driver) error {
 	var digests []string
 	for _, build := range []struct{ dir, label string }{

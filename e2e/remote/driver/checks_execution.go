@@ -8,12 +8,12 @@ import (
 )
 
 var executionChecks = []check{
-	{"remote execution: all actions, the same images", executeRemotely},
-	{"remote execution: the base of an overlay of known size and format is not uploaded", baseIsNotUploaded},
+	{"remote execution: all actions run remotely and write the same images", executeRemotely},
+	{"remote execution: the base of an overlay with size and backing_format is not uploaded", baseIsNotUploaded},
 	{"remote execution: tests run remotely", testRemotely},
-	{"remote execution: a client with an empty output base has hits only", func(d *driver) error {
+	{"remote execution: a client with an empty output base has only hits", func(d *driver) error {
 		if d.executor == nil {
-			return skipped("no remote executor")
+			return skipped("the remote executor did not start")
 		}
 		if err := d.second.clean(); err != nil {
 			return err
@@ -31,13 +31,13 @@ var executionChecks = []check{
 }
 
 func (d *driver) remoteArgs(args ...string) []string {
-	// No action may fall back to this machine.
+	// Actions must not fall back to this machine.
 	return slices.Concat(disks, args, []string{"--remote_executor=" + d.executor.address, "--spawn_strategy=remote"})
 }
 
 func executeRemotely(d *driver) error {
 	if len(d.local) == 0 {
-		return skipped("no local build to compare with")
+		return skipped("the local build to compare with failed")
 	}
 	var err error
 	if d.executor, err = d.startExecutor(); err != nil {
@@ -57,25 +57,25 @@ func executeRemotely(d *driver) error {
 	return errors.Join(mustHave(spawns, "remote", false), same(d.local, images), opensFromBazelBin(d.first))
 }
 
-// baseIsNotUploaded looks into the storage, where the build before has put the
-// inputs of all its actions.
+// baseIsNotUploaded checks the storage, which has the inputs of all actions of the
+// previous build.
 func baseIsNotUploaded(d *driver) error {
 	if d.executor == nil {
-		return skipped("no remote executor")
+		return skipped("the remote executor did not start")
 	}
 	small := digest([]byte(strings.Repeat("S", 4096)))
 	if !d.executor.has(small) {
 		return fmt.Errorf("base.img (%s), an input of on_source, is not in the storage", small)
 	}
 	if d.executor.has(d.large) {
-		return fmt.Errorf("large.img (%s), no input of sized, is in the storage", d.large)
+		return fmt.Errorf("large.img (%s), which is not an input of sized, is in the storage", d.large)
 	}
 	return nil
 }
 
 func testRemotely(d *driver) error {
 	if d.executor == nil {
-		return skipped("no remote executor")
+		return skipped("the remote executor did not start")
 	}
 	return d.testsPass(d.first, "remote", "--remote_executor="+d.executor.address, "--spawn_strategy=remote", "--remote_download_minimal")
 }

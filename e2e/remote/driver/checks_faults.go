@@ -14,14 +14,14 @@ import (
 )
 
 var faultChecks = []check{
-	{"faults: a base that changes between builds is noticed", changedBase},
-	{"faults: a base that is replaced by one smaller than the overlay is refused", smallerBase},
-	{"faults: a read-only output folder ends the build, and the next one is as any other", readOnlyOutputs},
-	{"faults: SIGKILL in the middle of a build leaves nothing wrong", killedBuilds},
+	{"faults: an overlay is built again when its base changes", changedBase},
+	{"faults: a base that becomes larger than its overlay is an error", largerBase},
+	{"faults: a read-only output folder fails the build, and the next build succeeds", readOnlyOutputs},
+	{"faults: after SIGKILL in the middle of a build, all images are complete", killedBuilds},
 }
 
-// changedBase grows the base of an overlay that has no size of its own: that
-// overlay follows, and the one on top of it, which has a size, does not change.
+// changedBase grows a base. The overlay without a size changes. The overlay on top of
+// it, which has a size, does not.
 func changedBase(d *driver) error {
 	before, err := d.rebuilt()
 	if err != nil {
@@ -39,23 +39,23 @@ func changedBase(d *driver) error {
 	}
 	for _, name := range []string{"on_source.qcow2", "on_source.qcow2.json"} {
 		if before[name] == after[name] {
-			return fmt.Errorf("%s is as it was before the base grew", name)
+			return fmt.Errorf("%s did not change when the base grew", name)
 		}
 	}
 	if name := "upper/on_overlay.qcow2"; before[name] != after[name] {
-		return fmt.Errorf("%s has changed, and its size is given", name)
+		return fmt.Errorf("%s changed, although its size is given", name)
 	}
 	return errors.Join(opensFromBazelBin(d.second), d.restored(before))
 }
 
-// smallerBase is about on_overlay, of 64 MiB: all is well as long as it is not
-// smaller than what is below it.
-func smallerBase(d *driver) error {
+// largerBase grows the base of on_overlay, which has 64 MiB: the build succeeds as
+// long as on_overlay is not smaller than the base.
+func largerBase(d *driver) error {
 	before, err := d.rebuilt()
 	if err != nil {
 		return err
 	}
-	// A sparse file of a size that on_overlay just has room for, and one more.
+	// Sparse files: one of the same size as on_overlay, and one that is a sector larger.
 	path := filepath.Join(d.second.dir, "base.img")
 	if err := os.Truncate(path, 64<<20); err != nil {
 		return err
@@ -68,7 +68,7 @@ func smallerBase(d *driver) error {
 	}
 	_, err = d.second.build("build", disks...)
 	if err == nil || !strings.Contains(err.Error(), "on_overlay") || !strings.Contains(err.Error(), "67109376") {
-		return fmt.Errorf("an overlay of 64 MiB on a base of 67109376 bytes: %v", err)
+		return fmt.Errorf("an overlay of 64 MiB on a base of 67109376 bytes: got error %v", err)
 	}
 	return d.restored(before)
 }
@@ -84,7 +84,7 @@ func (d *driver) rebuilt() (map[string]string, error) {
 	return d.second.images()
 }
 
-// restored puts the base back as it was and builds once more.
+// restored restores the base, builds again and compares the images.
 func (d *driver) restored(want map[string]string) error {
 	if err := d.second.write("base.img", bytes.Repeat([]byte("S"), 4096)); err != nil {
 		return err
@@ -99,7 +99,7 @@ func (d *driver) restored(want map[string]string) error {
 	return errors.Join(same(want, images), opensFromBazelBin(d.second))
 }
 
-// readOnlyOutputs makes the folder of the overlays immutable: permissions do
+// readOnlyOutputs makes the folder of the overlays immutable, because permissions do
 // not stop root.
 func readOnlyOutputs(d *driver) error {
 	before, err := d.rebuilt()
@@ -122,29 +122,28 @@ func readOnlyOutputs(d *driver) error {
 		return fmt.Errorf("chattr -i: %w: %s", err, out)
 	}
 	if failure == nil {
-		return errors.New("the build succeeds")
+		return errors.New("the build succeeded with a read-only output folder")
 	}
 	return d.restored(before)
 }
 
-// killedBuilds kills Bazel's server with all it has started, again and again,
-// and checks what is there before the next build repairs it: any image that has
-// its name is whole.
+// killedBuilds kills Bazel's server and its processes several times. After each kill,
+// before the next build, each image that exists must be complete.
 func killedBuilds(d *driver) error {
 	want, err := d.rebuilt()
 	if err != nil {
 		return err
 	}
-	// The link to it comes with the end of a build.
+	// Bazel creates the link to it at the end of a build, so resolve it now.
 	bin, err := filepath.EvalSymlinks(filepath.Join(d.second.dir, "bazel-bin"))
 	if err != nil {
 		return err
 	}
-	// The build is over in a moment: a kill that comes too late shows nothing.
+	// A kill after the end of the build does not test anything. Builds are short.
 	inTheMiddle := 0
 	for n := 0; inTheMiddle < 2; n++ {
 		if n == 8 {
-			return fmt.Errorf("of %d kills %d met the middle of a build", n, inTheMiddle)
+			return fmt.Errorf("of %d kills, %d were in the middle of a build, want 2", n, inTheMiddle)
 		}
 		if err := d.second.clean(); err != nil {
 			return err
@@ -157,7 +156,7 @@ func killedBuilds(d *driver) error {
 		if err := cmd.Start(); err != nil {
 			return err
 		}
-		// As seen from outside, on a machine of any speed.
+		// Wait for the first images, because machines differ in speed.
 		for deadline := time.Now().Add(time.Minute); len(present(bin)) < 1+4*(n%2) && time.Now().Before(deadline); {
 			time.Sleep(time.Millisecond)
 		}
@@ -201,7 +200,7 @@ func present(bin string) []string {
 	return names
 }
 
-// serverPID returns the process id of this workspace's own server.
+// serverPID returns the process id of this workspace's server.
 func (w *workspace) serverPID() (int, error) {
 	out, err := w.command("info", "server_pid").Output()
 	if err != nil {
@@ -209,7 +208,7 @@ func (w *workspace) serverPID() (int, error) {
 	}
 	var pid int
 	if _, err := fmt.Sscan(string(out), &pid); err != nil || pid < 2 {
-		return 0, fmt.Errorf("bazel info server_pid says %q", out)
+		return 0, fmt.Errorf("bazel info server_pid printed %q, want a process id", out)
 	}
 	return pid, nil
 }

@@ -57,27 +57,27 @@ func withMnemonic(spawns []spawn, mnemonic string) []spawn {
 	return found
 }
 
-// locally is the runner of actions that no option sends anywhere: Bazel keeps
-// the generator as a worker, and gives all others a sandbox.
+// locally is the runner of actions without options about strategies: Bazel runs the
+// generator as a worker, and all others in a sandbox.
 const locally = "locally"
 
-// mustHave checks that there is one action of each overlay to make it and one
-// to check it, and that each action was run as wanted.
+// mustHave checks that each overlay has one action that creates it and one that checks
+// it, and that each action ran as wanted.
 func mustHave(spawns []spawn, runner string, cacheHit bool) error {
 	for _, mnemonic := range []string{"Qcow2Overlay", "Qcow2Check"} {
 		if n := len(withMnemonic(spawns, mnemonic)); n != len(overlays) {
-			return fmt.Errorf("there are %d actions %s, want %d: %v", n, mnemonic, len(overlays), spawns)
+			return fmt.Errorf("got %d actions %s, want %d: %v", n, mnemonic, len(overlays), spawns)
 		}
 	}
 	if n := len(withMnemonic(spawns, "Genrule")); n != 1 {
-		return fmt.Errorf("there are %d actions Genrule, want 1: %v", n, spawns)
+		return fmt.Errorf("got %d actions Genrule, want 1: %v", n, spawns)
 	}
 	return ranAs(spawns, runner, cacheHit)
 }
 
 func ranAs(spawns []spawn, runner string, cacheHit bool) error {
 	if len(spawns) == 0 {
-		return errors.New("no action was run")
+		return errors.New("no action ran")
 	}
 	for _, s := range spawns {
 		want := runner
@@ -88,7 +88,7 @@ func ranAs(spawns []spawn, runner string, cacheHit bool) error {
 			}
 		}
 		if s.CacheHit != cacheHit || !strings.Contains(s.Runner, want) {
-			return fmt.Errorf("%v: cache hit is %v, want %v and runner %q", s, s.CacheHit, cacheHit, want)
+			return fmt.Errorf("%v: got cache hit %v, want %v and runner %q", s, s.CacheHit, cacheHit, want)
 		}
 	}
 	return nil

@@ -21,15 +21,15 @@ type executor struct {
 	dir     string
 }
 
-// startExecutor starts BuildBox. Actions run on the machine as it is, with
-// their inputs laid out in a folder of their own.
+// startExecutor starts BuildBox. Actions run on this machine without a sandbox, each
+// in a folder with its inputs.
 func (d *driver) startExecutor() (*executor, error) {
 	casd, err := program("buildbox-casd")
 	if err != nil {
 		return nil, err
 	}
 	runner := "/usr/bin/buildbox-run-hosttools"
-	if len(casd) == 1 { // on PATH, the one beside it
+	if len(casd) == 1 { // buildbox-casd is on PATH, with its runner in the same folder
 		runner = filepath.Join(filepath.Dir(casd[0]), "buildbox-run-hosttools")
 	}
 	port, err := freePort()
@@ -56,27 +56,26 @@ func (d *driver) startExecutor() (*executor, error) {
 	return e, nil
 }
 
-// majorVersion finds 7 in "bazel 7.7.1", as `bazel --version` says it.
+// majorVersion finds 7 in "bazel 7.7.1", the output of `bazel --version`.
 func majorVersion(output []byte) (int, error) {
 	version := bytes.TrimPrefix(output, []byte("bazel "))
 	major, _, _ := bytes.Cut(version, []byte("."))
 	n, err := strconv.Atoi(string(major))
 	if err != nil {
-		return 0, fmt.Errorf("bazel --version says %q", output)
+		return 0, fmt.Errorf("bazel --version printed %q, want a version", output)
 	}
 	return n, nil
 }
 
-// has says whether a blob is in the storage, by its SHA-256.
+// has reports whether the storage has a blob, given by its SHA-256.
 func (e *executor) has(digest string) bool {
 	_, err := os.Stat(filepath.Join(e.dir, "cas/objects", digest[:2], digest[2:]))
 	return err == nil
 }
 
-// lowerAPIVersion starts a pass-through to a gRPC server that claims to speak
-// REAPI 2.0 as well, and returns its port. Bazel 7 speaks nothing newer, and
-// turns away from a server that announces 2.1 and up; what it asks for is in
-// both. From Bazel 8 on there is no need for it.
+// lowerAPIVersion starts a proxy of a gRPC server that also announces REAPI 2.0, and
+// returns its port. Bazel 7 supports only 2.0, and refuses a server that announces 2.1
+// and newer; its requests are the same in both. Bazel 8 and newer do not need this.
 func lowerAPIVersion(port int) (int, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -108,13 +107,13 @@ func lowerAPIVersion(port int) (int, error) {
 	return listener.Addr().(*net.TCPAddr).Port, nil
 }
 
-// withLowAPIVersion changes one gRPC message: a byte that says whether it is
-// compressed, its length, and a ServerCapabilities. What is appended to that is
-// field 4, low_api_version, a SemVer with major (1) = 2 and minor (2) = 0: the
-// last of several values counts.
+// withLowAPIVersion changes one gRPC message: a byte that tells whether it is
+// compressed, its length, and a ServerCapabilities. It appends field 4,
+// low_api_version, a SemVer with major (1) = 2 and minor (2) = 0: the last of several
+// values counts.
 func withLowAPIVersion(message []byte) ([]byte, error) {
 	if len(message) < 5 || message[0] != 0 {
-		return nil, fmt.Errorf("GetCapabilities: answer %x is no plain gRPC message", message)
+		return nil, fmt.Errorf("GetCapabilities: answer %x is not an uncompressed gRPC message", message)
 	}
 	message = append(message, 4<<3|2, 4, 1<<3, 2, 2<<3, 0)
 	binary.BigEndian.PutUint32(message[1:], uint32(len(message)-5))

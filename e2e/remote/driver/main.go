@@ -1,6 +1,6 @@
-// Command driver builds overlays with a remote cache and a remote executor:
-// real servers that it starts on loopback, and several Bazels, each with an
-// output base of its own. ../checks.sh runs it.
+// Command driver builds overlays with a remote cache and a remote executor. It starts
+// real servers on the loopback device, and several Bazels with separate output bases.
+// ../checks.sh runs it.
 //
 // It prints "PASSED: name", "FAILED: name" or "SKIPPED: name: reason" for each
 // check and exits with 1 if one failed.
@@ -22,8 +22,8 @@ import (
 
 var (
 	ruleset  = flag.String("ruleset", "", "folder of the ruleset")
-	qcow2gen = flag.String("qcow2gen", "", "the generator, compiled")
-	only     = flag.String("only", "", "regular expression for the names of the checks to run; some need others before them")
+	qcow2gen = flag.String("qcow2gen", "", "path of the compiled generator")
+	only     = flag.String("only", "", "regular expression for the names of the checks to run; some need earlier ones")
 )
 
 // A driver is one run.
@@ -33,14 +33,14 @@ type driver struct {
 	large   string // digest of the base that no action needs
 	failed  bool
 
-	// What one check leaves for the next.
+	// Results of checks for later checks.
 	first, second *workspace
 	httpCache     string
 	executor      *executor
-	local         map[string]string // digests of a build in `first`, without any cache
+	local         map[string]string // digests of a build in `first`, without a cache
 }
 
-// skipped is why a check cannot be run here.
+// skipped is the reason why a check cannot run here.
 type skipped string
 
 func (s skipped) Error() string { return string(s) }
@@ -48,7 +48,7 @@ func (s skipped) Error() string { return string(s) }
 func main() {
 	log.SetFlags(0)
 	flag.Parse()
-	// A server is told when the thread that started it ends.
+	// Pdeathsig ends a server when the thread that started it ends.
 	runtime.LockOSThread()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
@@ -69,7 +69,7 @@ func main() {
 }
 
 func (d *driver) run() error {
-	// Another user has to get there.
+	// Another user needs access.
 	if err := os.Chmod(d.scratch, 0o755); err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func (d *driver) check(c check) {
 	}
 }
 
-// cleanUp ends what is running and removes all files.
+// cleanUp ends all processes and removes all files.
 func (d *driver) cleanUp() {
 	d.ctx = context.Background()
 	stopServers()

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// A server is a process of ours that listens on loopback.
+// A server is a process that listens on the loopback device.
 type server struct {
 	cmd  *exec.Cmd
 	log  bytes.Buffer
@@ -22,19 +22,19 @@ type server struct {
 
 var servers []*server
 
-// program returns the command line of a program that is on PATH, or in the
-// private root of bazelw.
+// program returns the command line of a program on PATH or in the private root of
+// bazelw.
 func program(name string) ([]string, error) {
 	if path, err := exec.LookPath(name); err == nil {
 		return []string{path}, nil
 	}
 	if !privateRoot() {
-		return nil, skipped("no " + name + " on PATH")
+		return nil, skipped(name + " is not on PATH")
 	}
 	return []string{filepath.Join(*ruleset, "bootstrap/in-root"), name}, nil
 }
 
-// privateRoot says whether bazelw runs a Bazel of its own.
+// privateRoot reports whether bazelw runs its private Bazel.
 func privateRoot() bool {
 	switch os.Getenv("BAZELW") {
 	case "private":
@@ -47,8 +47,8 @@ func privateRoot() bool {
 	return noBazelisk != nil && noBazel != nil
 }
 
-// freePort returns a port that nobody listens on. Until the server does it may
-// be lost to somebody else, which start reports.
+// freePort returns a free port. If another process takes it before the server does,
+// start fails.
 func freePort() (int, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -74,7 +74,7 @@ func start(ctx context.Context, port int, call ...string) error {
 	for range 300 {
 		select {
 		case <-s.done:
-			return fmt.Errorf("%q has ended: %s", call, &s.log)
+			return fmt.Errorf("%q ended: %s", call, &s.log)
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(100 * time.Millisecond):
@@ -83,7 +83,7 @@ func start(ctx context.Context, port int, call ...string) error {
 			return conn.Close()
 		}
 	}
-	return fmt.Errorf("%q does not listen on port %d", call, port)
+	return fmt.Errorf("%q did not listen on port %d within 30 s", call, port)
 }
 
 // stopServers ends all servers, by their process ids.
@@ -102,7 +102,7 @@ func stopServers() {
 
 const nginxConfig = `
 daemon off;
-# One process, of the user who started it.
+# One process, as the user who starts it.
 master_process off;
 error_log stderr;
 pid %[1]s/nginx.pid;
@@ -137,7 +137,7 @@ func (d *driver) startHTTPCache() (string, error) {
 		return "", fmt.Errorf("nginx -V: %w: %s", err, version)
 	}
 	if !bytes.Contains(version, []byte("http_dav_module")) {
-		return "", skipped("nginx has no DAV module")
+		return "", skipped("nginx lacks the DAV module")
 	}
 	port, err := freePort()
 	if err != nil {

@@ -15,25 +15,25 @@ import (
 	"syscall"
 )
 
-// A workspace is a copy of this one (../), with a Bazel server of its own.
+// A workspace is a copy of the workspace in ../, with its own Bazel server.
 type workspace struct {
 	d          *driver
 	dir        string
 	outputBase string
 	ruleset    string   // as this Bazel sees it
-	wrapper    []string // what bazelw is run by
-	env        []string // on top of ours
-	startup    []string // flags of Bazel's
+	wrapper    []string // the command that runs bazelw
+	env        []string // added to this process's
+	startup    []string // startup flags of Bazel
 	started    bool
 }
 
-// What is to be shut down in the end.
+// workspaces have servers that cleanUp shuts down.
 var workspaces []*workspace
 
 const (
 	largeSize = 64 << 20
 
-	// Without a compiler for Go on the way, each check is about overlays.
+	// With a compiled generator, builds do not compile Go.
 	prebuilt = `load("@rules_qcow2//:defs.bzl", "qcow2gen_toolchain")
 
 qcow2gen_toolchain(
@@ -49,7 +49,7 @@ toolchain(
 `
 )
 
-// newWorkspace makes a copy under the scratch folder.
+// newWorkspace makes a copy in the scratch folder.
 func (d *driver) newWorkspace(name string) (*workspace, error) {
 	w := &workspace{
 		d:          d,
@@ -98,8 +98,8 @@ func (d *driver) newWorkspace(name string) (*workspace, error) {
 	return w, err
 }
 
-// largeBase returns bytes that are in no cache before, the same in each
-// workspace of this run.
+// largeBase returns random bytes, which no cache has yet. They are the same in all
+// workspaces of this run.
 func (d *driver) largeBase() ([]byte, error) {
 	path := filepath.Join(d.scratch, "large.img")
 	content, err := os.ReadFile(path)
@@ -117,7 +117,7 @@ func (w *workspace) write(name string, content []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	// Anew, for the mode as well.
+	// WriteFile would keep the mode of an existing file.
 	os.Remove(path)
 	mode := fs.FileMode(0o644)
 	if strings.HasSuffix(name, ".sh") || strings.HasSuffix(name, ".exe") {
@@ -126,7 +126,7 @@ func (w *workspace) write(name string, content []byte) error {
 	return os.WriteFile(path, content, mode)
 }
 
-// useRuleset names the folder that the ruleset is in.
+// useRuleset writes the folder of the ruleset to MODULE.bazel.
 func (w *workspace) useRuleset(folder string) error {
 	path := filepath.Join(w.dir, "MODULE.bazel")
 	content, err := os.ReadFile(path)
@@ -141,13 +141,13 @@ func (w *workspace) useRuleset(folder string) error {
 	return os.WriteFile(path, bytes.Replace(content, []byte(old), fmt.Appendf(nil, "path = %q", folder), 1), 0o644)
 }
 
-// command returns one call of Bazel that is yet to be started.
+// command returns one call of Bazel, which is not started.
 func (w *workspace) command(args ...string) *exec.Cmd {
-	// The server ends by itself should nobody be left to end it.
+	// If this process is killed, the server ends after 5 idle minutes.
 	call := append(w.wrapper, filepath.Join(w.ruleset, "bazelw"), "--output_base="+w.outputBase, "--max_idle_secs=300")
 	call = append(append(call, w.startup...), args...)
 	cmd := exec.CommandContext(w.d.ctx, call[0], call[1:]...)
-	// Bazel, told to end, ends the build in good order.
+	// SIGTERM lets Bazel end the build cleanly.
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.Dir = w.dir
 	cmd.Env = append(os.Environ(), w.env...)
@@ -155,7 +155,7 @@ func (w *workspace) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// bazel runs Bazel and returns what it says.
+// bazel runs Bazel and returns its output.
 func (w *workspace) bazel(args ...string) (string, error) {
 	out, err := w.command(args...).CombinedOutput()
 	if err != nil {
@@ -164,8 +164,8 @@ func (w *workspace) bazel(args ...string) (string, error) {
 	return string(out), nil
 }
 
-// build runs `bazel build` or `bazel test`, with no cache but those in args,
-// and returns the actions that were not up to date before.
+// build runs `bazel build` or `bazel test`, without caches except those in args, and
+// returns the actions that were not up to date.
 func (w *workspace) build(verb string, args ...string) ([]spawn, error) {
 	executionLog := w.outputBase + ".log.json"
 	os.Remove(executionLog)
@@ -179,7 +179,7 @@ func (w *workspace) build(verb string, args ...string) ([]spawn, error) {
 	return readExecutionLog(executionLog)
 }
 
-// clean makes the next build begin from nothing, but for the server.
+// clean removes all outputs. The server keeps running.
 func (w *workspace) clean() error {
 	_, err := w.bazel("clean")
 	return err

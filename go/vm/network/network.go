@@ -28,6 +28,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"strings"
 	"sync"
@@ -145,6 +146,25 @@ func New(opts ...Option) (*Network, error) {
 	}
 	n.station = station{network: n, mac: n.deriveMAC(""), addr: n.prefix.Addr().Next()}
 	return n, nil
+}
+
+// Copy makes a network like n, without ports and captures: machines that are
+// attached to it under the names that they have on n get the same addresses.
+func (n *Network) Copy() *Network {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	c := &Network{
+		name:      n.name,
+		prefix:    n.prefix,
+		domain:    n.domain,
+		maxFrame:  n.maxFrame,
+		dhcp:      n.dhcp,
+		addresses: maps.Clone(n.addresses),
+		table:     make(map[mac]*Port),
+		cut:       make(map[pair]bool),
+	}
+	c.station = station{network: c, mac: n.station.mac, addr: n.station.addr}
+	return c
 }
 
 // Addr returns the address of the switch: its DHCP and DNS server.

@@ -22,6 +22,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,8 +34,13 @@ import (
 // A Machine is a virtual machine of a test.
 type Machine struct {
 	*vm.Machine
-	t   testing.TB
-	ctx context.Context
+	t       testing.TB
+	ctx     context.Context
+	config  *vm.Config
+	options vm.Options
+
+	freezing sync.Mutex
+	snapshot *vm.Snapshot // nil until the machine is frozen
 }
 
 // Start boots the machine of a qemu_vm target, given by its rlocation path, as
@@ -54,16 +60,23 @@ func Start(t testing.TB, target string, opts ...vm.Option) *Machine {
 	if err != nil {
 		t.Fatalf("vmtest: %s: %v", target, err)
 	}
-	options := vm.Options{Dir: t.TempDir(), Logs: t.TempDir(), FailOn: vm.DefaultFailOn, Agent: true}
+	options := vm.Options{FailOn: vm.DefaultFailOn, Agent: true, Saveable: config.Snapshot == nil}
 	for _, o := range opts {
 		o(&options)
 	}
+	return start(t, config, options)
+}
+
+// start starts a machine that ends with the test.
+func start(t testing.TB, config *vm.Config, options vm.Options) *Machine {
+	t.Helper()
+	options.Dir, options.Logs = t.TempDir(), t.TempDir()
 	ctx := testContext(t)
 	machine, err := vm.Start(ctx, config, options)
 	if err != nil {
 		t.Fatalf("%s: %v", config.Target, err)
 	}
-	m := &Machine{Machine: machine, t: t, ctx: ctx}
+	m := &Machine{Machine: machine, t: t, ctx: ctx, config: config, options: options}
 	// Runs before the clean-up of the folders, which was registered before.
 	t.Cleanup(func() {
 		end := m.Close()
@@ -85,6 +98,11 @@ func Network(t testing.TB, opts ...network.Option) *network.Network {
 	if err != nil {
 		t.Fatalf("vmtest: %v", err)
 	}
+	return keepNetwork(t, n)
+}
+
+// keepNetwork closes a network at the end of the test.
+func keepNetwork(t testing.TB, n *network.Network) *network.Network {
 	t.Cleanup(func() {
 		if err := n.Close(); err != nil {
 			t.Errorf("vmtest: %v", err)

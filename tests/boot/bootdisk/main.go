@@ -1,9 +1,9 @@
 // Command bootdisk writes a raw disk image of 1 MiB that a PC BIOS boots.
 //
-// The program in its boot sector says on the first serial port that it runs,
-// prints the text in sector 1, fills sector 2 with the letter W, and leaves
-// QEMU through the isa-debug-exit device at port 0xf4: with 0x10, for an exit
-// status of 33, or with 0x11 for 35 if a disk access failed.
+// The program in its boot sector prints a greeting and the text of sector 1 on the
+// first serial port, fills sector 2 with the letter W, and ends QEMU through the
+// isa-debug-exit device at port 0xf4: with 0x10, for exit status 33, or with 0x11, for
+// exit status 35, if a disk access failed.
 package main
 
 import (
@@ -15,9 +15,9 @@ const (
 	diskSize   = 1 << 20
 	sectorSize = 512
 
-	origin = 0x7c00 // where a BIOS loads the boot sector
-	sector = 0x7e00 // where the program reads sector 1 to
-	filled = 0x9000 // where it makes what it writes to sector 2
+	origin = 0x7c00 // address to which a BIOS loads the boot sector
+	sector = 0x7e00 // address to which the program reads sector 1
+	filled = 0x9000 // address of the data for sector 2
 )
 
 const sectorText = "sector 1: the base is readable\r\n\x00"
@@ -119,14 +119,14 @@ func bootSector() []byte {
 	return p.link()
 }
 
-// program is machine code with names for addresses in it.
+// program is machine code with labels.
 type program struct {
 	code   []byte
 	labels map[string]int
 	fixups []fixup
 }
 
-// fixup is a word at offset that waits for the address of label.
+// fixup is a word at offset that link sets to the address of label.
 type fixup struct {
 	offset   int
 	label    string

@@ -4,6 +4,6 @@ package cli
 
 import "os"
 
-// allocatedSize returns the length of a file in bytes, where the system does
-// not say what it takes on disk.
+// allocatedSize returns the length of a file in bytes, because the system does not
+// report its disk usage.
 func allocatedSize(info os.FileInfo) uint64 { return uint64(info.Size()) }

@@ -132,7 +132,7 @@ func newImageInfo(layer qcow2.Layer) (*imageInfo, error) {
 }
 
 // fullBackingFile is the path by which QEMU would open the backing file. A name
-// with a protocol stays as it is.
+// with a protocol does not change.
 func (i *imageInfo) fullBackingFile() string {
 	name := i.Image.BackingFile
 	if c := strings.IndexAny(name, ":/"); c >= 0 && name[c] == ':' {

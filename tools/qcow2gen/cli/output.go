@@ -14,12 +14,11 @@ import (
 
 // outputs are files that appear together and whole, or not at all.
 //
-// A file is written without a name where the system supports that, so nothing
-// is left of it whatever ends the process. Elsewhere it is written under a
-// temporary name in its directory, which an error or a signal removes. The
-// files get their names when all of them are complete. The file that was
-// created first comes last: if the process is killed in between, that file
-// says whether the others exist.
+// If the system supports it, a file does not have a name while it is written, so
+// nothing is left of it if the process ends. Otherwise it has a temporary name in its
+// directory, and an error or a signal removes it. The files get their names when all of
+// them are complete. The file that was created first gets its name last: if it exists
+// after a kill, the others exist as well.
 //
 // Nothing is synced: the files survive a kill or a full disk, but not a power
 // cut, like all files of a build.

@@ -1,10 +1,10 @@
 """Stands in for the module of this name."""
 
 PackageAttributeInfo = provider(
-    doc = "One thing to say about a package.",
+    doc = "An attribute of a package.",
     fields = {
-        "attributes": "file: what there is to say, as JSON",
-        "files": "depset of files: `attributes`, and what it names",
-        "kind": "string: what it is about",
+        "attributes": "file: the attribute, as JSON",
+        "files": "depset of files: `attributes`, and the files that it names",
+        "kind": "string: the kind of attribute",
     },
 )

@@ -1,7 +1,7 @@
 """Stands in for the module of this name."""
 
 PackageMetadataInfo = provider(
-    doc = "What there is to say about a package.",
+    doc = "The metadata of a package.",
     fields = {
         "files": "depset of files: `metadata`, and those of the attributes",
         "metadata": "file: the package URL and the attributes, as JSON",

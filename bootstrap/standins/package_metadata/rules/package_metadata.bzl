@@ -1,5 +1,5 @@
-"""Stands in for the module of this name: what REPO.bazel names is declared with
-it, and gazelle writes it into the BUILD files of Go modules."""
+"""Stands in for the module of this name. BUILD.bazel declares the target that REPO.bazel
+names with it, and gazelle writes it into the BUILD files of Go modules."""
 
 load("//providers:package_attribute_info.bzl", "PackageAttributeInfo")
 load("//providers:package_metadata_info.bzl", "PackageMetadataInfo")
@@ -30,12 +30,12 @@ _package_metadata = rule(
 )
 
 def package_metadata(*, name, purl, attributes = [], visibility = None):
-    """Declares what there is to say about a package.
+    """Declares the metadata of a package.
 
     Args:
       name: name of the target.
       purl: package URL.
-      attributes: further things to say, such as its license.
+      attributes: further attributes, such as its license.
       visibility: as for any rule.
     """
     _package_metadata(

@@ -2,12 +2,15 @@
 package main
 
 import (
+	"crypto/rand"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
+	"time"
 )
 
 func main() {
@@ -19,7 +22,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("usage: program echo WORD... | exit STATUS | upper | serve ADDRESS | get URL")
+		return fmt.Errorf("usage: program echo WORD... | exit STATUS | upper | serve ADDRESS | get URL | background COMMAND... | random | now")
 	}
 	switch command, args := args[0], args[1:]; command {
 	case "echo":
@@ -49,6 +52,14 @@ func run(args []string) error {
 		defer response.Body.Close()
 		_, err = io.Copy(os.Stdout, response.Body)
 		return err
+	case "background":
+		return exec.Command("/proc/self/exe", args...).Start()
+	case "random":
+		random := make([]byte, 32)
+		rand.Read(random)
+		fmt.Printf("%x\n", random)
+	case "now":
+		fmt.Println(time.Now().UnixNano())
 	default:
 		return fmt.Errorf("unknown command %q", command)
 	}

@@ -1,6 +1,6 @@
 // Command guest is the init of a Linux guest on a network. The kernel got its
-// address by DHCP. The guest serves a page, and does what the lines on its
-// serial port say. It answers each with a line: "ok: " or "error: ", and a text.
+// address by DHCP. The guest serves a page, and executes commands from its serial
+// port, one per line. It answers each with a line: "ok: " or "error: ", and a text.
 package main
 
 import (
@@ -22,7 +22,7 @@ func main() {
 	if err := run(); err != nil {
 		fmt.Println("error:", err)
 	}
-	os.Exit(1) // which is a kernel panic, and ends the machine
+	os.Exit(1) // the kernel panics, which ends the machine
 }
 
 func run() error {
@@ -36,7 +36,7 @@ func run() error {
 		return err
 	}
 	os.Stdout = console
-	// What the kernel learned by DHCP, as a file for resolvers.
+	// The kernel's DHCP results have the syntax of resolv.conf.
 	if err := errors.Join(os.MkdirAll("/etc", 0o755), os.Symlink("/proc/net/pnp", "/etc/resolv.conf")); err != nil {
 		return err
 	}
@@ -55,10 +55,10 @@ func run() error {
 			fmt.Println("ok:", text)
 		}
 	}
-	return errors.New("the serial port has ended")
+	return errors.New("the serial port was closed")
 }
 
-// page answers with the host name, or with as many bytes as the path says.
+// page answers with the host name, or with the number of bytes in the path.
 func page(w http.ResponseWriter, r *http.Request) {
 	size, err := strconv.Atoi(r.URL.Path[1:])
 	if err != nil {
@@ -75,7 +75,7 @@ func page(w http.ResponseWriter, r *http.Request) {
 
 func do(words []string) (string, error) {
 	switch {
-	case len(words) == 0: // the end of line of a console is two bytes
+	case len(words) == 0: // a console ends a line with two bytes
 		return "", nil
 	case words[0] == "addresses":
 		return addresses()
@@ -92,7 +92,7 @@ func do(words []string) (string, error) {
 	return "", fmt.Errorf("unknown command %q", words)
 }
 
-// addresses returns the host name, and those of the first network card.
+// addresses returns the host name, and the addresses and MTU of the first network card.
 func addresses() (string, error) {
 	name, err := os.Hostname()
 	if err != nil {
@@ -114,7 +114,7 @@ func addresses() (string, error) {
 	return "", fmt.Errorf("eth0 has no IPv4 address, only %v", addresses)
 }
 
-// ping sends one echo request, and waits three seconds for the answer.
+// ping sends one echo request, and waits at most 3 s for the answer.
 func ping(host string) (string, error) {
 	address, err := net.ResolveIPAddr("ip4", host)
 	if err != nil {
@@ -141,14 +141,14 @@ func ping(host string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		// Type 0 is the answer; a guest that pings itself sees its request, too.
+		// Type 0 is the answer. A guest that pings itself also receives its request.
 		if n >= 8 && answer[0] == 0 && binary.BigEndian.Uint16(answer[4:]) == id {
 			return "answer from " + from.String(), nil
 		}
 	}
 }
 
-// get returns a page, or how many bytes a long one has in how many milliseconds.
+// get returns a page, or the size and the time in milliseconds of a long page.
 func get(url string) (string, error) {
 	start := time.Now()
 	response, err := http.Get(url)

@@ -4,6 +4,6 @@ LicenseKindInfo = provider(
     doc = "A licence that many use.",
     fields = {
         "identifier": "string: its SPDX identifier",
-        "name": "string: what people call it",
+        "name": "string: its usual name",
     },
 )

@@ -23,7 +23,7 @@ def license_kind(*, name, identifier, full_name, visibility = None):
     Args:
       name: name of the target.
       identifier: its SPDX identifier.
-      full_name: what people call it.
+      full_name: its usual name.
       visibility: as for any rule.
     """
     _license_kind(

@@ -1,0 +1,143 @@
+// Package forks_test boots a machine once and runs each test in a fork of it.
+package forks_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bazelbuild/rules_go/go/runfiles"
+	"github.com/rules-qcow2/rules_qcow2/go/vm"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/vmtest"
+)
+
+func boot(t *testing.T, opts ...vm.Option) *vmtest.Machine {
+	t.Helper()
+	program, err := runfiles.Rlocation(os.Getenv("PROGRAM"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := vmtest.Start(t, os.Getenv("VM"), opts...)
+	m.CopyTo("/program", program)
+	return m
+}
+
+// Eight forks at the same time, each with disks, random numbers and a clock of its
+// own.
+func TestFork(t *testing.T) {
+	m := boot(t)
+	m.WriteFile("/dev/vda", bytes.Repeat([]byte("m"), 4096))
+	m.WriteFile("/state", []byte("saved"))
+	m.Freeze()
+
+	random := make(chan string, 8)
+	t.Run("forks", func(t *testing.T) {
+		for i := range cap(random) {
+			t.Run(fmt.Sprint(i), func(t *testing.T) {
+				t.Parallel()
+				f := m.Fork(t)
+				if got := f.ReadFile("/state"); string(got) != "saved" {
+					t.Errorf("/state has %q", got)
+				}
+				disk := f.ReadFile("/dev/vda")
+				if !bytes.HasPrefix(disk, []byte("mmmm")) {
+					t.Errorf("the disk begins with %q, want the text from before the fork", disk[:4])
+				}
+				mine := fmt.Sprintf("fork %d", i)
+				f.WriteFile("/state", []byte(mine))
+				f.WriteFile("/dev/vda", []byte(mine))
+				random <- f.Output("/program", "random")
+				now, err := strconv.ParseInt(strings.TrimSpace(f.Output("/program", "now")), 10, 64)
+				if d := time.Since(time.Unix(0, now)); err != nil || d.Abs() > 10*time.Second {
+					t.Errorf("the guest's clock is %v behind (%v)", d, err)
+				}
+				if got := f.ReadFile("/state"); string(got) != mine {
+					t.Errorf("/state has %q, want %q", got, mine)
+				}
+				if got := f.ReadFile("/dev/vda"); !bytes.HasPrefix(got, []byte(mine)) {
+					t.Errorf("the disk begins with %q, want %q", got[:8], mine)
+				}
+			})
+		}
+	})
+	close(random)
+	seen := map[string]bool{}
+	for r := range random {
+		if seen[r] {
+			t.Errorf("two forks drew the random number %s", r)
+		}
+		seen[r] = true
+	}
+	if len(seen) != cap(random) {
+		t.Errorf("%d forks drew a random number, want %d", len(seen), cap(random))
+	}
+
+	if _, err := m.Exec(t.Context(), vm.Command{Args: []string{"/program", "now"}}); err == nil || !strings.Contains(err.Error(), "frozen") {
+		t.Errorf("a command in a frozen machine: got error %v", err)
+	}
+}
+
+// A server and a client are saved together. Each set of forks has a network of its
+// own.
+func TestForkAll(t *testing.T) {
+	net := vmtest.Network(t)
+	server := boot(t, vm.On(net), vm.Static(), vm.Named("server"))
+	client := boot(t, vm.On(net), vm.Static(), vm.Named("client"))
+	server.Output("/program", "background", "serve", ":80")
+	get := func(t *testing.T, client *vmtest.Machine, url string) error {
+		cmd := vm.Command{Args: []string{"/program", "get", url}}
+		return client.Machine.WaitFor(t.Context(), cmd, 5*time.Second)
+	}
+	if err := get(t, client, "http://server/"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		t.Run(fmt.Sprint("set ", i), func(t *testing.T) {
+			t.Parallel()
+			forks := vmtest.ForkAll(t, server, client)
+			if got := forks[1].Output("/program", "get", "http://server/page"); got != "hello from /page" {
+				t.Errorf("got %q", got)
+			}
+			if forks[0].Links()[0].Stats().FromGuest == 0 {
+				t.Error("the fork of the server did not send a frame to its own network")
+			}
+		})
+	}
+	t.Run("cut off", func(t *testing.T) {
+		t.Parallel()
+		f := client.Fork(t)
+		if err := get(t, f, "http://server/"); err == nil {
+			t.Error("a fork without a network reached a server")
+		}
+	})
+	// Two forks of one machine on one network: each has a name and an address of
+	// its own.
+	t.Run("twins", func(t *testing.T) {
+		t.Parallel()
+		net := vmtest.Network(t)
+		server.Fork(t, vm.On(net), vm.Named("one"))
+		two := server.Fork(t, vm.On(net), vm.Named("two"))
+		if got := two.Output("/program", "get", "http://one/1"); got != "hello from /1" {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+// A fork that is saveable can be forked again.
+func TestForkOfFork(t *testing.T) {
+	m := boot(t)
+	m.WriteFile("/state", []byte("1"))
+	first := m.Fork(t, vm.Saveable())
+	first.WriteFile("/state", []byte("2"))
+	second := first.Fork(t)
+	if got := second.ReadFile("/state"); string(got) != "2" {
+		t.Errorf("the fork of a fork has %q, want %q", got, "2")
+	}
+	if got := m.Fork(t).ReadFile("/state"); string(got) != "1" {
+		t.Errorf("a fork has %q, want %q", got, "1")
+	}
+}

@@ -1,0 +1,112 @@
+package vmtest
+
+import (
+	"testing"
+
+	"github.com/rules-qcow2/rules_qcow2/go/vm"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/network"
+)
+
+// Freeze saves the state of the machine for Fork, and ends it. Fork does so by
+// itself; Freeze says when. Commands that run in the guest end in the forks;
+// services and background processes go on.
+func (m *Machine) Freeze() {
+	m.t.Helper()
+	m.freezing.Lock()
+	defer m.freezing.Unlock()
+	if m.snapshot != nil {
+		return
+	}
+	snapshot, err := m.Machine.Freeze(m.ctx)
+	if err != nil {
+		m.t.Fatalf("%v", err)
+	}
+	m.keep(snapshot)
+}
+
+// keep holds the saved state until the end of the test.
+func (m *Machine) keep(snapshot *vm.Snapshot) {
+	m.snapshot = snapshot
+	m.t.Cleanup(func() { snapshot.Close() })
+}
+
+// Fork starts a machine that goes on from where m is, in a fraction of the time of
+// a boot. The first Fork freezes m, which does not run any more then. Forks can be
+// made at the same time, from parallel subtests:
+//
+//	m := vmtest.Start(t, os.Getenv("DEBIAN"))
+//	m.Run("install-my-thing")
+//	for _, c := range cases {
+//		t.Run(c.name, func(t *testing.T) {
+//			f := m.Fork(t)
+//			f.Run(c.command)
+//		})
+//	}
+//
+// A fork has its own disks, random numbers and clock. Its console begins empty. It
+// is cut off from the networks of m, unless [vm.On] attaches it to one: to a
+// network of its own, or, with [vm.Named], to one that it shares with other forks.
+// It ends with the test t.
+func (m *Machine) Fork(t testing.TB, opts ...vm.Option) *Machine {
+	t.Helper()
+	m.Freeze()
+	return m.fork(t, opts)
+}
+
+// fork starts a machine from the snapshot.
+func (m *Machine) fork(t testing.TB, opts []vm.Option) *Machine {
+	t.Helper()
+	config, options := *m.config, m.options
+	config.Snapshot = m.snapshot
+	options.Saveable, options.Networks = false, nil
+	for _, o := range opts {
+		o(&options)
+	}
+	return start(t, &config, options)
+}
+
+// ForkAll forks machines that talk to each other. It pauses all of them before it
+// saves the first. The forks are attached to copies of the machines' networks,
+// with the same names and addresses, so that several sets of forks do not see each
+// other. It returns the forks in the order of machines.
+func ForkAll(t testing.TB, machines ...*Machine) []*Machine {
+	t.Helper()
+	freezeAll(t, machines)
+	copies := make(map[*network.Network]*network.Network)
+	forks := make([]*Machine, len(machines))
+	for i, m := range machines {
+		opts := []vm.Option{vm.Named(m.Name())}
+		for _, n := range m.options.Networks {
+			if copies[n] == nil {
+				copies[n] = keepNetwork(t, n.Copy())
+			}
+			opts = append(opts, vm.On(copies[n]))
+		}
+		forks[i] = m.fork(t, opts)
+	}
+	return forks
+}
+
+// freezeAll freezes the machines that are not frozen yet.
+func freezeAll(t testing.TB, machines []*Machine) {
+	t.Helper()
+	var running []*Machine
+	var inner []*vm.Machine
+	for _, m := range machines {
+		m.freezing.Lock()
+		defer m.freezing.Unlock()
+		if m.snapshot == nil {
+			running, inner = append(running, m), append(inner, m.Machine)
+		}
+	}
+	if len(running) == 0 {
+		return
+	}
+	snapshots, err := vm.FreezeAll(running[0].ctx, inner...)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	for i, m := range running {
+		m.keep(snapshots[i])
+	}
+}
