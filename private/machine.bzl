@@ -239,7 +239,7 @@ def _agent(ctx):
 def _check_smbios(ctx):
     """Fails if the guest's firmware does not have SMBIOS tables."""
     if ctx.attr.machine.startswith("microvm"):
-        _fail(ctx, "agent", "systemd", "is not supported by a microvm, which does not have SMBIOS; use cloud-init, or initrd with kernel")
+        _fail(ctx, "agent", "systemd", "is not supported by a microvm, for which QEMU does not make SMBIOS tables; use cloud-init, or initrd with kernel")
     if ctx.attr.arch == "aarch64" and ctx.attr.firmware != "uefi":
         _fail(ctx, "agent", "systemd", "requires firmware = \"uefi\" on aarch64, which does not have SMBIOS without it")
 

@@ -147,7 +147,7 @@ def _failure_tests(suite):
         ("files_of_the_same_name", dict(disks = [_DISK], files = ["//tests/overlay:base.img", "@external_base//:base.img"]), "each file needs its own name"),
         ("files_label_is_too_long", dict(disks = [_DISK], files_label = "TWELVE-CHARS"), "_subject: files_label = \"TWELVE-CHARS\" is not a FAT volume label; use 1 to 11 letters"),
         ("agent_by_initrd_without_kernel", dict(agent = "initrd", disks = [_DISK]), "_subject: agent = \"initrd\" requires kernel"),
-        ("agent_by_systemd_in_a_microvm", dict(agent = "systemd", disks = [_DISK], machine = "microvm"), "_subject: agent = \"systemd\" is not supported by a microvm, which does not have SMBIOS; use cloud-init, or initrd with kernel"),
+        ("agent_by_systemd_in_a_microvm", dict(agent = "systemd", disks = [_DISK], machine = "microvm"), "_subject: agent = \"systemd\" is not supported by a microvm, for which QEMU does not make SMBIOS tables; use cloud-init, or initrd with kernel"),
         ("agent_by_cloud_init_with_a_seed", dict(agent = "cloud-init", disks = [_DISK], files = [_KERNEL], files_label = "cidata"), "_subject: files_label = \"cidata\" is the label of the seed that agent = \"cloud-init\" makes; set another label"),
         ("exit_status_is_too_large", dict(disks = [_DISK], exit_status = 257), "_subject: exit_status = 257 must be 0 or an odd number up to 255"),
         ("exit_status_is_even", dict(disks = [_DISK], exit_status = 2), "_subject: exit_status = 2 must be 0 or an odd number up to 255"),

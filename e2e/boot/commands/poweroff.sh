@@ -1,3 +1,6 @@
 #!/usr/bin/env bash
-# Powers off the guest through its agent.
-exec "$VM" poweroff
+# Runs a command in the guest, and powers it off. Both use the agent.
+set -euo pipefail
+
+"$VM" exec -- /rules_qcow2/agent -help
+"$VM" poweroff
