@@ -6,6 +6,7 @@ load(":snapshot_rule.bzl", _qemu_snapshot = "qemu_snapshot")
 def qemu_snapshot(name, vm, ready = "", expect = [], fail_on = DEFAULT_FAIL_ON, **kwargs):
     """A machine that starts where it was saved, instead of booting.
 
+    <!-- not run: the build boots a guest -->
     ```starlark
     load("@rules_qcow2//:defs.bzl", "qemu_boot_test", "qemu_snapshot")
 
