@@ -26,18 +26,20 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/bench/create"
 	"github.com/rules-qcow2/rules_qcow2/bench/guest"
 	"github.com/rules-qcow2/rules_qcow2/bench/library"
+	"github.com/rules-qcow2/rules_qcow2/bench/machine"
 	"github.com/rules-qcow2/rules_qcow2/bench/measure"
 	"github.com/rules-qcow2/rules_qcow2/bench/report"
 	"github.com/rules-qcow2/rules_qcow2/bench/scale"
 )
 
 var (
-	only     = flag.String("only", ".", "run the parts whose names match this regular `expression`: create, library, guest, scale, many")
+	only     = flag.String("only", ".", "run the parts whose names match this regular `expression`: create, library, guest, scale, machine, many")
 	render   = flag.Bool("render", false, "measure nothing; write the page and the plots from the JSON files of the last run")
 	rounds   = flag.Int("rounds", 5, "number of times that each contestant runs, in turn with the others")
 	quick    = flag.Bool("quick", false, "smallest sizes and one round: shows that the benchmark works, not how long it takes")
 	out      = flag.String("out", "", "write performance.md and performance/ to this `folder` (default: docs of the workspace; with -quick, the scratch folder)")
 	scratch  = flag.String("scratch", "", "make disks in a new folder below this `folder`, and remove them at the end (default: the folder for temporary files)")
+	vms      = flag.String("vm", "", "`executables` of qemu_vm targets for the part machine, separated by commas")
 	overlays = flag.Int("overlays", 1000, "number of overlays that scale builds")
 	analysed = flag.Int("analysed", 10000, "number of targets that scale analyses, and that many builds")
 )
@@ -53,6 +55,7 @@ var parts = []part{
 	{"library", library.Run},
 	{"guest", guest.Run},
 	{"scale", func(env *measure.Env) ([]report.Table, error) { return scale.Run(env, *overlays, *analysed) }},
+	{"machine", func(env *measure.Env) ([]report.Table, error) { return machine.Run(env, machines()) }},
 	{"many", func(env *measure.Env) ([]report.Table, error) { return scale.RunMany(env, *analysed) }},
 }
 
@@ -92,7 +95,7 @@ func run() error {
 		}
 	}
 	if len(chosen) == 0 {
-		return fmt.Errorf("-only = %q does not match a part; the parts are create, library, guest, scale and many", *only)
+		return fmt.Errorf("-only = %q does not match a part; the parts are create, library, guest, scale, machine and many", *only)
 	}
 	// A part that fails does not affect the results of others.
 	var failed []error
@@ -116,10 +119,27 @@ func pagePath() (string, error) {
 	if dir == "" {
 		return "", nil
 	}
-	if working := os.Getenv("BUILD_WORKING_DIRECTORY"); !filepath.IsAbs(dir) {
-		dir = filepath.Join(working, dir)
+	return filepath.Join(fromUser(dir), "performance.md"), nil
+}
+
+// fromUser returns a path that the user gave, which is relative to the folder that
+// `bazel run` was called in.
+func fromUser(path string) string {
+	if filepath.IsAbs(path) {
+		return path
 	}
-	return filepath.Join(dir, "performance.md"), nil
+	return filepath.Join(os.Getenv("BUILD_WORKING_DIRECTORY"), path)
+}
+
+// machines returns the paths of -vm.
+func machines() []string {
+	var paths []string
+	for path := range strings.SplitSeq(*vms, ",") {
+		if path != "" {
+			paths = append(paths, fromUser(path))
+		}
+	}
+	return paths
 }
 
 // renderPart writes a part of the page from its JSON file.
