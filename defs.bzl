@@ -4,6 +4,9 @@ load("//private:boot.bzl", _DEFAULT_FAIL_ON = "DEFAULT_FAIL_ON", _qemu_boot_test
 load("//private:chain.bzl", _link_backing_chain = "link_backing_chain")
 load("//private:check.bzl", _qcow2_check_test = "qcow2_check_test")
 load("//private:disk.bzl", _qemu_disk = "qemu_disk")
+load("//private:guest_test.bzl", _qemu_guest_test = "qemu_guest_test")
+load("//private:image.bzl", _qcow2_image = "qcow2_image")
+load("//private:layer.bzl", _guest_path = "guest_path", _qcow2_layer = "qcow2_layer")
 load("//private:overlay.bzl", _qcow2_overlay = "qcow2_overlay")
 load("//private:providers.bzl", _Qcow2Info = "Qcow2Info", _QemuVmInfo = "QemuVmInfo")
 load("//private:snapshot.bzl", _qemu_snapshot = "qemu_snapshot")
@@ -15,12 +18,16 @@ load("//qemu:toolchain.bzl", _qemu_toolchain = "qemu_toolchain")
 Qcow2Info = _Qcow2Info
 QemuInfo = _QemuInfo
 QemuVmInfo = _QemuVmInfo
+guest_path = _guest_path
 link_backing_chain = _link_backing_chain
 qcow2_check_test = _qcow2_check_test
+qcow2_image = _qcow2_image
+qcow2_layer = _qcow2_layer
 qcow2_overlay = _qcow2_overlay
 qcow2gen_toolchain = _qcow2gen_toolchain
 qemu_boot_test = _qemu_boot_test
 qemu_disk = _qemu_disk
+qemu_guest_test = _qemu_guest_test
 qemu_snapshot = _qemu_snapshot
 qemu_toolchain = _qemu_toolchain
 qemu_vm = _qemu_vm

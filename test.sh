@@ -119,6 +119,7 @@ if ./bazelw --version </dev/null; then
   done < <(find . -name '.?*' -prune -o -path ./examples/rules_qemu -prune -o -path './*/MODULE.bazel' -print | sort)
 
   check "overlays open from bazel-bin" overlays_open_from_bazel_bin
+  check "tests run in a guest with --run_under, and with coverage" e2e/boot/guest_tests/check.sh
   # The module rules_qemu may not be available here.
   check "examples/rules_qemu works" examples/rules_qemu/check.sh
   check "a corrupt image fails the build" tests/generator/check.sh

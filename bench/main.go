@@ -23,6 +23,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/rules-qcow2/rules_qcow2/bench/convert"
 	"github.com/rules-qcow2/rules_qcow2/bench/create"
 	"github.com/rules-qcow2/rules_qcow2/bench/guest"
 	"github.com/rules-qcow2/rules_qcow2/bench/library"
@@ -33,13 +34,12 @@ import (
 )
 
 var (
-	only     = flag.String("only", ".", "run the parts whose names match this regular `expression`: create, library, guest, scale, machine, many")
+	only     = flag.String("only", ".", "run the parts whose names match this regular `expression`: create, library, convert, guest, scale, machine, snapshot, suite, layer, inside, many")
 	render   = flag.Bool("render", false, "measure nothing; write the page and the plots from the JSON files of the last run")
 	rounds   = flag.Int("rounds", 5, "number of times that each contestant runs, in turn with the others")
 	quick    = flag.Bool("quick", false, "smallest sizes and one round: shows that the benchmark works, not how long it takes")
 	out      = flag.String("out", "", "write performance.md and performance/ to this `folder` (default: docs of the workspace; with -quick, the scratch folder)")
 	scratch  = flag.String("scratch", "", "make disks in a new folder below this `folder`, and remove them at the end (default: the folder for temporary files)")
-	vms      = flag.String("vm", "", "`executables` of qemu_vm targets for the part machine, separated by commas")
 	overlays = flag.Int("overlays", 1000, "number of overlays that scale builds")
 	analysed = flag.Int("analysed", 10000, "number of targets that scale analyses, and that many builds")
 )
@@ -47,16 +47,30 @@ var (
 // A part is one benchmark.
 type part struct {
 	name string
-	run  func(*measure.Env) ([]report.Table, error)
+	// sandboxed parts run in a test. The others need the checkout with Bazel, or guests.
+	sandboxed bool
+	run       func(*measure.Env) ([]report.Table, error)
 }
 
 var parts = []part{
-	{"create", create.Run},
-	{"library", library.Run},
-	{"guest", guest.Run},
-	{"scale", func(env *measure.Env) ([]report.Table, error) { return scale.Run(env, *overlays, *analysed) }},
-	{"machine", func(env *measure.Env) ([]report.Table, error) { return machine.Run(env, machines()) }},
-	{"many", func(env *measure.Env) ([]report.Table, error) { return scale.RunMany(env, *analysed) }},
+	{"create", true, create.Run},
+	{"library", true, library.Run},
+	{"convert", true, inCheckout(convert.Run)},
+	{"guest", true, guest.Run},
+	{"scale", false, func(env *measure.Env) ([]report.Table, error) { return scale.Run(env, *overlays, *analysed) }},
+	{"machine", false, inCheckout(machine.Run)},
+	{"snapshot", false, inCheckout(machine.RunSnapshot)},
+	{"suite", false, inCheckout(machine.RunSuite)},
+	{"layer", false, inCheckout(machine.RunLayer)},
+	{"inside", false, inCheckout(machine.RunInside)},
+	{"many", false, func(env *measure.Env) ([]report.Table, error) { return scale.RunMany(env, *analysed) }},
+}
+
+// inCheckout returns a part that builds targets of a checkout.
+func inCheckout(run func(*measure.Env, string) ([]report.Table, error)) func(*measure.Env) ([]report.Table, error) {
+	return func(env *measure.Env) ([]report.Table, error) {
+		return run(env, os.Getenv("BUILD_WORKSPACE_DIRECTORY"))
+	}
 }
 
 func main() {
@@ -66,6 +80,9 @@ func main() {
 			log.Fatal(err)
 		}
 		return
+	}
+	if len(os.Args) > 2 && os.Args[1] == convert.Command {
+		os.Exit(convert.Main(os.Args[1:]))
 	}
 	flag.Parse()
 	if err := run(); err != nil {
@@ -95,7 +112,7 @@ func run() error {
 		}
 	}
 	if len(chosen) == 0 {
-		return fmt.Errorf("-only = %q does not match a part; the parts are create, library, guest, scale, machine and many", *only)
+		return fmt.Errorf("-only = %q does not match a part; the parts are create, library, convert, guest, scale, machine, snapshot, suite, layer, inside and many", *only)
 	}
 	// A part that fails does not affect the results of others.
 	var failed []error
@@ -129,17 +146,6 @@ func fromUser(path string) string {
 		return path
 	}
 	return filepath.Join(os.Getenv("BUILD_WORKING_DIRECTORY"), path)
-}
-
-// machines returns the paths of -vm.
-func machines() []string {
-	var paths []string
-	for path := range strings.SplitSeq(*vms, ",") {
-		if path != "" {
-			paths = append(paths, fromUser(path))
-		}
-	}
-	return paths
 }
 
 // renderPart writes a part of the page from its JSON file.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rules-qcow2/rules_qcow2/bench/convert"
 	"github.com/rules-qcow2/rules_qcow2/bench/library"
 	"github.com/rules-qcow2/rules_qcow2/bench/measure"
 	"github.com/rules-qcow2/rules_qcow2/bench/report"
@@ -20,15 +21,17 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if len(os.Args) > 2 && os.Args[1] == convert.Command {
+		os.Exit(convert.Main(os.Args[1:]))
+	}
 	os.Exit(m.Run())
 }
 
-// TestParts runs each part once in its smallest form and checks that each
-// contestant has a result. scale and many are left out: they start Bazel, which needs
-// a network and the checkout. machine needs a guest.
+// TestParts runs each sandboxed part once in its smallest form and checks that each
+// contestant has a result.
 func TestParts(t *testing.T) {
 	for _, p := range parts {
-		if p.name == "scale" || p.name == "many" || p.name == "machine" {
+		if !p.sandboxed {
 			continue
 		}
 		t.Run(p.name, func(t *testing.T) {

@@ -14,7 +14,7 @@ DEFAULT_FAIL_ON = [
 ]
 
 def qemu_boot_test(name, vm = None, disks = [], expect = [], fail_on = DEFAULT_FAIL_ON, exit_status = None, **kwargs):
-    """Boots a virtual machine and passes if its console shows what is expected.
+    """Boots a virtual machine and passes if its console shows the expected text.
 
     ```starlark
     load("@rules_qcow2//:defs.bzl", "qcow2_overlay", "qemu_boot_test")
@@ -46,10 +46,11 @@ def qemu_boot_test(name, vm = None, disks = [], expect = [], fail_on = DEFAULT_F
 
     Args:
       name: name of the target.
-      vm: (label) a `qemu_vm` or `qemu_snapshot`. It excludes `disks` and all other
-        attributes of the machine, except for `data`, the files that `args` name.
+      vm: (label) a `qemu_vm` or `qemu_snapshot`. It excludes all attributes of the
+        machine except for `disks`, and `data`, the files that `args` name.
       disks: (list of labels and of `qemu_disk()` values) the guest's disks, as
-        in `qemu_vm`.
+        in `qemu_vm`. With `vm`, they replace those of the machine, which cannot be a
+        snapshot.
       expect: (list of strings) regular expressions in Go's syntax. The first
         serial port (`console=ttyS0` for Linux) must show a match of each, in
         this order. Patterns match within one line; escape sequences of
@@ -68,7 +69,7 @@ def qemu_boot_test(name, vm = None, disks = [], expect = [], fail_on = DEFAULT_F
       **kwargs: attributes that all tests have, such as `timeout` and `tags`.
     """
     if vm:
-        given = (["disks"] if disks else []) + [key for key in kwargs if key in MACHINE_ATTRS and key != "data"]
+        given = [key for key in kwargs if key in MACHINE_ATTRS and key != "data"]
         if given:
             fail("%s: %s describes the machine, and so does vm = \"%s\"; set one of them" % (native.package_relative_label(name), given[0], vm))
 

@@ -1,5 +1,6 @@
 """The rule behind qemu_boot_test."""
 
+load(":action.bzl", "machine_with_disks")
 load(":machine.bzl", "MACHINE_ATTRS", "machine", "without_agent")
 load(":providers.bzl", "QemuVmInfo")
 load(":runner.bzl", "EXEC_GROUPS", "rlocationpath", "run", "target_name")
@@ -8,7 +9,7 @@ load(":runner.bzl", "EXEC_GROUPS", "rlocationpath", "run", "target_name")
 _NO_EXIT_STATUS = -1
 
 def _qemu_boot_test_impl(ctx):
-    vm = ctx.attr.vm[QemuVmInfo] if ctx.attr.vm else machine(ctx)
+    vm = machine_with_disks(ctx, ctx.attr.vm[QemuVmInfo]) if ctx.attr.vm else machine(ctx)
 
     # Without run_while_up, the agent would only change the boot.
     config = vm.config if ctx.attr.run_while_up else without_agent(vm.config)

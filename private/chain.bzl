@@ -38,16 +38,29 @@ def link_backing_chain(ctx, image, backing):
     Returns:
       The `chain` of the image's `Qcow2Info`.
     """
+    return link_chain(ctx, image.basename + ".backing/", backing, sibling = image)
+
+def link_chain(ctx, folder, backing, sibling = None):
+    """Lays out links to an image and all images below it, in a folder.
+
+    Args:
+      ctx: the context of the rule.
+      folder: the folder, with a slash at its end.
+      backing: (Target) the image.
+      sibling: (File) a file next to the folder. The default is the target's package.
+
+    Returns:
+      The `chain` of a Qcow2Info. Its paths begin with `folder`.
+    """
     if Qcow2Info in backing:
         info = backing[Qcow2Info]
         lower = [("", info.image)] + [(layer.path, layer.target) for layer in info.chain]
     else:
         lower = [("", backing[DefaultInfo].files.to_list()[0])]
-    folder = image.basename + ".backing/"
     chain = []
     for path, target in lower:
         path = folder + (path or target.basename)
-        link = ctx.actions.declare_file(path, sibling = image)
+        link = ctx.actions.declare_file(path, sibling = sibling)
         ctx.actions.symlink(
             output = link,
             target_file = target,

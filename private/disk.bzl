@@ -73,11 +73,13 @@ def disk_attributes(disks):  # buildifier: disable=unnamed-macro
         }))
     return {"disk_options": options, "disks": list(images)}
 
-def machine_disks(ctx):
+def machine_disks(ctx, machine, arch):
     """Returns the disks of a machine.
 
     Args:
-      ctx: the context of a rule with DISK_ATTRS and the attributes of a machine.
+      ctx: the context of a rule with DISK_ATTRS.
+      machine: QEMU's machine type.
+      arch: the guest's architecture.
 
     Returns:
       A struct with `config`, a list of dicts for the runner, `targets`, a list of the
@@ -91,7 +93,7 @@ def machine_disks(ctx):
     for option in options:
         target = targets[option["image"]]
         image = _image(ctx, target)
-        _check(ctx, target.label, option)
+        _check(ctx, target.label, option, machine, arch)
         config.append({
             "format": target[Qcow2Info].format if Qcow2Info in target else "",
             "interface": option["interface"],
@@ -112,15 +114,15 @@ def _image(ctx, target):
         fail("%s: disk %s is a directory; it must be one file, the image" % (ctx.label, target.label))
     return images[0]
 
-def _check(ctx, label, option):
+def _check(ctx, label, option, machine, arch):
     """Fails if QEMU would refuse the disk."""
     disk = "%s: disk %s: " % (ctx.label, label)
     interface, serial = option["interface"], option["serial"]
     if interface not in _INTERFACES:
         fail(disk + "unknown interface \"%s\"; use virtio, nvme, ide or scsi" % interface)
-    if ctx.attr.machine.startswith("microvm") and interface != "virtio":
+    if machine.startswith("microvm") and interface != "virtio":
         fail(disk + "interface \"%s\" is not supported by a microvm; use virtio" % interface)
-    if ctx.attr.arch == "aarch64" and interface == "ide":
+    if arch == "aarch64" and interface == "ide":
         fail(disk + "interface \"ide\" is not supported by aarch64; use virtio, nvme or scsi")
     if interface == "ide" and option["read_only"]:
         fail(disk + "interface \"ide\" does not support read_only; use virtio, nvme or scsi")

@@ -7,7 +7,7 @@ Qcow2Info = provider(
 All images below `image`, from its backing file downwards: a list of structs with
 `path`, the path relative to the directory of `image` by which a reader reaches
 the image; `file`, a link to it at that path; and `target`, the `File` that the
-link points to.""",
+link points to. It is empty if `image` does not have a backing file.""",
         "format": "Name of QEMU's block driver for `image`: `qcow2`.",
         "image": "The image: a `File`.",
         "metadata": """\

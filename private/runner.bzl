@@ -20,8 +20,12 @@ def rlocationpath(ctx, file):
     return ctx.workspace_name + "/" + file.short_path
 
 def target_name(ctx):
-    """Returns the label as a user writes it on the command line."""
-    label = str(ctx.label)
+    """Returns the target's label as a user writes it on the command line."""
+    return display(ctx.label)
+
+def display(label):
+    """Returns a label as a user writes it on the command line."""
+    label = str(label)
     return label.removeprefix("@@") if label.startswith("@@//") else label
 
 def run(ctx, config, suffix, runfiles):
@@ -44,9 +48,47 @@ def run(ctx, config, suffix, runfiles):
         is_executable = True,
     )
     config_file = ctx.actions.declare_file(ctx.label.name + suffix)
+    own = ctx.runfiles([config_file, executable]).merge_all(runfiles + [runner.default_runfiles])
+    if config.get("interactive"):
+        # With --run_under, the runfiles of the test are there, too.
+        manifest = ctx.actions.declare_file(ctx.label.name + ".runfiles.txt")
+        list_runfiles(ctx, manifest, own)
+        own = own.merge(ctx.runfiles([manifest]))
+        config = config | {"runfiles": rlocationpath(ctx, manifest)}
     ctx.actions.write(config_file, json.encode_indent(config, indent = "  ") + "\n")
     return DefaultInfo(
         executable = executable,
         files = depset([executable]),
-        runfiles = ctx.runfiles([config_file]).merge_all(runfiles + [runner.default_runfiles]),
+        runfiles = own,
     )
+
+def list_runfiles(ctx, output, runfiles):
+    """Declares an action that writes the rlocation path of each runfile in a line.
+
+    Args:
+      ctx: the context of the rule.
+      output: the file to write.
+      runfiles: the runfiles.
+    """
+    workspace = ctx.workspace_name
+    lines = ctx.actions.args()
+    lines.set_param_file_format("multiline")
+
+    def path(file):
+        return file.short_path[3:] if file.short_path.startswith("../") else workspace + "/" + file.short_path
+
+    def symlink(entry):
+        return workspace + "/" + entry.path
+
+    # Python's __init__.py.
+    def empty(name):
+        return name[3:] if name.startswith("../") else workspace + "/" + name
+
+    lines.add_all(runfiles.files, map_each = path, allow_closure = True, expand_directories = False)
+    lines.add_all(runfiles.symlinks, map_each = symlink, allow_closure = True)
+    lines.add_all(runfiles.root_symlinks, map_each = _root_path)
+    lines.add_all(runfiles.empty_filenames, map_each = empty, allow_closure = True)
+    ctx.actions.write(output, lines)
+
+def _root_path(entry):
+    return entry.path

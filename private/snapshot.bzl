@@ -1,9 +1,10 @@
 """qemu_snapshot, as BUILD files call it."""
 
 load(":boot.bzl", "DEFAULT_FAIL_ON")
+load(":disk.bzl", "disk_attributes")
 load(":snapshot_rule.bzl", _qemu_snapshot = "qemu_snapshot")
 
-def qemu_snapshot(name, vm, ready = "", expect = [], fail_on = DEFAULT_FAIL_ON, **kwargs):
+def qemu_snapshot(name, vm, disks = [], ready = "", expect = [], fail_on = DEFAULT_FAIL_ON, **kwargs):
     """A machine that starts where it was saved, instead of booting.
 
     <!-- not run: the build boots a guest -->
@@ -40,9 +41,12 @@ def qemu_snapshot(name, vm, ready = "", expect = [], fail_on = DEFAULT_FAIL_ON, 
     Args:
       name: name of the target.
       vm: (label) the `qemu_vm` to boot. A snapshot of a snapshot is not supported.
+      disks: (list of labels and of `qemu_disk()` values) disks instead of those of
+        `vm`, such as a `qcow2_layer`.
       ready: (string) a line for the guest's shell, which the agent runs again and
         again until it succeeds. Then the guest is ready to be saved. Without it, the
-        guest is ready when its agent answers.
+        guest is ready when its agent answers and, if it runs systemd, systemd has
+        started everything or failed to.
       expect: (list of strings) regular expressions that the console must show
         first, as in `qemu_boot_test`. Required for a machine without an agent.
       fail_on: (list of strings) regular expressions that end the build if the
@@ -55,5 +59,5 @@ def qemu_snapshot(name, vm, ready = "", expect = [], fail_on = DEFAULT_FAIL_ON, 
         fail_on = fail_on,
         ready = ready,
         vm = vm,
-        **kwargs
+        **(disk_attributes(disks) | kwargs)
     )

@@ -1,22 +1,18 @@
 """The rule behind qemu_snapshot."""
 
-load(":chain.bzl", "link_backing_chain")
+load(":action.bzl", "boot_for_build", "layer_spec", "link_disks", "machine_with_disks")
+load(":disk.bzl", "DISK_ATTRS")
 load(":providers.bzl", "QemuVmInfo")
-load(":runner.bzl", "EXEC_GROUP", "EXEC_GROUPS", "rlocationpath", "run", "target_name")
-load(":size.bzl", "parse_size")
-
-_MIB = 1024 * 1024
+load(":runner.bzl", "EXEC_GROUPS", "display", "rlocationpath", "run", "target_name")
 
 # More network cards than a test has networks.
 _MAX_CARDS = 8
 
 def _qemu_snapshot_impl(ctx):
-    vm = ctx.attr.vm[QemuVmInfo]
+    vm = machine_with_disks(ctx, ctx.attr.vm[QemuVmInfo])
     _check(ctx, vm)
-    layers = []
-    for i, disk in enumerate(vm.disks):
-        image = ctx.actions.declare_file("%s.disk%d.qcow2" % (ctx.label.name, i))
-        layers.append(struct(image = image, chain = link_backing_chain(ctx, image, disk)))
+    images = [_output(ctx, "disk%d.qcow2" % i) for i in range(len(vm.disks))]
+    chains = link_disks(ctx, vm, images)
     outputs = {
         "fingerprint": _output(ctx, "fingerprint.json"),
         "ram": _output(ctx, "ram"),
@@ -28,13 +24,30 @@ def _qemu_snapshot_impl(ctx):
         "ready": {"command": ctx.attr.ready, "expect": ctx.attr.expect},
         "target": target_name(ctx),
     }
-    _save(ctx, machine, outputs, layers)
+    runfiles = _runfiles(ctx)
+    boot_for_build(
+        ctx,
+        "save-for-build",
+        {
+            "layers": [layer_spec(image, chain) for image, chain in zip(images, chains)],
+            "network_cards": ctx.attr.network_cards,
+            "runfiles": runfiles.list.path if runfiles else "",
+            "snapshot": {name: file.path for name, file in outputs.items()},
+        },
+        machine = machine,
+        chains = chains,
+        inputs = [runfiles.list] if runfiles else [],
+        outputs = outputs.values() + images,
+        transitive_inputs = [runfiles.files] if runfiles else [],
+        mnemonic = "QemuSnapshot",
+        progress_message = "Booting %s to save %%{label}" % display(ctx.attr.vm.label),
+    )
 
-    links = [link.file for layer in layers for link in layer.chain]
-    images = [layer.image for layer in layers]
+    links = [link.file for chain in chains for link in chain]
     files = outputs.values() + images + links
     resumed = machine | {"snapshot": {name: rlocationpath(ctx, file) for name, file in outputs.items()} | {
         "layers": [rlocationpath(ctx, image) for image in images],
+        "after_resume": ctx.attr.after_resume,
         "on_mismatch": ctx.attr.on_mismatch,
     }}
 
@@ -60,6 +73,18 @@ def _qemu_snapshot_impl(ctx):
 def _output(ctx, suffix):
     return ctx.actions.declare_file("%s.%s" % (ctx.label.name, suffix))
 
+def _runfiles(ctx):
+    """Returns the files of the attribute runfiles and a list of them, or None."""
+    if not ctx.attr.runfiles:
+        return None
+    files = depset(transitive = [target[DefaultInfo].files for target in ctx.attr.runfiles] + [target[DefaultInfo].default_runfiles.files for target in ctx.attr.runfiles])
+    list_file = _output(ctx, "runfiles-for-build.txt")
+    lines = ctx.actions.args()
+    lines.set_param_file_format("multiline")
+    lines.add_all(files, expand_directories = False)
+    ctx.actions.write(list_file, lines)
+    return struct(files = files, list = list_file)
+
 def _check(ctx, vm):
     """Fails if the machine cannot be saved."""
     config = vm.config
@@ -67,72 +92,29 @@ def _check(ctx, vm):
         fail("%s: vm = \"%s\" is a snapshot; a snapshot of it is not supported: use the qemu_vm and do all steps in ready" % (ctx.label, ctx.attr.vm.label))
     if ctx.attr.ready and config["agent"] == "none":
         fail("%s: ready = %r needs an agent in the guest, and %s does not have one; set its kernel or agent, or use expect" % (ctx.label, ctx.attr.ready, ctx.attr.vm.label))
+    if ctx.attr.after_resume and config["agent"] == "none":
+        fail("%s: after_resume = %r needs an agent in the guest, and %s does not have one; set its kernel or agent" % (ctx.label, ctx.attr.after_resume, ctx.attr.vm.label))
+    if ctx.attr.runfiles and config["agent"] == "none":
+        fail("%s: runfiles need an agent in the guest, and %s does not have one; set its kernel or agent" % (ctx.label, ctx.attr.vm.label))
     if not ctx.attr.expect and config["agent"] == "none":
         fail("%s: the build must know when the guest is ready, and %s does not have an agent to answer; set expect" % (ctx.label, ctx.attr.vm.label))
     for disk, target in zip(config["disks"], vm.disks):
         if disk["interface"] == "nvme":
             fail("%s: disk %s of %s is nvme, which QEMU cannot save; use virtio, scsi or ide" % (ctx.label, target.label, ctx.attr.vm.label))
-    if ctx.attr.time_limit < 1:
-        fail("%s: time_limit = %d must be at least 1 second" % (ctx.label, ctx.attr.time_limit))
     if ctx.attr.network_cards < 0 or ctx.attr.network_cards > _MAX_CARDS:
         fail("%s: network_cards = %d must be 0 to %d" % (ctx.label, ctx.attr.network_cards, _MAX_CARDS))
-
-def _save(ctx, machine, outputs, layers):
-    """Declares the action that boots the machine and saves it."""
-    console = _output(ctx, "console.log")
-    spec = _output(ctx, "save.json")
-    ctx.actions.write(spec, json.encode_indent({
-        "console": console.path,
-        "fail_on": ctx.attr.fail_on,
-        "layers": [{"backing": layer.chain[0].path, "path": layer.image.path} for layer in layers],
-        "machine": machine,
-        "network_cards": ctx.attr.network_cards,
-        "snapshot": {name: file.path for name, file in outputs.items()},
-        "time_limit": ctx.attr.time_limit,
-    }, indent = "  ") + "\n")
-    ctx.actions.run(
-        arguments = ["save-for-build", spec.path],
-        exec_group = EXEC_GROUP,
-        executable = ctx.attr.vm[DefaultInfo].files_to_run,
-        execution_requirements = {
-            # The state must not depend on the network.
-            "block-network": "1",
-            "supports-graceful-termination": "1",
-        },
-        inputs = [spec] + [link.file for layer in layers for link in layer.chain],
-        mnemonic = "QemuSnapshot",
-        outputs = outputs.values() + [layer.image for layer in layers] + [console],
-        progress_message = "Booting %s to save %%{label}" % ctx.attr.vm.label,
-        resource_set = _resource_set(machine),
-    )
-
-def _resource_set(machine):
-    """Returns the function that tells Bazel what the action needs."""
-    size, _ = parse_size(machine["memory"])
-    need = max(machine["cpus"], size // _MIB // 1024)
-    for limit, resources in [(1, _small), (2, _medium), (4, _large)]:
-        if need <= limit:
-            return resources
-    return _huge
-
-# Bazel calls these by themselves, so they cannot have parameters of their own. Each
-# has as many processors as GiB of memory.
-def _small(_os, _inputs):
-    return {"cpu": 1, "memory": 1024}
-
-def _medium(_os, _inputs):
-    return {"cpu": 2, "memory": 2048}
-
-def _large(_os, _inputs):
-    return {"cpu": 4, "memory": 4096}
-
-def _huge(_os, _inputs):
-    return {"cpu": 8, "memory": 8192}
 
 qemu_snapshot = rule(
     implementation = _qemu_snapshot_impl,
     doc = "The rule behind the macro qemu_snapshot, which documents the attributes.",
-    attrs = {
+    attrs = DISK_ATTRS | {
+        "after_resume": attr.string(
+            doc = """\
+a line for the guest's shell that runs once in each machine that resumes, after the clock
+and the random numbers are set and before anything else. If it fails, the start of the
+machine fails. It is for state that only the user knows, such as a program that has drawn
+random numbers.""",
+        ),
         "expect": attr.string_list(),
         "fail_on": attr.string_list(),
         "network_cards": attr.int(
@@ -148,6 +130,13 @@ which boots the machine and waits until it is ready. The test's log says so.""",
             values = ["boot", "fail"],
         ),
         "ready": attr.string(),
+        "runfiles": attr.label_list(
+            doc = """\
+files that a `qemu_guest_test` on this snapshot need not copy to the guest: those of these
+targets and their runfiles, by content. It is for large files that seldom change: if one
+changes, the snapshot is built again.""",
+            allow_files = True,
+        ),
         "time_limit": attr.int(
             doc = "seconds until the guest must be ready.",
             default = 600,

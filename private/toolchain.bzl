@@ -1,5 +1,6 @@
-"""Toolchain types: the generator of images, the runner of tests and the agent in guests."""
+"""Toolchain types: the generator of images, with and without compressors, and the runner of tests."""
 
+QCOW2CONVERT_TOOLCHAIN_TYPE = Label("//tools/qcow2convert:toolchain_type")
 QCOW2GEN_TOOLCHAIN_TYPE = Label("//tools/qcow2gen:toolchain_type")
 VMBOOT_TOOLCHAIN_TYPE = Label("//tools/vmboot:toolchain_type")
 
@@ -42,8 +43,8 @@ def _is_alone(info):
 qcow2gen_toolchain = rule(
     implementation = _qcow2gen_toolchain_impl,
     doc = """\
-Declares a generator that `qcow2_overlay` uses instead of the one that is
-compiled from source, for example a prebuilt one in a closed network.
+Declares a generator that rules use instead of the one that is compiled from
+source, for example a prebuilt one in a closed network.
 
 ```starlark
 qcow2gen_toolchain(
@@ -60,7 +61,9 @@ toolchain(
 ```
 
 `register_toolchains("//:prebuilt_toolchain")` in the root module gives it
-precedence over all others.
+precedence over all others. All rules use this type; `qcow2_image` also uses
+`@rules_qcow2//tools/qcow2convert:toolchain_type`, for a generator with
+compressors: `@rules_qcow2//cmd/qcow2gen`, or `qcow2convert` of a release.
 """,
     attrs = {
         "qcow2gen": attr.label(

@@ -29,6 +29,9 @@ def qemu_vm(name, disks = [], **kwargs):
     arguments are QEMU's, as in `-- -display gtk`. If a forwarded port of the
     host is not fixed, the command prints it.
 
+    `bazel run :debian -- exec -- uname -a` boots a machine that has an agent, runs
+    a command in the guest, and ends with its exit status.
+
     Args:
       name: name of the target.
       disks: (list of labels and of `qemu_disk()` values) the guest's disks, in

@@ -7,10 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/bazelbuild/rules_go/go/runfiles"
@@ -22,22 +20,41 @@ import (
 // limit bounds each run of a machine.
 const limit = 5 * time.Minute
 
-// A guest is the machine of a qemu_vm with an agent.
+// A guest is a machine of the package bench of a workspace, which has the targets vm,
+// booted, boots_test and resumes_test.
 type guest struct {
-	env      *measure.Env
-	name     string
+	env       *measure.Env
+	workspace workspace
+	name      string
+	ready     string // that its boot is over; "" for a guest without a shell
+	memory    string
+	dirty     int // bytes of memory that it fills before it is saved
+
+	dir      string // scratch folder
 	config   *vm.Config
-	hasShell bool // it is a full system, not only a kernel and the agent
-	snapshot *vm.Snapshot
-	exported *vm.Config // the machine of a qemu_snapshot
+	snapshot *vm.Snapshot // of this process
+	exported *vm.Config   // the machine that resumes from the files of a snapshot
 }
 
-// Run measures the machines of qemu_vm targets, given by the paths of their
-// executables in bazel-bin.
-func Run(env *measure.Env, executables []string) ([]report.Table, error) {
-	if len(executables) == 0 {
-		return nil, errors.New("set -vm to the executables of qemu_vm targets, separated by commas, such as e2e/boot/bazel-bin/forks/vm")
+// guests returns the machines that are measured. A checkout has the workspaces.
+func guests(env *measure.Env, checkout string) []*guest {
+	boot, debian := workspace(filepath.Join(checkout, "e2e/boot")), workspace(filepath.Join(checkout, "e2e/debian"))
+	all := []*guest{
+		{name: "Linux with a Go init, 256 MiB", workspace: boot, memory: "256M"},
+		{name: "Debian 12, 1 GiB", workspace: debian, memory: "1G", ready: "systemctl is-system-running --wait"},
+		{name: "Linux with a Go init, 2 GiB, 1.2 GiB dirty", workspace: boot, memory: "2G", dirty: 1200 << 20},
 	}
+	if env.Quick {
+		all = all[:1]
+	}
+	for _, g := range all {
+		g.env = env
+	}
+	return all
+}
+
+// Run measures how machines start, alone and together, and the agent.
+func Run(env *measure.Env, checkout string) ([]report.Table, error) {
 	start := report.Table{
 		Name:  "machine",
 		Title: "Starting a machine",
@@ -47,41 +64,71 @@ func Run(env *measure.Env, executables []string) ([]report.Table, error) {
 			"Disk is the space of RAM, state and layers on disk.",
 		References: []string{"boot"},
 	}
-	commands := report.Table{
-		Name:       "agent",
-		Title:      "The agent",
-		Note:       "In a guest with a shell. A command is `true`; its reference is a loop of the guest's shell around /bin/true. Copies are of 64 MiB, between the host and /dev/shm of the guest; their reference is `cp` within /dev/shm.",
-		References: []string{"in the guest"},
+	together := report.Table{
+		Name:  "machines",
+		Title: "Machines at once",
+		Note: "Machines of one `qemu_snapshot` that start at the same time, until each has run its first command. " +
+			"Memory is the proportional set size of QEMU's processes, divided by their number: they share the pages of RAM that no guest has changed. " +
+			"Memory of the test is the growth of the process that runs the machines, divided by their number.",
+		References: []string{"1"},
 	}
-	for i, path := range executables {
-		g, err := load(env, path, i)
-		if err != nil {
-			return nil, err
-		}
+	answers := report.Table{
+		Name:  "answer",
+		Title: "The agent's first answer",
+		Note: "The time from the start of QEMU. The reference is a boot until the kernel starts the first program (`Run … as init process`); " +
+			"in a guest with an initrd, a boot without the agent until that initrd ends. The console shows the kernel's messages.",
+		References: []string{kernelStart},
+	}
+	commands := report.Table{
+		Name:  "agent",
+		Title: "Commands and copies by the agent",
+		Note: fmt.Sprintf("A command is `true`: /bin/true of the distribution, or a Go program in a guest that has nothing but the agent. "+
+			"Its reference is a Go program in the guest that starts it and waits for its end. Copies are of %d MiB, "+
+			"between the host and /dev/shm of the guest; their reference is a copy by a Go program within /dev/shm.", copySize>>20),
+		References: []string{inGuest},
+	}
+	err := forEach(guests(env, checkout), func(g *guest) error {
 		comparison, err := g.measureStart()
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return err
 		}
 		start.Comparisons = append(start.Comparisons, comparison)
-		if g.hasShell {
-			comparisons, err := g.measureAgent()
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", path, err)
-			}
-			commands.Comparisons = append(commands.Comparisons, comparisons...)
+		if comparison, err = g.measureTogether(); err != nil {
+			return err
 		}
-		g.close()
-	}
-	tables := []report.Table{start}
-	if len(commands.Comparisons) > 0 {
-		tables = append(tables, commands)
-	}
-	return tables, nil
+		together.Comparisons = append(together.Comparisons, comparison)
+		if g.dirty > 0 {
+			return nil
+		}
+		if comparison, err = g.measureAnswer(); err != nil {
+			return err
+		}
+		answers.Comparisons = append(answers.Comparisons, comparison)
+		comparisons, err := g.measureAgent()
+		commands.Comparisons = append(commands.Comparisons, comparisons...)
+		return err
+	})
+	return []report.Table{start, together, answers, commands}, err
 }
 
-// load reads the description of a machine, and saves the machine for the
-// contestants that resume.
-func load(env *measure.Env, path string, index int) (*guest, error) {
+// forEach saves each guest and calls f with it.
+func forEach(guests []*guest, f func(*guest) error) error {
+	for _, g := range guests {
+		g.env.Log("  %s", g.name)
+		err := g.load()
+		if err == nil {
+			err = f(g)
+			g.close()
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", g.name, err)
+		}
+	}
+	return nil
+}
+
+// loadConfig reads the description of a machine next to its executable.
+func loadConfig(path string) (*vm.Config, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
@@ -98,75 +145,113 @@ func load(env *measure.Env, path string, index int) (*guest, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := config.Locate(r.Rlocation); err != nil {
-		return nil, err
+	return config, config.Locate(r.Rlocation)
+}
+
+// load builds the machine, and saves it for the contestants that resume.
+func (g *guest) load() (err error) {
+	if err := g.workspace.build("bench/vm"); err != nil {
+		return err
 	}
-	g := &guest{env: env, config: config, hasShell: len(config.Disks) > 0 && config.Initrd != ""}
-	g.name = fmt.Sprintf("%s, %s", config.Target[strings.LastIndexAny(config.Target, "/:")+1:], config.Memory)
-	config.Ready = &vm.Ready{}
-	if g.hasShell {
-		config.Ready.Command = "systemctl is-system-running --wait"
+	if g.config, err = loadConfig(g.workspace.path("bench/vm")); err != nil {
+		return err
 	}
-	return g, g.save(index)
+	g.config.Memory = g.memory
+	g.config.Ready = &vm.Ready{Command: g.ready}
+	if g.dir, err = os.MkdirTemp(g.env.Dir, "machine"); err != nil {
+		return err
+	}
+	return g.save()
 }
 
 // save boots the machine and saves it, as qemu_snapshot does.
-func (g *guest) save(index int) error {
-	dir := g.env.Path(fmt.Sprintf("machine%d", index))
-	if err := os.MkdirAll(filepath.Join(dir, "work"), 0o777); err != nil {
+func (g *guest) save() error {
+	work := filepath.Join(g.dir, "work")
+	if err := os.Mkdir(work, 0o777); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	m, err := vm.Start(ctx, g.config, vm.Options{Dir: filepath.Join(dir, "work"), Agent: true, Saveable: true})
+	m, err := vm.Start(ctx, g.config, vm.Options{Dir: work, Agent: true, Saveable: true})
 	if err != nil {
 		return err
 	}
-	if err := m.WaitReady(ctx); err != nil {
-		return errors.Join(m.Report(err), m.Close().Failure)
+	defer m.Close()
+	if err := errors.Join(m.WaitReady(ctx), g.fill(ctx, m)); err != nil {
+		return m.Report(err)
 	}
 	if g.snapshot, err = m.Freeze(ctx); err != nil {
 		return err
 	}
+	path := func(name string) string { return filepath.Join(g.dir, name) }
 	files := &vm.Snapshot{
-		RAM: filepath.Join(dir, "ram"), State: filepath.Join(dir, "state"), Layers: g.snapshot.Layers,
-		UEFIVars: filepath.Join(dir, "vars"), Fingerprint: filepath.Join(dir, "fingerprint.json"),
+		RAM: path("ram"), State: path("state"), Layers: g.snapshot.Layers,
+		UEFIVars: path("vars"), Fingerprint: path("fingerprint.json"),
 	}
 	if err := g.snapshot.Export(files); err != nil {
 		return err
 	}
 	exported := *g.config
 	exported.Snapshot = files
+	exported.Initrd = "" // as qemu_snapshot: the guest has read it
 	g.exported = &exported
 	return nil
 }
 
-func (g *guest) close() { g.snapshot.Close() }
+// fill makes the guest use memory: its files are in memory.
+func (g *guest) fill(ctx context.Context, m *vm.Machine) error {
+	if g.dirty == 0 {
+		return nil
+	}
+	source := filepath.Join(g.dir, "source")
+	defer os.Remove(source)
+	if err := writeFile(source, g.dirty); err != nil {
+		return err
+	}
+	return m.CopyTo(ctx, "/dirty", source)
+}
+
+func (g *guest) close() {
+	g.snapshot.Close()
+	os.RemoveAll(g.dir) // gigabytes
+}
 
 // first is a command that writes to the disk.
 func (g *guest) first(ctx context.Context, m *vm.Machine) error {
-	if !g.hasShell {
+	if g.ready == "" {
 		return m.WriteFile(ctx, "/dev/vda", []byte("first"), 0o600)
 	}
-	result, err := m.Exec(ctx, vm.Command{Args: []string{"/bin/sh", "-c", "echo first >/root/first && sync /root/first"}})
+	return shell(ctx, m, "echo first >/root/first && sync /root/first")
+}
+
+// shell runs a line in the guest's shell. It must succeed.
+func shell(ctx context.Context, m *vm.Machine, line string) error {
+	var stderr vm.Tail
+	result, err := m.Exec(ctx, vm.Command{Args: []string{"/bin/sh", "-ec", line}, Stderr: &stderr})
 	if err == nil && !result.Success() {
-		err = errors.New(result.String())
+		err = fmt.Errorf("%s: %v%s", line, result, vm.Outputs(&vm.Tail{}, &stderr))
 	}
 	return err
 }
 
 // run starts a machine, and returns the time until f has ended. The end of the
 // machine does not count.
-func (g *guest) run(config *vm.Config, f func(ctx context.Context, m *vm.Machine) error) (sample measure.Sample, err error) {
+func run(env *measure.Env, config *vm.Config, f func(ctx context.Context, m *vm.Machine) error) (measure.Sample, error) {
+	return runWith(env, config, vm.Options{Agent: true}, f)
+}
+
+// runWith is run with options.
+func runWith(env *measure.Env, config *vm.Config, o vm.Options, f func(ctx context.Context, m *vm.Machine) error) (sample measure.Sample, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	dir, err := os.MkdirTemp(g.env.Dir, "run")
+	dir, err := os.MkdirTemp(env.Dir, "run")
 	if err != nil {
 		return sample, err
 	}
 	defer os.RemoveAll(dir)
+	o.Dir = dir
 	start := time.Now()
-	m, err := vm.Start(ctx, config, vm.Options{Dir: dir, Agent: true})
+	m, err := vm.Start(ctx, config, o)
 	if err != nil {
 		return sample, err
 	}
@@ -184,99 +269,17 @@ func (g *guest) measureStart() (measure.Comparison, error) {
 	files := g.exported.Snapshot
 	return measure.Compare(g.name, g.env.Rounds,
 		measure.Contestant{Name: "boot", Run: func() (measure.Sample, error) {
-			return g.run(g.config, func(ctx context.Context, m *vm.Machine) error {
+			return run(g.env, g.config, func(ctx context.Context, m *vm.Machine) error {
 				return errors.Join(m.WaitReady(ctx), g.first(ctx, m))
 			})
 		}},
-		measure.Contestant{Name: "Fork", Run: func() (measure.Sample, error) { return g.run(&forked, g.first) }},
+		measure.Contestant{Name: "Fork", Run: func() (measure.Sample, error) { return run(g.env, &forked, g.first) }},
 		measure.Contestant{Name: "qemu_snapshot", Run: func() (measure.Sample, error) {
-			sample, err := g.run(g.exported, g.first)
+			sample, err := run(g.env, g.exported, g.first)
 			if err == nil {
 				sample.Disk, err = measure.DiskUsage(append([]string{files.RAM, files.State}, files.Layers...)...)
 			}
 			return sample, err
 		}},
 	)
-}
-
-const (
-	commandRuns = 100
-	copySize    = 64 << 20 // in bytes
-)
-
-// measureAgent compares work by the agent with the same work by the guest's shell.
-func (g *guest) measureAgent() ([]measure.Comparison, error) {
-	source := g.env.Path("source")
-	if err := writeFile(source, copySize); err != nil {
-		return nil, err
-	}
-	// All contestants use one machine, which lives as long as the measurement.
-	var comparisons []measure.Comparison
-	forked := *g.config
-	forked.Snapshot = g.snapshot
-	_, err := g.run(&forked, func(ctx context.Context, m *vm.Machine) error {
-		timed := func(divisor int, f func() error) func() (measure.Sample, error) {
-			return func() (measure.Sample, error) {
-				start := time.Now()
-				err := f()
-				return measure.Sample{Seconds: time.Since(start).Seconds() / float64(divisor)}, err
-			}
-		}
-		shell := func(line string) func() error {
-			return func() error {
-				result, err := m.Exec(ctx, vm.Command{Args: []string{"/bin/sh", "-c", line}})
-				if err == nil && !result.Success() {
-					err = errors.New(result.String())
-				}
-				return err
-			}
-		}
-		command, err := measure.Compare("a command", g.env.Rounds,
-			measure.Contestant{Name: "in the guest", Run: timed(commandRuns, shell(fmt.Sprintf("for i in $(seq %d); do /bin/true; done", commandRuns)))},
-			measure.Contestant{Name: "agent, vm.Machine.Exec", Run: timed(commandRuns, func() error {
-				for range commandRuns {
-					if _, err := m.Exec(ctx, vm.Command{Args: []string{"/bin/true"}}); err != nil {
-						return err
-					}
-				}
-				return nil
-			})},
-		)
-		if err != nil {
-			return err
-		}
-		copies, err := measure.Compare("64 MiB", g.env.Rounds,
-			measure.Contestant{Name: "in the guest", Run: timed(1, shell("cp /dev/shm/in /dev/shm/copy")), Prepare: func() error {
-				if err := m.CopyTo(ctx, "/dev/shm/in", source); err != nil {
-					return err
-				}
-				return shell("rm -f /dev/shm/copy")()
-			}},
-			measure.Contestant{Name: "agent, vm.Machine.CopyTo", Run: timed(1, func() error { return m.CopyTo(ctx, "/dev/shm/in", source) })},
-			measure.Contestant{Name: "agent, vm.Machine.CopyFrom", Run: timed(1, func() error { return m.CopyFrom(ctx, "/dev/shm/in", source+".back") })},
-		)
-		comparisons = []measure.Comparison{command, copies}
-		return err
-	})
-	return comparisons, err
-}
-
-// writeFile writes a file without holes.
-func writeFile(path string, size int) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	_, err = io.CopyN(f, repeated{}, int64(size))
-	return errors.Join(err, f.Close())
-}
-
-// repeated reads as one byte, again and again.
-type repeated struct{}
-
-func (repeated) Read(b []byte) (int, error) {
-	for i := range b {
-		b[i] = 'x'
-	}
-	return len(b), nil
 }

@@ -17,6 +17,8 @@ type Sample struct {
 	CPU     float64 `json:"cpu,omitempty"`    // seconds of processor time, in user and system mode
 	Memory  int64   `json:"memory,omitempty"` // largest resident set, or heap, in bytes
 	Disk    int64   `json:"disk,omitempty"`   // bytes that files occupy
+	// TestMemory is the part of a process that runs machines, in bytes per machine.
+	TestMemory int64 `json:"test-memory,omitempty"`
 }
 
 // A Contestant is one way to do the task.
@@ -37,11 +39,22 @@ type Comparison struct {
 // Compare runs the contestants in turn, A B C A B C and so on, so that other load
 // on the machine affects all alike. A first round warms caches and is not counted.
 func Compare(name string, rounds int, contestants ...Contestant) (Comparison, error) {
+	return compare(name, -1, rounds, contestants)
+}
+
+// CompareCold is Compare without a first round that is not counted, for contestants that
+// take minutes.
+func CompareCold(name string, rounds int, contestants ...Contestant) (Comparison, error) {
+	return compare(name, 0, rounds, contestants)
+}
+
+// compare counts the rounds from 0 on.
+func compare(name string, first, rounds int, contestants []Contestant) (Comparison, error) {
 	c := Comparison{Case: name, Samples: make([][]Sample, len(contestants))}
 	for _, contestant := range contestants {
 		c.Names = append(c.Names, contestant.Name)
 	}
-	for round := -1; round < rounds; round++ {
+	for round := first; round < rounds; round++ {
 		for i, contestant := range contestants {
 			sample, err := contestant.run()
 			if err != nil {

@@ -48,8 +48,9 @@ func (c Comparison) Ratio(contestant int, to string, value func(Sample) float64)
 	return NewSpread(ratios), true
 }
 
-// Seconds, CPU, Memory and Disk are arguments of Of and Ratio.
-func Seconds(s Sample) float64 { return s.Seconds }
-func CPU(s Sample) float64     { return s.CPU }
-func Memory(s Sample) float64  { return float64(s.Memory) }
-func Disk(s Sample) float64    { return float64(s.Disk) }
+// Seconds, CPU, Memory, Disk and TestMemory are arguments of Of and Ratio.
+func Seconds(s Sample) float64    { return s.Seconds }
+func CPU(s Sample) float64        { return s.CPU }
+func Memory(s Sample) float64     { return float64(s.Memory) }
+func Disk(s Sample) float64       { return float64(s.Disk) }
+func TestMemory(s Sample) float64 { return float64(s.TestMemory) }

@@ -45,6 +45,7 @@ var columns = []struct {
 }{
 	{"processor time", measure.CPU, func(s measure.Spread) string { return seconds(s.Median) }},
 	{"memory", measure.Memory, func(s measure.Spread) string { return byteCount(s.Median) }},
+	{"memory of the test", measure.TestMemory, func(s measure.Spread) string { return byteCount(s.Median) }},
 	{"disk", measure.Disk, func(s measure.Spread) string { return byteCount(s.Median) }},
 }
 

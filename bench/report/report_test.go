@@ -44,7 +44,7 @@ func TestWrite(t *testing.T) {
 	}
 	got := string(text)
 	if !strings.HasPrefix(got, "before\n") || !strings.Contains(got, "\nafter\n") {
-		t.Errorf("what was written by hand is gone:\n%s", got)
+		t.Errorf("the text written by hand is gone:\n%s", got)
 	}
 	for row, want := range map[string]int{
 		"| ours | 8.00 s | **4.00** (4.00–4.00; 4.00–4.00) | 4 KiB |": 1,

@@ -104,8 +104,8 @@ func (w *workspace) runBuild() (report.Table, error) {
 		Title: fmt.Sprintf("Building %d overlays", w.overlays),
 		Note: "Bazel " + strings.TrimSpace(strings.TrimPrefix(string(version), "bazel ")) + ". Of ten overlays, seven are on a shared raw base of 1 GiB, and three are a chain on top of one of them. " +
 			"All targets are analysed before; nothing is built or cached. " +
-			"`touch` is Bazel's floor for an action: as many that make an empty file, each in a sandbox of its own. By default Bazel runs a second action " +
-			"for each overlay, its validation, which is why there is a floor of two actions as well. " +
+			"`touch` is the least that Bazel can do for an action: each creates an empty file in its own sandbox. By default Bazel runs a second action " +
+			"for each overlay, its validation; so one contestant has two `touch` actions. " +
 			"The generator runs as a worker, or in sandboxes with `--spawn_strategy=sandboxed`. " +
 			fmt.Sprintf("Only %d copies are made; their time is multiplied by %d. ", copies, w.overlays/copies) +
 			"Processor time is that of Bazel's server and its children.",
@@ -155,8 +155,8 @@ func (w *workspace) runAnalysis() (report.Table, error) {
 	table := report.Table{
 		Name:  "analysis",
 		Title: fmt.Sprintf("Analysing %d targets", w.analysed),
-		Note: "`bazel build --nobuild`. Before it a flag has changed, so that nothing is analysed, and then ten overlays have been, and with " +
-			"them the generator; packages are loaded. Memory is what the targets add to the heap in use after garbage collection. " +
+		Note: "`bazel build --nobuild`. Before it, a changed flag discards all analysed targets, and then ten overlays are analysed, with " +
+			"the generator. Packages are loaded. Memory is the growth of the heap in use after garbage collection. " +
 			"The empty rule has a label for its base and declares nothing; the rule with one touch declares one file and one action. " +
 			"The last row but one declares as much as an overlay does (two actions that run `touch`, three files, and a link to each image below) and reads none of its attributes.",
 		References: []string{empty, oneAction},

@@ -58,7 +58,11 @@ func run(ctx context.Context, checkout string, lintOnly bool, only []string) err
 	if err != nil {
 		return err
 	}
-	problems = append(append(problems, undocumented...), unsaid...)
+	outside, err := checkArchive(checkout, pages)
+	if err != nil {
+		return err
+	}
+	problems = slices.Concat(problems, undocumented, unsaid, outside)
 	for _, p := range pages {
 		problems = append(problems, p.problems...)
 	}

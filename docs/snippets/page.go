@@ -128,7 +128,7 @@ func (p *page) addAnchor(heading string) {
 }
 
 // ofOthers matches the text after a message of another program.
-var ofOthers = regexp.MustCompile(`^[^(—]*\((QEMU|Bazel|cloud-hypervisor)\b`)
+var ofOthers = regexp.MustCompile(`^[^(—]*\((QEMU|Bazel|Linux|cloud-hypervisor)\b`)
 
 func (p *page) addMessage(node *ast.Emphasis, line int, source []byte) {
 	code, ok := node.FirstChild().(*ast.CodeSpan)

@@ -1,8 +1,11 @@
 """Guests with Debian, made from the packages of a mirror when a test needs them."""
 
+# Folders with packages that layers install.
+_PACKAGES = ["nginx", "openssh-server", "python3"]
+
 _GUESTS = {
     "debian12": ["initrd.img", "root.img", "vmlinuz"],
-    "debian13": ["disk.img", "initrd.img", "root.img", "vmlinuz"],
+    "debian13": ["disk.img", "initrd.img", "root.img", "vmlinuz"] + _PACKAGES,
     "debian13_arm64": ["root.img", "vmlinuz"],
 }
 
@@ -10,6 +13,14 @@ _FILES = """\
 package(default_visibility = ["//visibility:public"])
 
 exports_files({files})
+
+[
+    filegroup(
+        name = package + "_debs",
+        srcs = glob([package + "/*.deb"], allow_empty = True),
+    )
+    for package in {packages}
+]
 """
 
 # Tests that need these files are skipped.
@@ -21,7 +32,7 @@ package(default_visibility = ["//visibility:public"])
         name = name,
         target_compatible_with = ["@platforms//:incompatible"],
     )
-    for name in {files}
+    for name in {files} + [package + "_debs" for package in {packages}]
 ]
 """
 
@@ -38,11 +49,11 @@ def _guest_impl(rctx):
     if result.return_code == 0:
         for file in files:
             rctx.symlink("%s/%s" % (result.stdout.strip(), file), file)
-        rctx.file("BUILD.bazel", _FILES.format(files = files))
+        rctx.file("BUILD.bazel", _FILES.format(files = files, packages = _PACKAGES))
     elif result.return_code == _SKIPPED:
         # buildifier: disable=print
         print("tests with %s are skipped: %s" % (rctx.attr.guest, result.stderr.strip()))
-        rctx.file("BUILD.bazel", _MISSING.format(files = files))
+        rctx.file("BUILD.bazel", _MISSING.format(files = files, packages = _PACKAGES))
     else:
         fail("making %s failed:\n%s" % (rctx.attr.guest, result.stderr))
 

@@ -47,6 +47,10 @@ func checkCommands(t *testing.T, m *vmtest.Machine) {
 	if got := m.Run("systemctl is-active stays"); got != "active\n" {
 		t.Errorf("the unit is %q", got)
 	}
+	// A guest without free memory kills commands, not the agent.
+	if agent, command := string(m.ReadFile("/proc/self/oom_score_adj")), m.Run("cat /proc/self/oom_score_adj"); agent != "-1000\n" || command != "0\n" {
+		t.Errorf("oom_score_adj is %q for the agent and %q for a command", agent, command)
+	}
 	dir := t.TempDir()
 	m.CopyFrom("/usr/bin/env", filepath.Join(dir, "env"))
 	m.CopyTo("/run/env", filepath.Join(dir, "env"))

@@ -35,39 +35,43 @@ SEEN_DEBIAN13_DISK = {
     "VERSION": "13",
 }
 
-def debian12(name, kernel_args = KERNEL_ARGS, **kwargs):
+def debian12(name, root = "@debian12//:root.img", kernel_args = KERNEL_ARGS, memory = "512M", **kwargs):
     """Debian 12, started by a kernel that QEMU loads.
 
     Args:
       name: name of the qemu_vm.
+      root: the image with the root file system.
       kernel_args: as in qemu_vm.
+      memory: as in qemu_vm.
       **kwargs: further attributes of the machine.
     """
     qemu_vm(
         name = name,
         testonly = True,
-        disks = ["@debian12//:root.img"],
+        disks = [root],
         initrd = "@debian12//:initrd.img",
         kernel = "@debian12//:vmlinuz",
         kernel_args = kernel_args,
-        memory = "512M",
+        memory = memory,
         **kwargs
     )
 
-def debian13(name, **kwargs):
+def debian13(name, kernel_args = KERNEL_ARGS, disks = ["@debian13//:root.img"], **kwargs):
     """Debian 13, started by a kernel that QEMU loads.
 
     Args:
       name: name of the qemu_vm.
+      kernel_args: as in qemu_vm.
+      disks: as in qemu_vm.
       **kwargs: further attributes of the machine.
     """
     qemu_vm(
         name = name,
         testonly = True,
-        disks = ["@debian13//:root.img"],
+        disks = disks,
         initrd = "@debian13//:initrd.img",
         kernel = "@debian13//:vmlinuz",
-        kernel_args = KERNEL_ARGS,
+        kernel_args = kernel_args,
         memory = "512M",
         **kwargs
     )

@@ -3,7 +3,8 @@
 # from the packages of a Debian mirror if they are not in the cache:
 #
 #   debian12        vmlinuz, initrd.img, root.img
-#   debian13        the same, and disk.img, which boots on its own
+#   debian13        the same; disk.img, which boots on its own; for each of PACKAGES, a
+#                   folder with the packages that its installation needs besides
 #   debian13_arm64  vmlinuz, root.img
 #
 # root.img is an ext4 file system with the label "root". disk.img has a GPT, and
@@ -28,6 +29,8 @@ SECTOR=512
 
 # Where disk.img has its partitions, in MiB.
 BIOS_AT=1 ESP_AT=2 ROOT_AT=34
+
+PACKAGES=(nginx openssh-server python3)
 
 GUEST=linux-image-cloud-amd64,initramfs-tools,systemd-sysv,udev,dbus,e2fsprogs,iproute2,login
 
@@ -69,7 +72,19 @@ debian13() {
   for grub in i386-pc x86_64-efi; do
     [[ -d /usr/lib/grub/$grub ]] || skip "/usr/lib/grub/$grub is missing; install grub-pc-bin and grub-efi-amd64-bin"
   done
-  make_root trixie --include="$GUEST" --customize-hook="copy-in $(grub_folder) /boot"
+  local package
+  local -a hooks=()
+  for package in "${PACKAGES[@]}"; do
+    mkdir "$STAGE/$package"
+    # shellcheck disable=SC2016 # mmdebstrap sets the variables of a hook
+    hooks+=(
+      --customize-hook='rm -f "$1"/var/cache/apt/archives/*.deb'
+      --customize-hook='APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get --yes --download-only --no-install-recommends install '"$package"
+      --customize-hook='mv "$1"/var/cache/apt/archives/*.deb "$STAGE/'"$package\""
+    )
+  done
+  export STAGE
+  make_root trixie --include="$GUEST" --customize-hook="copy-in $(grub_folder) /boot" "${hooks[@]}"
   take_kernel
   take_initrd
   make_root_image 768

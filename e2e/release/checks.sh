@@ -17,13 +17,17 @@ scratch=$(readlink -f "$(mktemp -d)") || exit
 consumer=$scratch/consumer
 mkdir "$consumer"
 finish() {
-  [[ ! -d $scratch/base ]] || bazel shutdown
+  for base in base source; do
+    [[ ! -d $scratch/$base ]] || bazel shutdown
+  done
   chmod -R u+w "$scratch" && rm -rf "$scratch"
 }
 trap finish EXIT
 
-# All consumers use one folder, one after the other, and one Bazel server.
-bazel() { (cd "$consumer" && "$top/bazelw" --output_base="$scratch/base" "$@") </dev/null; }
+# All consumers use one folder, one after the other, and one Bazel server. Those that
+# must not see each other's repositories have an output base of their own.
+base=base
+bazel() { (cd "$consumer" && "$top/bazelw" --output_base="$scratch/$base" "$@") </dev/null; }
 
 check() {
   echo "--- $1"
@@ -160,9 +164,45 @@ no_go_actions() {
   fi
 }
 
+# Prints the repositories that builds have fetched.
+fetched() { (cd "$scratch/$base/external" && ls) | grep --invert-match '^@'; }
+
+# Repositories that only qcow2_image needs: the compressors, gazelle's way to fetch them,
+# and the program.
+COMPRESSORS='klauspost|go_modules|go_deps|go_repository|qcow2convert_'
+
+no_compressor_is_fetched() {
+  fetched
+  ! fetched | grep --extended-regexp "$COMPRESSORS"
+}
+
+# add_image adds an image to the consumer's targets.
+add_image() {
+  cat >>"$consumer/BUILD.bazel" <<'END'
+load("@rules_qcow2//:defs.bzl", "qcow2_image")
+
+qcow2_image(
+    name = "image",
+    src = ":disk",
+)
+
+qcow2_check_test(
+    name = "image_check_test",
+    size = "small",
+    image = ":image",
+)
+END
+}
+
+prebuilt_image() {
+  add_image
+  bazel test --test_output=errors //:image_check_test && no_go_actions &&
+    fetched | grep "qcow2convert_$platform"
+}
+
 only_this_machines_is_fetched() {
   local fetched program
-  for program in qcow2gen vmboot agent; do
+  for program in qcow2gen qcow2convert vmboot agent; do
     fetched=$(find "$scratch/base/external" -maxdepth 1 -name "*${program}_*" ! -name '@*') || return
     [[ $fetched == *"${program}_$platform" && $fetched != *$'\n'* ]] || {
       echo "fetched: $fetched"
@@ -181,6 +221,50 @@ from_source_works() {
   consume examples/prebuilt "$NO_GO$(prebuilt "$(mirrors)")"
   fails_with /nowhere/no_go.tar.gz bazel build //:disk \
     --extra_toolchains=@rules_qcow2//tools/qcow2gen:toolchain
+}
+
+overlays_from_source() {
+  local base=source
+  consume examples/prebuilt "$(prebuilt 'file = "//:lock.json"')"
+  bazel build //:disk && no_compressor_is_fetched && ! compiles_compressors //:disk
+}
+
+# The same words find the compressors where there are some.
+image_from_source() {
+  local base=source
+  add_image
+  bazel test --test_output=errors //:image_check_test && compiles_compressors //:image &&
+    fetched | grep klauspost_compress && ! fetched | grep --extended-regexp 'go_deps|go_repository'
+}
+
+# compiles_compressors TARGET prints the number of lines that say so.
+compiles_compressors() {
+  bazel aquery --output=text "mnemonic(GoCompilePkg, deps($1))" | grep --count klauspost
+}
+
+# proxy FOLDER makes a Go module proxy with the compressors.
+proxy() {
+  local module=github.com/klauspost/compress/@v
+  mkdir -p "$1/$module" &&
+    cp "$("$GO" env GOMODCACHE)/cache/download/$module"/v*.{info,mod,zip} "$1/$module"
+}
+
+# with_proxy FOLDER COMMAND... runs Bazel with that proxy and an empty module cache.
+with_proxy() {
+  bazel "${@:2}" --repo_env=GOPROXY="file://$1" --repo_env=GOMODCACHE="$1.cache"
+}
+
+compressors_from_proxy() {
+  local base=source
+  proxy "$scratch/proxy" && with_proxy "$scratch/proxy" build //:image && [[ -d $scratch/proxy.cache/github.com/klauspost ]]
+}
+
+changed_compressors() {
+  local base=source changed=$scratch/changed
+  proxy "$changed" || return
+  chmod u+w "$changed"/github.com/klauspost/compress/@v/*.mod &&
+    echo "// changed" >>"$(echo "$changed"/github.com/klauspost/compress/@v/*.mod)" &&
+    fails_with "checksum mismatch" with_proxy "$changed" build //:image
 }
 
 smoke_passes() {
@@ -274,9 +358,15 @@ check "SHA256SUMS is right" sums_are_right
 check "the archive does not contain tests or their scripts" no_tests_in_the_archive
 check "the registry finds the archive, and its test" registry_finds_the_archive
 check "a consumer of prebuilt programs does not compile Go" prebuilt_compiles_no_go
+check "without images, it does not fetch compressors" no_compressor_is_fetched
+check "a prebuilt program converts its images" prebuilt_image
 check "it fetches each program for one platform" only_this_machines_is_fetched
 check "--distdir provides the programs" distdir_works
 check "a consumer can choose to compile from source" from_source_works
+check "overlays from source neither fetch nor compile compressors" overlays_from_source
+check "an image from source compiles them" image_from_source
+check "a Go module proxy of the user provides them" compressors_from_proxy
+check "other files than those of go.sum are refused" changed_compressors
 check "e2e/smoke passes with the archive" smoke_passes
 check "all targets of the archive build" all_targets_build
 check "package metadata has the version" metadata_has_the_version

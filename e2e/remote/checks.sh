@@ -9,9 +9,13 @@ set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
 ruleset=$(cd ../.. && pwd)
 
-"$ruleset/bazelw" build //driver @rules_qcow2//:qcow2gen
-driver=$("$ruleset/bazelw" cquery --output=files //driver)
-qcow2gen=$("$ruleset/bazelw" cquery --output=files @rules_qcow2//:qcow2gen)
+qcow2gen=@rules_qcow2//:qcow2gen qcow2convert=@rules_qcow2//cmd/qcow2gen
+vmboot=@rules_qcow2//tools/vmboot boot_disk=@rules_qcow2//tests/boot:disk
+"$ruleset/bazelw" build //driver $qcow2gen $qcow2convert $vmboot $boot_disk
+file() { "$ruleset/bazelw" cquery --output=files "$1"; }
+driver=$(file //driver) qcow2gen=$(file $qcow2gen) qcow2convert=$(file $qcow2convert)
+vmboot=$(file $vmboot) boot_disk=$(file $boot_disk)
 root=$("$ruleset/bazelw" info execution_root)
 "$ruleset/bazelw" shutdown
-exec "$root/$driver" -ruleset "$ruleset" -qcow2gen "$root/$qcow2gen" "$@"
+exec "$root/$driver" -ruleset "$ruleset" -qcow2gen "$root/$qcow2gen" -qcow2convert "$root/$qcow2convert" \
+  -vmboot "$root/$vmboot" -boot-disk "$root/$boot_disk" "$@"

@@ -10,8 +10,12 @@
 // WriteTo reads everything in order, Map shows where the data is, and Compare
 // finds the first difference between two disks.
 //
-// The results are those of qemu-img: create, info, check, convert, map and
-// compare. Images with clusters compressed by zstd need another import:
+// NewWriter returns a Writer for a new image with data, OpenWriter one for an
+// existing image. Rebase changes the backing file of an image, and Commit writes the
+// data of an image to the one below it.
+//
+// The results are those of qemu-img: create, info, check, convert, map, compare,
+// rebase and commit. Images with clusters compressed by zstd need another import:
 //
 //	import _ "github.com/rules-qcow2/rules_qcow2/go/qcow2/zstd"
 //

@@ -91,3 +91,24 @@ func (f *file) readAt(p []byte, off int64) error {
 	}
 	return err
 }
+
+// checkLength returns an error if a file has become shorter since it was opened.
+// The part after its end looks like a hole, so a read of the whole disk does not
+// notice.
+func (d *Disk) checkLength() error {
+	for _, l := range d.layers {
+		for _, f := range []*file{l.file, l.data} {
+			if f.os == nil {
+				continue
+			}
+			info, err := f.os.Stat()
+			if err != nil {
+				return l.errorf("%w", err)
+			}
+			if info.Mode().IsRegular() && info.Size() < f.size {
+				return l.errorf("file was %d bytes long when it was opened, and now ends at %d", f.size, info.Size())
+			}
+		}
+	}
+	return nil
+}

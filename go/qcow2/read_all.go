@@ -18,8 +18,8 @@ const (
 // WriteTo writes the whole disk to w and returns the number of bytes that w has
 // taken. It reads ahead and decompresses on all processors that Go may use, and
 // needs about 4 MiB of memory for each. All reads are over when it returns. If
-// w is an *os.File positioned at its end, long runs of zeros become holes where
-// the file system supports them.
+// w is an *os.File positioned at its end, blocks of zeros become holes where the
+// file system supports them, also zeros that the image stores as data.
 func (d *Disk) WriteTo(w io.Writer) (int64, error) {
 	var (
 		ahead  = runtime.GOMAXPROCS(0)
@@ -43,13 +43,16 @@ func (d *Disk) WriteTo(w io.Writer) (int64, error) {
 			return out.taken.n, p.err
 		}
 		out.skipTo(uint64(p.start))
-		out.write(p.data)
+		out.writeSparse(p.data)
 		p.free()
 		if out.err != nil {
 			return out.taken.n, out.err
 		}
 	}
 	err := out.finish(uint64(d.size))
+	if err == nil {
+		err = d.checkLength()
+	}
 	return out.taken.n, err
 }
 

@@ -1,10 +1,7 @@
 package qcow2
 
 import (
-	"bytes"
-	"compress/flate"
 	"fmt"
-	"io"
 	"sync"
 )
 
@@ -105,20 +102,4 @@ func (l *layer) decompress(dst []byte, host, size int64) error {
 		return err
 	}
 	return d(dst, src)
-}
-
-// inflaters holds decompressors for inflate.
-var inflaters = sync.Pool{New: func() any { return flate.NewReader(nil) }}
-
-// inflate is the Decompressor for deflate.
-func inflate(dst, src []byte) error {
-	r := inflaters.Get().(io.Reader)
-	defer inflaters.Put(r)
-	if err := r.(flate.Resetter).Reset(bytes.NewReader(src), nil); err != nil {
-		return err
-	}
-	if n, err := io.ReadFull(r, dst); err != nil {
-		return fmt.Errorf("decompression with zlib failed after %d of %d bytes: %w", n, len(dst), err)
-	}
-	return nil
 }

@@ -81,6 +81,33 @@ func (s *sparseWriter) write(b []byte) {
 	}
 }
 
+// writeSparse is write, but leaves holes for blocks of zeros where w supports
+// them.
+func (s *sparseWriter) writeSparse(b []byte) {
+	for len(b) > 0 && s.holes != nil && s.err == nil {
+		n := blocks(b, s.offset, true)
+		s.skipTo(s.offset + uint64(n))
+		b = b[n:]
+		n = blocks(b, s.offset, false)
+		s.write(b[:n])
+		b = b[n:]
+	}
+	s.write(b)
+}
+
+// blocks returns the length of the blocks at the beginning of b that are all
+// zero, or all not. b begins at offset in the image.
+func blocks(b []byte, offset uint64, zero bool) (n int) {
+	for n < len(b) {
+		end := min(len(b), n+smallestHole-int((offset+uint64(n))%smallestHole))
+		if isZero(b[n:end]) != zero {
+			break
+		}
+		n = end
+	}
+	return n
+}
+
 func (s *sparseWriter) writeUint64(v uint64) {
 	s.write(binary.BigEndian.AppendUint64(s.w.AvailableBuffer(), v))
 }

@@ -134,7 +134,7 @@ func encodeExtensions(p *params) []byte {
 		b.Write(data)
 		b.Write(make([]byte, -len(data)&7)) // padded to a multiple of 8 bytes
 	}
-	if p.hasBackingFile {
+	if p.backingFormat != "" {
 		extension(extensionBackingFormat, []byte(p.backingFormat))
 	}
 	if p.hasDataFile {

@@ -66,9 +66,17 @@ func (c *Config) agentInitrd(path string) (err error) {
 	return err
 }
 
-// agentKernelArgs returns the kernel arguments that start the agent.
-func (c *Config) agentKernelArgs() []string {
+// noTimerCheck keeps Linux from counting timer interrupts at its start. On a busy host,
+// TCG delivers too few of them in time, and Linux panics: "IO-APIC + timer doesn't work".
+const noTimerCheck = "no_timer_check"
+
+// agentKernelArgs returns the kernel arguments that start the agent, and those that help
+// any Linux guest.
+func (c *Config) agentKernelArgs(accelerator string) []string {
 	args := []string{initrd.KernelArg}
+	if accelerator == "tcg" && c.Arch == "x86_64" {
+		args = append(args, noTimerCheck)
+	}
 	if c.AgentChannel == agentSerial {
 		args = append(args, "rules_qcow2.tty=ttyS1")
 	}
@@ -97,13 +105,17 @@ type agentLink struct {
 func (m *Machine) connectAgent(ctx context.Context) {
 	l := m.agent
 	defer close(l.ready)
-	if l.client, l.err = agent.New(ctx, l.conn); l.err == nil {
-		l.err = m.welcome(ctx)
+	if l.client, l.err = agent.New(ctx, l.conn); l.err != nil {
+		return
+	}
+	m.options.trace(StepAgent)
+	if l.err = m.welcome(ctx); l.err == nil {
+		m.options.trace(StepWelcome)
 	}
 }
 
-// welcome does what comes before the first command: it sets addresses, and gives a
-// guest that resumed the time and random numbers of its own.
+// welcome prepares the guest for the first command: it sets addresses, and gives a
+// guest that resumed the time and its own random numbers.
 func (m *Machine) welcome(ctx context.Context) error {
 	if m.config.Snapshot != nil {
 		if err := refresh(ctx, m.agent.client); err != nil {
@@ -127,18 +139,55 @@ func (m *Machine) welcome(ctx context.Context) error {
 			return fmt.Errorf("static address %v: %w", port.Prefix(), err)
 		}
 	}
+	if s := m.config.Snapshot; s != nil && s.AfterResume != "" {
+		return runAfterResume(ctx, m.agent.client, s.AfterResume)
+	}
 	return nil
 }
 
-// refresh gives a guest that resumed the time, and random numbers of its own.
+// runAfterResume runs the user's line in a guest that resumed.
+func runAfterResume(ctx context.Context, client *agent.Client, line string) error {
+	var stdout, stderr Tail
+	result, err := client.Run(ctx, Command{Args: []string{"/bin/sh", "-c", line}, Stdout: &stdout, Stderr: &stderr})
+	if err == nil && !result.Success() {
+		err = errors.New(result.String())
+	}
+	if err != nil {
+		return fmt.Errorf("after_resume %q: %w%s", line, err, Outputs(&stdout, &stderr))
+	}
+	return nil
+}
+
+// refresh gives a guest that resumed its own random numbers, and the time.
 func refresh(ctx context.Context, client *agent.Client) error {
 	seed := make([]byte, 64)
 	rand.Read(seed)
-	if err := client.AddEntropy(ctx, seed); err != nil {
+	err := client.AddEntropy(ctx, seed)
+	if err == nil {
+		err = setClock(ctx, client)
+	}
+	if err != nil {
 		return fmt.Errorf("after the resume: %w", err)
 	}
-	if err := client.SetClock(ctx, time.Now()); err != nil {
-		return fmt.Errorf("after the resume: %w", err)
+	return nil
+}
+
+const (
+	// The guest's clock is behind by less than the time that it takes to set it. If that
+	// is more than clockError, it is set again, clockTries times in all.
+	clockError = 20 * time.Millisecond
+	clockTries = 3
+)
+
+func setClock(ctx context.Context, client *agent.Client) error {
+	for range clockTries {
+		now := time.Now()
+		if err := client.SetClock(ctx, now); err != nil {
+			return err
+		}
+		if time.Since(now) < clockError {
+			break
+		}
 	}
 	return nil
 }
@@ -169,7 +218,7 @@ func (m *Machine) Agent(ctx context.Context) (*agent.Client, error) {
 		return nil, m.Report(fmt.Errorf("the agent did not answer: %w; %s", context.Cause(ctx), m.config.agentHint()))
 	}
 	if err := m.agent.err; err != nil {
-		return nil, m.explainAgent(err)
+		return nil, m.Explain(err)
 	}
 	return m.agent.client, nil
 }
@@ -200,9 +249,8 @@ func (m *Machine) endError() error {
 	return errors.New(end.String())
 }
 
-// explainAgent adds to an error of the agent's connection how the machine ended,
-// if it ended.
-func (m *Machine) explainAgent(err error) error {
+// Explain adds to an error of the agent's client how the machine ended, if it ended.
+func (m *Machine) Explain(err error) error {
 	if client := m.agent.client; client != nil && client.Err() == nil {
 		return err // an error of one request
 	}
@@ -221,7 +269,7 @@ func (m *Machine) withAgent(ctx context.Context, f func(*agent.Client) error) er
 		return err
 	}
 	if err := f(client); err != nil {
-		return m.explainAgent(err)
+		return m.Explain(err)
 	}
 	return nil
 }

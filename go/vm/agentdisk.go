@@ -86,7 +86,7 @@ func (c *Config) addAgentDisk(args *arguments, p *prepared) {
 // agentUnit is the unit that runs the agent.
 const agentUnit = "rules_qcow2_agent.service"
 
-// agentModules are what a guest may lack until udev has run. Those of the file
+// agentModules are drivers that a guest may lack until udev has run. Those of the file
 // system are loaded by mount.
 const agentModules = "virtio_pci virtio_mmio virtio_blk virtio_console"
 

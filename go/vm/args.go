@@ -28,7 +28,7 @@ func (c *Config) args(accelerator string, p *prepared) ([]string, error) {
 		args.add(p.memoryArgs(c.Memory)...)
 	}
 	c.addFirmware(&args, p)
-	c.addKernel(&args, p)
+	c.addKernel(&args, accelerator, p)
 	if err := c.addDisks(&args, p); err != nil {
 		return nil, err
 	}
@@ -70,14 +70,14 @@ func flash(name, path string, readOnly bool) blockdev {
 	}
 }
 
-func (c *Config) addKernel(args *arguments, p *prepared) {
+func (c *Config) addKernel(args *arguments, accelerator string, p *prepared) {
 	if c.Kernel != "" {
 		args.add("-kernel", c.Kernel)
 	}
 	initrd, kernelArgs := c.Initrd, c.KernelArgs
 	if p.initrd != "" {
 		initrd = p.initrd
-		kernelArgs = append(kernelArgs[:len(kernelArgs):len(kernelArgs)], c.agentKernelArgs()...)
+		kernelArgs = append(kernelArgs[:len(kernelArgs):len(kernelArgs)], c.agentKernelArgs(accelerator)...)
 	}
 	// A guest that resumes has read its initrd.
 	if initrd != "" && !p.resumes {

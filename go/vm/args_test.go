@@ -84,6 +84,20 @@ func TestArgs(t *testing.T) {
 			[]string{"isa-debug-exit"},
 		},
 		{
+			"an agent by initrd",
+			Config{Arch: "x86_64", Agent: AgentInitrd, Kernel: "/k", Initrd: "/i", KernelArgs: []string{"a"}},
+			prepared{initrd: "/a"},
+			[]string{"-kernel /k -initrd /a -append a rdinit=/rules_qcow2/agent no_timer_check"},
+			nil,
+		},
+		{
+			"an agent by initrd for another architecture",
+			Config{Arch: "aarch64", Agent: AgentInitrd, Kernel: "/k"},
+			prepared{initrd: "/a"},
+			[]string{"-append rdinit=/rules_qcow2/agent"},
+			[]string{"no_timer_check"},
+		},
+		{
 			"an agent by systemd comes after disks and files",
 			Config{Agent: AgentSystemd, Disks: []Disk{{Interface: "virtio"}}},
 			prepared{layers: []string{"/a"}, files: "/f", agentDisk: "/g"},

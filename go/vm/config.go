@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 )
 
-// A Config describes a machine. It is what a qemu_vm target writes as JSON,
-// with the paths of runfiles; Locate turns those into paths of this host.
+// A Config describes a machine. A qemu_vm target writes it as JSON, with the paths
+// of runfiles; Locate turns those into paths of this host.
 type Config struct {
 	// Target names the machine in errors: the label of its target.
 	Target string `json:"target"`

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"regexp"
+	"strings"
 	"sync"
 	"time"
 )
@@ -200,13 +201,16 @@ func (c *console) failureLine() (pattern, line string) {
 	return c.failure.String(), c.failLine
 }
 
-// lastLines returns the end of the output.
+// lastLines returns the end of the output, or nothing if it is blank.
 func (c *console) lastLines() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	lines := append([]string(nil), c.tail...)
 	if len(c.raw) > 0 {
 		lines = append(lines, clean(c.raw))
+	}
+	if strings.TrimSpace(strings.Join(lines, "")) == "" {
+		return nil // such as the end of a line from before a save
 	}
 	return lines
 }

@@ -6,7 +6,12 @@ import (
 	"os"
 )
 
+// bootedBySystemd succeeds when systemd has started everything, or has failed to
+// start some of it.
+const bootedBySystemd = "case $(systemctl is-system-running --wait) in running | degraded) ;; *) exit 1 ;; esac"
+
 // WaitReady waits until Config.Ready holds and the agent answers, if there is one.
+// Without a command of its own, a guest with systemd is ready when its boot is over.
 func (m *Machine) WaitReady(ctx context.Context) error {
 	r := m.config.Ready
 	if r == nil {
@@ -15,14 +20,21 @@ func (m *Machine) WaitReady(ctx context.Context) error {
 	if err := m.Expect(ctx, r.Expect...); err != nil {
 		return err
 	}
-	switch {
-	case m.agent == nil:
+	if m.agent == nil {
 		return nil
-	case r.Command == "":
-		_, err := m.Agent(ctx)
-		return err
 	}
-	return m.WaitFor(ctx, Command{Args: []string{"/bin/sh", "-c", r.Command}}, 0)
+	command := r.Command
+	if command == "" {
+		client, err := m.Agent(ctx)
+		if err != nil {
+			return err
+		}
+		if client.Info().PID1 != "systemd" {
+			return nil
+		}
+		command = bootedBySystemd
+	}
+	return m.WaitFor(ctx, Command{Args: []string{"/bin/sh", "-c", command}}, 0)
 }
 
 // Export writes a snapshot that Freeze returned to the paths of to, for machines of

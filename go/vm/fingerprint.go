@@ -28,6 +28,7 @@ type Fingerprint struct {
 	Memory      string   `json:"memory"`
 	Firmware    string   `json:"firmware,omitempty"` // SHA-256 of the UEFI code
 	Kernel      string   `json:"kernel,omitempty"`   // SHA-256
+	Initrd      string   `json:"initrd,omitempty"`   // SHA-256
 	Devices     []string `json:"devices"`            // the values of -device, in order
 
 	// MachineType is the versioned type that Machine stood for. It is not
@@ -50,6 +51,7 @@ var fields = []struct{ field, name string }{
 	{"Memory", "memory"},
 	{"Firmware", "the UEFI firmware (SHA-256)"},
 	{"Kernel", "the kernel (SHA-256)"},
+	{"Initrd", "the initrd (SHA-256)"},
 	{"Devices", "the list of devices"},
 }
 
@@ -102,8 +104,8 @@ func (c *Config) fingerprint(accelerator string, agent bool, cards []Card) (*Fin
 		f.HostCPU = cpu
 	}
 	var wait sync.WaitGroup
-	var errs [3]error
-	wait.Add(3)
+	var errs [4]error
+	wait.Add(4)
 	go func() {
 		defer wait.Done()
 		f.QEMU, errs[0] = qemuVersion(c.QEMU)
@@ -114,7 +116,11 @@ func (c *Config) fingerprint(accelerator string, agent bool, cards []Card) (*Fin
 	}()
 	go func() {
 		defer wait.Done()
-		f.Firmware, errs[2] = digest(c.UEFICode)
+		f.Initrd, errs[2] = digest(c.Initrd)
+	}()
+	go func() {
+		defer wait.Done()
+		f.Firmware, errs[3] = digest(c.UEFICode)
 	}()
 	wait.Wait()
 	return f, errors.Join(errs[:]...)
@@ -242,6 +248,9 @@ func (c *Config) pinned() (*Config, error) {
 	here, err := c.fingerprint(accelerator, saved.Agent, saved.Cards)
 	if err != nil {
 		return nil, err
+	}
+	if c.Initrd == "" { // it is not needed to resume
+		here.Initrd = saved.Initrd
 	}
 	if err := saved.compare(here); err != nil {
 		return nil, err

@@ -38,6 +38,9 @@ func Interact(c *Config, dir string, args []string, messages io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if p.copiedRAM {
+		fmt.Fprintf(messages, "%s: %s\n", c.Target, copiedRAM(c.Snapshot.fingerprint.QEMU))
+	}
 	if c.Snapshot != nil && c.Snapshot.fingerprint.Agent {
 		if err := p.addAgent(c); err != nil {
 			return err
@@ -75,6 +78,9 @@ func Interact(c *Config, dir string, args []string, messages io.Writer) error {
 			client, err := agent.New(ctx, link.conn)
 			if err == nil {
 				err = refresh(ctx, client)
+			}
+			if line := c.Snapshot.AfterResume; err == nil && line != "" {
+				err = runAfterResume(ctx, client, line)
 			}
 			if err != nil {
 				fmt.Fprintf(messages, "%s: %v\n", c.Target, err)

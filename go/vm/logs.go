@@ -67,22 +67,34 @@ func readLines(r io.Reader, visit func(line string)) {
 	}
 }
 
+// A reportError is an error with a report.
+type reportError struct {
+	error  // without the report
+	report string
+}
+
+func (e *reportError) Error() string { return e.error.Error() + "\n" + e.report }
+func (e *reportError) Unwrap() error { return e.error }
+
 // Report adds to an error what a reader needs to understand it: the time, the
-// accelerator, QEMU's messages and the end of the console.
+// accelerator, QEMU's messages and the end of the console. An error that has a report
+// stays as it is.
 func (m *Machine) Report(err error) error {
+	if reported := (*reportError)(nil); errors.As(err, &reported) {
+		return err
+	}
 	m.mu.Lock()
 	stderr, screenshotError := append([]string(nil), m.stderr...), m.screenshotError
 	m.mu.Unlock()
 	var b strings.Builder
-	fmt.Fprintf(&b, "%v\n", err)
 	fmt.Fprintf(&b, "  after %.1f s under %s", time.Since(m.started).Seconds(), m.accelerator)
 	b.WriteString(m.console.progress() + "\n")
 	if len(stderr) > 0 {
-		b.WriteString("  QEMU's messages (qemu.log):\n")
+		fmt.Fprintf(&b, "  QEMU's messages%s:\n", m.inLog(" (qemu.log)"))
 		writeLines(&b, stderr)
 	}
 	if tail := m.console.lastLines(); len(tail) > 0 {
-		b.WriteString("  last lines of the console (all are in console.log):\n")
+		fmt.Fprintf(&b, "  last lines of the console%s:\n", m.inLog(" (all are in console.log)"))
 		writeLines(&b, tail)
 	} else {
 		b.WriteString("  the console is empty\n")
@@ -90,7 +102,15 @@ func (m *Machine) Report(err error) error {
 	if screenshotError != nil {
 		fmt.Fprintf(&b, "  no screenshot: %v\n", screenshotError)
 	}
-	return errors.New(strings.TrimRight(b.String(), "\n"))
+	return &reportError{err, strings.TrimRight(b.String(), "\n")}
+}
+
+// inLog returns text, which names a log, if the machine has logs.
+func (m *Machine) inLog(text string) string {
+	if m.options.Logs == "" {
+		return ""
+	}
+	return text
 }
 
 const (

@@ -73,10 +73,27 @@ type Options struct {
 	// Layers are where the guest's writes go, one per disk of the Config. Nil means
 	// layers in Dir.
 	Layers []Layer
+	// Trace is called at the end of each step of the start, and of Freeze, by the
+	// goroutine that did it, with the name of the step.
+	Trace func(step string)
 	// CloseTimeout limits all that happens once the machine is to end: the
 	// screenshot, and QEMU's own end before it is killed. The default is 5 s.
 	CloseTimeout time.Duration
 }
+
+// StepSaved is the step of Freeze after which QEMU ends.
+const StepSaved = "saved"
+
+// Steps of the start of a machine that resumes, in order. A machine that boots has the
+// same, without StepFingerprint and StepState.
+const (
+	StepFingerprint = "fingerprint" // it was compared
+	StepFiles       = "files"       // the machine's own layers exist
+	StepQEMU        = "QEMU"        // QEMU has started and answers
+	StepState       = "state"       // the state of the devices is loaded
+	StepAgent       = "agent"       // the guest runs, and its agent answered
+	StepWelcome     = "welcome"     // the guest has its time, random numbers and addresses
+)
 
 // A Layer is the qcow2 image with the guest's writes to a disk.
 type Layer struct {
@@ -131,7 +148,16 @@ func Start(ctx context.Context, c *Config, o Options) (*Machine, error) {
 	return m, nil
 }
 
+func (o *Options) trace(step string) {
+	if o.Trace != nil {
+		o.Trace(step)
+	}
+}
+
 func start(ctx context.Context, c *Config, o Options) (*Machine, error) {
+	if c.Snapshot != nil {
+		o.trace(StepFingerprint)
+	}
 	m := &Machine{
 		config: c, options: o, started: time.Now(),
 		stop: make(chan struct{}), ended: make(chan struct{}), done: make(chan struct{}),
@@ -150,12 +176,16 @@ func start(ctx context.Context, c *Config, o Options) (*Machine, error) {
 	if m.prepared, err = prepare(c, &o); err != nil {
 		return nil, err
 	}
+	o.trace(StepFiles)
 	if err := m.startQEMU(); err != nil {
 		m.logs.close()
 		m.detach()
 		return nil, err
 	}
 	m.qmp = newQMP(m.process.qmp, m.event)
+	if m.prepared.copiedRAM {
+		m.stderrLine(copiedRAM(c.Snapshot.fingerprint.QEMU))
+	}
 	go m.supervise(m.readOutput())
 	if m.agent != nil {
 		go m.connectAgent(context.Background()) // until the guest's end closes the channel
@@ -297,6 +327,7 @@ func (m *Machine) run(ctx context.Context) error {
 	if _, err := m.qmp.execute(ctx, "qmp_capabilities", nil); err != nil {
 		return err
 	}
+	m.options.trace(StepQEMU)
 	var err error
 	if m.ports, err = forwardedPorts(ctx, m.qmp, m.config); err != nil {
 		return err
@@ -305,6 +336,7 @@ func (m *Machine) run(ctx context.Context) error {
 		if err := m.qmp.loadState(ctx, m.config.Snapshot.State); err != nil {
 			return err
 		}
+		m.options.trace(StepState)
 	}
 	_, err = m.qmp.execute(ctx, "cont", nil)
 	return err

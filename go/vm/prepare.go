@@ -10,7 +10,8 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
 )
 
-// prepared is what a machine may write to, and the commands that make it again.
+// prepared has the files that a machine may write to, and the commands that make them
+// again.
 type prepared struct {
 	dir       string
 	layers    []string // one per disk
@@ -24,8 +25,10 @@ type prepared struct {
 	// readOnlyRAM says that ram is a file that others use, too: an output of a
 	// build.
 	readOnlyRAM bool
-	resumes     bool // the machine does not boot
-	commands    [][]string
+	// copiedRAM says that ram is a copy because QEMU is too old to map another's.
+	copiedRAM bool
+	resumes   bool // the machine does not boot
+	commands  [][]string
 }
 
 // prepare makes throwaway layers over the machine's disks, and a copy of its
@@ -73,11 +76,10 @@ func prepare(c *Config, o *Options) (*prepared, error) {
 func (p *prepared) addRAM(s *Snapshot, saveable bool) error {
 	if s != nil {
 		p.ram = s.RAM
-		// Files of others are mapped read-only, which QEMU can do since 8.2.
-		p.readOnlyRAM = s.ram == nil && qemuAtLeast(s.fingerprint.QEMU, 8, 2)
+		p.readOnlyRAM = s.ram == nil && mapsReadOnly(s.fingerprint.QEMU)
 	}
 	if s != nil && s.ram == nil && !p.readOnlyRAM {
-		saveable = true // a copy of its own
+		saveable, p.copiedRAM = true, true
 	}
 	if !saveable {
 		return nil
@@ -91,6 +93,15 @@ func (p *prepared) addRAM(s *Snapshot, saveable bool) error {
 		return nil
 	}
 	return sparseCopy(p.ram, s.RAM)
+}
+
+// mapsReadOnly reports whether a version of QEMU can map a file privately that it may
+// only read: those since 8.2.
+func mapsReadOnly(version string) bool { return qemuAtLeast(version, 8, 2) }
+
+// copiedRAM says why a machine took more time and memory than others.
+func copiedRAM(version string) string {
+	return fmt.Sprintf("the snapshot's RAM was copied, because QEMU %s cannot map a read-only file privately; QEMU 8.2 and newer can", version)
 }
 
 // close gives up the RAM, unless a snapshot has taken it.

@@ -16,7 +16,7 @@ import (
 
 // A Snapshot is the saved state of a machine. A Config with a Snapshot starts where
 // the machine was saved. Any number of machines can do so, also at the same time:
-// each has layers of its own, and a private view of the RAM.
+// each has its own layers, and a private view of the RAM.
 type Snapshot struct {
 	RAM      string   `json:"ram"`       // path of the guest's RAM
 	State    string   `json:"state"`     // path of the state of QEMU's devices
@@ -29,6 +29,9 @@ type Snapshot struct {
 	// OnMismatch says what happens if the fingerprint differs: "fail", or
 	// "boot" for a machine that boots.
 	OnMismatch string `json:"on_mismatch"`
+	// AfterResume is a line for the guest's shell that runs once in each machine that
+	// resumes, before anything else; "" for none.
+	AfterResume string `json:"after_resume"`
 
 	machine     *Machine // that was saved; nil if another process did so
 	fingerprint *Fingerprint
@@ -64,26 +67,46 @@ func (m *Machine) Freeze(ctx context.Context) (*Snapshot, error) {
 }
 
 // FreezeAll pauses all machines and then saves each, so that none acts on the
-// disappearance of another. If one cannot be saved, all others end as well.
+// disappearance of another. If one cannot be frozen, all go on. If the save of one
+// fails, all end.
 func FreezeAll(ctx context.Context, machines ...*Machine) ([]*Snapshot, error) {
 	for _, m := range machines {
-		if err := m.pause(ctx); err != nil {
+		if err := m.canFreeze(); err != nil {
 			return nil, fmt.Errorf("freeze %s: %w", m.Name(), err)
 		}
 	}
-	snapshots := make([]*Snapshot, len(machines))
-	for i, m := range machines {
-		s, err := m.save(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("freeze %s: %w", m.Name(), err)
+	snapshots, err := freezeAll(ctx, machines)
+	if err != nil {
+		for _, s := range snapshots {
+			s.Close()
 		}
-		snapshots[i] = s
+		for _, m := range machines {
+			m.Close()
+		}
+		return nil, err
 	}
 	return snapshots, nil
 }
 
-// pause stops the guest's processors.
-func (m *Machine) pause(ctx context.Context) error {
+// freezeAll returns the snapshots that it has made, also with an error.
+func freezeAll(ctx context.Context, machines []*Machine) (snapshots []*Snapshot, err error) {
+	for _, m := range machines {
+		if _, err := m.qmp.execute(ctx, "stop", nil); err != nil {
+			return nil, fmt.Errorf("freeze %s: %w", m.Name(), m.explain(err))
+		}
+	}
+	for _, m := range machines {
+		s, err := m.save(ctx)
+		if err != nil {
+			return snapshots, fmt.Errorf("freeze %s: %w", m.Name(), err)
+		}
+		snapshots = append(snapshots, s)
+	}
+	return snapshots, nil
+}
+
+// canFreeze returns why the machine cannot be frozen, or nil.
+func (m *Machine) canFreeze() error {
 	select {
 	case <-m.done:
 		return m.endError()
@@ -100,8 +123,7 @@ func (m *Machine) pause(ctx context.Context) error {
 			return fmt.Errorf("disk %s: QEMU cannot save an nvme device; use virtio, scsi or ide", disk.Path)
 		}
 	}
-	_, err := m.qmp.execute(ctx, "stop", nil)
-	return err
+	return nil
 }
 
 // save writes the state of the machine, which is paused, and ends it.
@@ -123,13 +145,14 @@ func (m *Machine) save(ctx context.Context) (*Snapshot, error) {
 		m.Close()
 		return nil, m.explain(err)
 	}
+	m.options.trace(StepSaved)
 	m.prepared.ramFile = nil // now the snapshot's
 	m.finish(End{Frozen: true})
 	select {
 	case <-m.done:
 		return s, nil
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return nil, errors.Join(context.Cause(ctx), s.Close())
 	}
 }
 

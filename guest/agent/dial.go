@@ -11,7 +11,7 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/guest/protocol"
 )
 
-// flushDelay is how long a closed connection may take to send what was written.
+// flushDelay is how long a closed connection may take to send the bytes written before.
 const flushDelay = 2 * time.Second
 
 // dial connects to an address as the guest sees it, and joins the connection with

@@ -190,34 +190,60 @@ func runFromInit(args []string) error {
 	return nil
 }
 
+// oPath is O_PATH, which package syscall lacks.
+const oPath = 0x200000
+
 // followRoot waits until the root of process 1 is another file system than the
-// initrd, and makes it the agent's root.
+// initrd, and process 1 has become the init there. It makes that root the agent's.
 func followRoot(proc dir) error {
 	var initrd syscall.Stat_t
 	if err := syscall.Stat("/", &initrd); err != nil {
 		return err
 	}
 	for {
-		const path = 0x200000 // O_PATH
-		fd, err := syscall.Openat(int(proc), "1/root", path|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
+		root, err := newRoot(proc, "1", initrd.Dev)
 		if err != nil {
 			return fmt.Errorf("root of process 1: %w", err)
 		}
-		var st syscall.Stat_t
-		if err := syscall.Fstat(fd, &st); err == nil && st.Dev != initrd.Dev {
-			err = syscall.Fchdir(fd)
-			if err == nil {
-				err = syscall.Chroot(".")
+		if root >= 0 {
+			defer syscall.Close(root)
+			if err := syscall.Fchdir(root); err != nil {
+				return err
 			}
-			syscall.Close(fd)
-			return err
+			return syscall.Chroot(".")
 		}
-		syscall.Close(fd)
 		time.Sleep(20 * time.Millisecond)
 	}
 }
 
-// loadDrivers asks for what a virtio-serial port needs.
+// newRoot opens the root of a process if it and the process's program are on another
+// file system than the initrd. Otherwise it returns -1.
+//
+// While a thread that does not lead its process executes a program, as a Go program's
+// threads do, the links of the process may lead to the thread that ends: ENOENT then
+// means that the process is not there yet.
+func newRoot(proc dir, pid string, initrd uint64) (fd int, err error) {
+	for _, link := range []string{"/exe", "/root"} {
+		fd, err = syscall.Openat(int(proc), pid+link, oPath|syscall.O_CLOEXEC, 0)
+		if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ESRCH) {
+			return -1, nil
+		}
+		if err != nil {
+			return -1, err
+		}
+		var st syscall.Stat_t
+		if err := syscall.Fstat(fd, &st); err != nil || st.Dev == initrd {
+			syscall.Close(fd)
+			return -1, err
+		}
+		if link == "/exe" {
+			syscall.Close(fd)
+		}
+	}
+	return fd, nil
+}
+
+// loadDrivers loads the drivers of a virtio-serial port.
 func loadDrivers() {
 	for _, module := range []string{"virtio_pci", "virtio_mmio", "virtio_console"} {
 		runModprobe(module)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"unsafe"
@@ -62,6 +63,19 @@ func (d dir) list(name string) ([]string, error) {
 	return f.Readdirnames(-1)
 }
 
+func (d dir) readlink(name string) (string, error) {
+	p, err := syscall.BytePtrFromString(name)
+	if err != nil {
+		return "", err
+	}
+	target := make([]byte, 4096)
+	n, _, errno := syscall.Syscall6(syscall.SYS_READLINKAT, uintptr(d), uintptr(unsafe.Pointer(p)), uintptr(unsafe.Pointer(&target[0])), uintptr(len(target)), 0, 0)
+	if errno != 0 {
+		return "", &os.PathError{Op: "readlink", Path: name, Err: errno}
+	}
+	return string(target[:n]), nil
+}
+
 func (d dir) mkdir(name string) error { return syscall.Mkdirat(int(d), name, 0o755) }
 
 func (d dir) rmdir(name string) error {
@@ -82,7 +96,7 @@ type kernelDirs struct {
 	cgroup         dir // version 2, or noDir
 }
 
-// openKernelDirs opens what the guest has mounted.
+// openKernelDirs opens the file systems that the guest has mounted.
 func openKernelDirs() (kernelDirs, error) {
 	k := kernelDirs{noDir, noDir, noDir, noDir}
 	var err error
@@ -101,6 +115,16 @@ func openKernelDirs() (kernelDirs, error) {
 		}
 	}
 	return k, nil
+}
+
+// pid1 returns the name of the program of process 1, "" if it is not known. The name
+// that process 1 has given itself may come later.
+func (k kernelDirs) pid1() string {
+	exe, err := k.proc.readlink("1/exe")
+	if err != nil {
+		return ""
+	}
+	return filepath.Base(strings.TrimSuffix(exe, " (deleted)"))
 }
 
 // openPort opens the virtio-serial port of this name. The numbers of ports vary.

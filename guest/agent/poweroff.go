@@ -12,7 +12,7 @@ import (
 // powerOff ends the guest with its file systems unmounted or read-only. The host
 // has the result already.
 func (a *agent) powerOff() {
-	if comm, err := a.kernel.proc.read("1/comm"); err == nil && strings.TrimSpace(comm) == "systemd" {
+	if a.kernel.pid1() == "systemd" {
 		// As systemctl poweroff, but it works without D-Bus and early in the boot:
 		// systemd(1) starts poweroff.target at SIGRTMIN+4.
 		const rtmin = 34
@@ -54,7 +54,7 @@ func (a *agent) othersRun() bool {
 	return false
 }
 
-// unmountAll unmounts what it can, and makes read-only what is still used.
+// unmountAll unmounts the file systems, or makes those in use read-only.
 func (a *agent) unmountAll() {
 	mounts, err := a.kernel.proc.read("self/mounts")
 	if err != nil {

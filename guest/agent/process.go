@@ -3,8 +3,10 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -16,8 +18,9 @@ type starter struct {
 	mu     sync.Mutex
 	score  *os.File // the agent's oom_score_adj
 	cgroup dir      // the parent of the commands' cgroups, or noDir
-	next   int
-	left   []string // cgroups of commands that left processes behind
+	next   int      // name of the next cgroup
+	idle   []*group // cgroups without a process
+	left   []string // names of cgroups that are not used again, to be removed when they are empty
 }
 
 const cgroupName = "rules_qcow2_agent"
@@ -49,23 +52,50 @@ func (s *starter) init(kernel kernelDirs) {
 	}
 }
 
+// group is a cgroup for one command at a time. Making and removing one takes as long
+// as a small command, so they are used again.
+type group struct {
+	name   string
+	dir    *os.File
+	killer *os.File // cgroup.kill; open, so that killing needs no resources
+	events *os.File // cgroup.events
+	killed bool     // newer kernels kill also processes that start in it later
+}
+
+// close closes the files. The cgroup stays.
+func (g *group) close() {
+	for _, f := range []*os.File{g.dir, g.killer, g.events} {
+		if f != nil {
+			f.Close()
+		}
+	}
+}
+
+// empty reports whether no process is in the group.
+func (g *group) empty() bool {
+	var b [256]byte
+	n, _ := g.events.ReadAt(b[:], 0)
+	return bytes.Contains(b[:n], []byte("populated 0\n"))
+}
+
 // process is a command that runs.
 type process struct {
 	*os.Process
-	cgroup string   // its name, or ""
-	killer *os.File // of the cgroup; open, so that killing needs no resources
+	group *group // nil if the guest does not have cgroups that can be killed
 }
 
 // start starts c with these standard files.
 func (s *starter) start(c *command, files []*os.File) (*process, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, err := s.try(c, files, true)
-	if err != nil && s.cgroup != noDir && !errors.Is(err, os.ErrNotExist) {
-		// Linux before 5.7 cannot start a process in a cgroup.
-		if p, err = s.try(c, files, false); err == nil {
-			s.cgroup = noDir
-		}
+	g := s.takeGroup()
+	p, err := s.try(c, files, g)
+	if err != nil && g != nil && !errors.Is(err, os.ErrNotExist) {
+		// The guest may forbid processes in the group.
+		p, err = s.try(c, files, nil)
+	}
+	if g != nil && (err != nil || p.group == nil) {
+		s.idle = append(s.idle, g)
 	}
 	// StartProcess names the path, and the caller names the command.
 	var pathErr *os.PathError
@@ -75,30 +105,26 @@ func (s *starter) start(c *command, files []*os.File) (*process, error) {
 	return p, err
 }
 
-func (s *starter) try(c *command, files []*os.File, inCgroup bool) (*process, error) {
-	p := new(process)
+// try starts c in a group, unless that is nil.
+func (s *starter) try(c *command, files []*os.File, g *group) (*process, error) {
 	attr := &os.ProcAttr{
 		Dir: c.dir, Env: c.env, Files: files,
 		// A new session: signals reach all of the command, and it has no
 		// terminal to read from.
 		Sys: &syscall.SysProcAttr{Setsid: true, Credential: c.cred},
 	}
-	if inCgroup {
-		if group := s.makeCgroup(p); group != nil {
-			defer group.Close()
-			attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, int(group.Fd())
-		}
+	if g != nil {
+		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, int(g.dir.Fd())
 	}
 	// Children inherit the score, and may have children of their own before the
 	// agent could change it.
 	s.setScore("0")
 	defer s.setScore("-1000")
-	var err error
-	if p.Process, err = os.StartProcess(c.path, c.args, attr); err != nil {
-		s.removeCgroup(p)
+	p, err := os.StartProcess(c.path, c.args, attr)
+	if err != nil {
 		return nil, err
 	}
-	return p, nil
+	return &process{p, g}, nil
 }
 
 func (s *starter) setScore(score string) {
@@ -107,56 +133,70 @@ func (s *starter) setScore(score string) {
 	}
 }
 
-// makeCgroup makes a cgroup for p and opens it, or returns nil.
-func (s *starter) makeCgroup(p *process) *os.File {
+// takeGroup returns a cgroup without a process, or nil.
+func (s *starter) takeGroup() *group {
+	// What earlier commands left behind may have ended since.
+	s.left = slices.DeleteFunc(s.left, func(name string) bool {
+		return !errors.Is(s.cgroup.rmdir(name), syscall.EBUSY)
+	})
+	if n := len(s.idle); n > 0 {
+		g := s.idle[n-1]
+		s.idle = s.idle[:n-1]
+		return g
+	}
+	return s.makeGroup()
+}
+
+// putGroup keeps the cgroup of a command that ended for another one, unless processes
+// are left in it or it was killed.
+func (s *starter) putGroup(g *group) {
+	if !g.killed && g.empty() {
+		s.idle = append(s.idle, g)
+		return
+	}
+	g.close()
+	s.left = append(s.left, g.name)
+}
+
+// makeGroup makes a cgroup, or returns nil.
+func (s *starter) makeGroup() *group {
 	if s.cgroup == noDir {
 		return nil
 	}
-	// What earlier commands left behind may have ended since.
-	left := s.left[:0]
-	for _, name := range s.left {
-		if err := s.cgroup.rmdir(name); errors.Is(err, syscall.EBUSY) {
-			left = append(left, name)
-		}
-	}
-	s.left = left
 	s.next++
 	name := strconv.Itoa(s.next)
 	for errors.Is(s.cgroup.mkdir(name), os.ErrExist) {
 		s.next++
 		name = strconv.Itoa(s.next)
 	}
-	killer, err := s.cgroup.open(name+"/cgroup.kill", syscall.O_WRONLY)
-	if err != nil {
-		// Linux before 5.14 cannot kill a cgroup.
-		s.cgroup.rmdir(name)
-		return nil
+	g := &group{name: name}
+	var err error
+	for _, file := range []struct {
+		file  **os.File
+		path  string
+		flags int
+	}{
+		{&g.dir, name, syscall.O_RDONLY | syscall.O_DIRECTORY},
+		{&g.killer, name + "/cgroup.kill", syscall.O_WRONLY}, // Linux 5.14 and newer
+		{&g.events, name + "/cgroup.events", syscall.O_RDONLY},
+	} {
+		if *file.file, err = s.cgroup.open(file.path, file.flags); err != nil {
+			g.close()
+			s.cgroup.rmdir(name)
+			return nil
+		}
 	}
-	group, err := s.cgroup.open(name, syscall.O_RDONLY|syscall.O_DIRECTORY)
-	if err != nil {
-		killer.Close()
-		return nil
-	}
-	p.cgroup, p.killer = name, killer
-	return group
-}
-
-// removeCgroup removes the cgroup of p, now or when its last process has ended.
-func (s *starter) removeCgroup(p *process) {
-	if p.killer == nil {
-		return
-	}
-	p.killer.Close()
-	if err := s.cgroup.rmdir(p.cgroup); errors.Is(err, syscall.EBUSY) {
-		s.left = append(s.left, p.cgroup)
-	}
+	return g
 }
 
 // release forgets a command that ended.
 func (s *starter) release(p *process) {
+	if p.group == nil {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.removeCgroup(p)
+	s.putGroup(p.group)
 }
 
 // signal sends a signal to the process group of p, which its process leads.
@@ -172,8 +212,9 @@ func (p *process) signal(sig syscall.Signal) {
 // otherwise with all of its process group. The kernel kills a cgroup at once: its
 // processes cannot fork faster.
 func (p *process) kill() {
-	if p.killer != nil {
-		p.killer.WriteString("1")
+	if p.group != nil {
+		p.group.killed = true
+		p.group.killer.WriteAt([]byte("1"), 0)
 	}
 	syscall.Kill(-p.Pid, syscall.SIGKILL)
 }

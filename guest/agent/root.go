@@ -97,7 +97,7 @@ func rootTypes(k kernelDirs, given string) ([]string, error) {
 	return types, nil
 }
 
-// execRealInit becomes the init of the real root. It tries what the kernel tries.
+// execRealInit becomes the init of the real root. It tries the paths that the kernel tries.
 func execRealInit(given string) error {
 	inits := []string{"/sbin/init", "/etc/init", "/bin/init", "/bin/sh"}
 	if given != "" {

@@ -87,7 +87,7 @@ func (a *agent) run(q *protocol.Request) ([]byte, error) {
 	}
 }
 
-// command is what a Run message becomes in this guest.
+// command is a Run message with the paths and numbers of this guest.
 type command struct {
 	path string
 	args []string

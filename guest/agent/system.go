@@ -27,8 +27,7 @@ func (a *agent) info() protocol.Info {
 		m.OSID, m.OSVersion, m.OSName = osRelease(release)
 		syscall.Close(int(root))
 	}
-	comm, _ := a.kernel.proc.read("1/comm")
-	m.PID1 = strings.TrimSpace(comm)
+	m.PID1 = a.kernel.pid1()
 	id, _ := a.kernel.proc.read("sys/kernel/random/boot_id")
 	m.BootID = strings.TrimSpace(id)
 	mounts, _ := a.kernel.proc.read("self/mounts")

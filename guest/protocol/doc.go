@@ -12,7 +12,7 @@ package protocol
 // Version is the version of the protocol. Host and agent must have the same one.
 const Version = 1
 
-// AgentName is what the agent of this package calls itself in an [Answer].
+// AgentName is the name of the agent of this package in an [Answer].
 const AgentName = "rules_qcow2 agent"
 
 // PortName is the name of the agent's virtio-serial port in the guest.

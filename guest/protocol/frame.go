@@ -54,7 +54,7 @@ const (
 // ErrProtocol is wrapped by every error about bytes that break the protocol.
 var ErrProtocol = errors.New("agent protocol")
 
-// errNewHello is what a hello, or the zeros before it, look like between frames.
+// errNewHello is the error of a hello, or of the zeros before it, between frames.
 var errNewHello = fmt.Errorf("%w: another hello", ErrProtocol)
 
 // IsNewHello reports whether Serve met another hello, which it did not read. After

@@ -132,7 +132,7 @@ type Info struct {
 	OSID      string // ID of /etc/os-release: debian
 	OSVersion string // VERSION_ID of /etc/os-release: 12
 	OSName    string // PRETTY_NAME of /etc/os-release
-	PID1      string // the name of process 1: systemd
+	PID1      string // the name of the program of process 1: systemd
 	RootFS    string // the type of the file system at /
 	Initrd    bool   // / is an initrd, not the real root
 	BootID    string // random, the same until the guest boots again

@@ -16,6 +16,14 @@ type PackOptions struct {
 	// FollowLinks sends what symbolic links point to instead of the links: for
 	// trees of links such as Bazel's runfiles.
 	FollowLinks bool
+	// FileMode replaces the permissions of all files that are not directories, and
+	// directories get 0755, unless it is 0: for files whose permissions mean
+	// nothing, such as the outputs of a build.
+	FileMode fs.FileMode
+	// Link returns, for a file, the path of one with the same content that the
+	// destination has already, relative to the destination; "" if there is none. A hard
+	// link is sent instead of the file.
+	Link func(path string, info fs.FileInfo) (string, error)
 }
 
 // Pack writes the file or directory at path to w. If path itself is a symbolic
@@ -57,7 +65,7 @@ func (p *packer) add(path, name, inside string, depth int) error {
 	if err != nil {
 		return err
 	}
-	n := entry{name: name, perm: fromMode(info.Mode()), mtime: info.ModTime()}
+	n := entry{name: name, perm: fromMode(p.mode(info)), mtime: info.ModTime()}
 	sys := systemOf(info)
 	n.uid, n.gid = sys.uid, sys.gid
 	switch mode := info.Mode(); mode.Type() {
@@ -66,6 +74,15 @@ func (p *packer) add(path, name, inside string, depth int) error {
 		return p.dir(path, inside, n, depth)
 	case 0:
 		n.kind = kindFile
+		if p.opts.Link != nil {
+			if n.target, err = p.opts.Link(path, info); err != nil {
+				return err
+			}
+			if n.target != "" {
+				n.kind = kindLink
+				return p.entry(n)
+			}
+		}
 		if sys.links > 1 && p.fsys == nil {
 			if first, ok := p.linked[sys.id]; ok {
 				n.kind, n.target = kindLink, first
@@ -73,7 +90,7 @@ func (p *packer) add(path, name, inside string, depth int) error {
 			}
 			p.linked[sys.id] = inside
 		}
-		return p.file(path, n)
+		return p.file(path, n, sys.dense)
 	case fs.ModeSymlink:
 		n.kind = kindSymlink
 		if n.target, err = os.Readlink(path); err != nil {
@@ -97,6 +114,18 @@ func (p *packer) add(path, name, inside string, depth int) error {
 		return fmt.Errorf("%s: cannot copy a file of type %s", path, mode.Type())
 	}
 	return p.entry(n)
+}
+
+// mode returns the mode that is sent for a file.
+func (p *packer) mode(info fs.FileInfo) fs.FileMode {
+	switch mode := p.opts.FileMode; {
+	case mode == 0 || info.Mode().Type() == fs.ModeSymlink:
+		return info.Mode()
+	case info.IsDir():
+		return fs.ModeDir | 0o755
+	default:
+		return info.Mode().Type() | mode
+	}
 }
 
 func (p *packer) stat(path string) (fs.FileInfo, error) {
@@ -169,7 +198,7 @@ func (p *packer) list(path string) ([]string, error) {
 var errGone = fs.ErrNotExist
 
 // file sends a regular file: its entry, its data, its size.
-func (p *packer) file(path string, n entry) error {
+func (p *packer) file(path string, n entry, dense bool) error {
 	var f fs.File
 	var err error
 	if p.fsys != nil {
@@ -188,7 +217,7 @@ func (p *packer) file(path string, n entry) error {
 		p.room = make([]byte, dataHeader+128<<10)
 	}
 	var size int64
-	if file, ok := f.(*os.File); ok {
+	if file, ok := f.(*os.File); ok && !dense {
 		size, err = p.sparse(file)
 	} else {
 		size, err = p.stretch(f, 0, 1<<63-1)

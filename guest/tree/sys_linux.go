@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 	"unsafe"
@@ -15,6 +16,7 @@ type system struct {
 	links        uint64
 	id           fileID
 	major, minor uint32
+	dense        bool // the file has no holes
 }
 
 func systemOf(info fs.FileInfo) system {
@@ -29,6 +31,7 @@ func systemOf(info fs.FileInfo) system {
 		// As glibc's major and minor.
 		major: uint32(st.Rdev>>8&0xfff | st.Rdev>>32&^0xfff),
 		minor: uint32(st.Rdev&0xff | st.Rdev>>12&^0xff),
+		dense: st.Size > 0 && st.Blocks*512 >= st.Size,
 	}
 }
 
@@ -70,19 +73,104 @@ func makeDevice(path string, n entry) error {
 // setTime sets the modification time of the file itself, also of a symbolic link.
 func setTime(path string, mtime time.Time) error {
 	const (
-		omit     = 1<<30 - 2 // UTIME_OMIT
-		noFollow = 0x100     // AT_SYMLINK_NOFOLLOW
+		cwd      = -100  // AT_FDCWD
+		noFollow = 0x100 // AT_SYMLINK_NOFOLLOW
 	)
 	p, err := syscall.BytePtrFromString(path)
 	if err != nil {
 		return err
 	}
+	return utimensat(cwd, p, mtime, noFollow, path)
+}
+
+func utimensat(dir int, path *byte, mtime time.Time, flags uintptr, name string) error {
+	const omit = 1<<30 - 2 // UTIME_OMIT
 	times := [2]syscall.Timespec{{Nsec: omit}, syscall.NsecToTimespec(mtime.UnixNano())}
-	cwd := -100 // AT_FDCWD
-	_, _, errno := syscall.Syscall6(syscall.SYS_UTIMENSAT, uintptr(cwd), uintptr(unsafe.Pointer(p)),
-		uintptr(unsafe.Pointer(&times)), noFollow, 0, 0)
+	_, _, errno := syscall.Syscall6(syscall.SYS_UTIMENSAT, uintptr(dir), uintptr(unsafe.Pointer(path)),
+		uintptr(unsafe.Pointer(&times)), flags, 0, 0)
 	if errno != 0 {
-		return &fs.PathError{Op: "utimensat", Path: path, Err: errno}
+		return &fs.PathError{Op: "utimensat", Path: name, Err: errno}
 	}
 	return nil
 }
+
+// A newFile is a file to write. os.File would ask the kernel five times whether it can be
+// polled, for each of thousands of files.
+type newFile struct {
+	fd   int
+	path string
+}
+
+// createFile makes a file that does not exist yet.
+func createFile(parent *level, name string, perm uint32) (newFile, error) {
+	f := newFile{path: filepath.Join(parent.path, name)}
+	if parent.dir == nil {
+		dir, err := parent.root.Open(".")
+		if err != nil {
+			return f, err
+		}
+		parent.dir = dir
+	}
+	const flags = syscall.O_WRONLY | syscall.O_CREAT | syscall.O_EXCL | syscall.O_NOFOLLOW | syscall.O_CLOEXEC
+	err := retry(func() (err error) {
+		f.fd, err = syscall.Openat(int(parent.dir.Fd()), name, flags, perm)
+		return err
+	})
+	return f, f.wrap("create", err)
+}
+
+// retry calls f again if a signal interrupted it.
+func retry(f func() error) error {
+	for {
+		if err := f(); err != syscall.EINTR {
+			return err
+		}
+	}
+}
+
+func (f newFile) wrap(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fs.PathError{Op: op, Path: f.path, Err: err}
+}
+
+// WriteAt implements io.WriterAt.
+func (f newFile) WriteAt(b []byte, offset int64) (done int, err error) {
+	for done < len(b) {
+		err := retry(func() error {
+			n, err := syscall.Pwrite(f.fd, b[done:], offset+int64(done))
+			done += max(n, 0)
+			return err
+		})
+		if err != nil {
+			return done, f.wrap("write", err)
+		}
+	}
+	return done, nil
+}
+
+func (f newFile) Truncate(size int64) error {
+	return f.wrap("truncate", retry(func() error { return syscall.Ftruncate(f.fd, size) }))
+}
+
+func (f newFile) Chown(uid, gid int) error {
+	return f.wrap("chown", retry(func() error { return syscall.Fchown(f.fd, uid, gid) }))
+}
+
+func (f newFile) Chmod(mode fs.FileMode) error {
+	return f.wrap("chmod", retry(func() error { return syscall.Fchmod(f.fd, fromMode(mode)) }))
+}
+
+// mode returns chmod's 12 bits.
+func (f newFile) mode() (uint32, error) {
+	var st syscall.Stat_t
+	err := retry(func() error { return syscall.Fstat(f.fd, &st) })
+	return st.Mode & 0o7777, f.wrap("stat", err)
+}
+
+func (f newFile) setTime(mtime time.Time) error {
+	return utimensat(f.fd, nil, mtime, 0, f.path)
+}
+
+func (f newFile) Close() error { return f.wrap("close", syscall.Close(f.fd)) }

@@ -16,6 +16,7 @@ type system struct {
 	links        uint64
 	id           fileID
 	major, minor uint32
+	dense        bool
 }
 
 func systemOf(fs.FileInfo) system { return system{} }
@@ -33,3 +34,22 @@ func setTime(path string, mtime time.Time) error {
 	}
 	return os.Chtimes(path, time.Time{}, mtime)
 }
+
+// A newFile is a file to write.
+type newFile struct{ *os.File }
+
+// createFile makes a file that does not exist yet.
+func createFile(parent *level, name string, perm uint32) (newFile, error) {
+	f, err := parent.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fs.FileMode(perm))
+	return newFile{f}, err
+}
+
+func (f newFile) mode() (uint32, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return fromMode(info.Mode()), nil
+}
+
+func (f newFile) setTime(mtime time.Time) error { return setTime(f.Name(), mtime) }

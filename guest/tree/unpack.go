@@ -46,9 +46,17 @@ func Unpack(r io.Reader, path string, opts UnpackOptions) error {
 // level is a directory that the stream entered and did not leave.
 type level struct {
 	root  *os.Root
+	dir   *os.File // the same, if a file was made there
 	path  string
 	entry entry
 	made  bool // by us: its permissions and times come when it is left
+}
+
+func (l *level) close() {
+	if l.dir != nil {
+		l.dir.Close()
+	}
+	l.root.Close()
 }
 
 type unpacker struct {
@@ -58,11 +66,12 @@ type unpacker struct {
 	levels  []level
 	bytes   int64
 	entries int64
+	exact   map[uint32]bool // see survives
 }
 
 func (u *unpacker) close() {
-	for _, l := range u.levels {
-		l.root.Close()
+	for i := range u.levels {
+		u.levels[i].close()
 	}
 }
 
@@ -93,7 +102,13 @@ func (u *unpacker) all(path string) error {
 		}
 		defer root.Close()
 		n.name = filepath.Base(path)
-		if err := u.make(level{root: root, path: parent}, n); err != nil {
+		l := &level{root: root, path: parent}
+		defer func() {
+			if l.dir != nil {
+				l.dir.Close()
+			}
+		}()
+		if err := u.make(l, n); err != nil {
 			return err
 		}
 	}
@@ -131,7 +146,7 @@ func (u *unpacker) next() error {
 	if u.entries++; u.opts.MaxEntries > 0 && u.entries > u.opts.MaxEntries {
 		return fmt.Errorf("the copy has more than %d files", u.opts.MaxEntries)
 	}
-	parent := u.levels[len(u.levels)-1]
+	parent := &u.levels[len(u.levels)-1]
 	if kind == kindDir {
 		return u.enter(parent, n)
 	}
@@ -152,11 +167,11 @@ func (u *unpacker) enterTop(path string, n entry) error {
 		return err
 	}
 	u.top = path
-	u.levels = append(u.levels, level{root, path, n, made})
+	u.levels = append(u.levels, level{root: root, path: path, entry: n, made: made})
 	return nil
 }
 
-func (u *unpacker) enter(parent level, n entry) error {
+func (u *unpacker) enter(parent *level, n entry) error {
 	path := filepath.Join(parent.path, n.name)
 	if len(u.levels) >= maxDepth {
 		return fmt.Errorf("%s: more than %d directories within directories", path, maxDepth)
@@ -178,7 +193,7 @@ func (u *unpacker) enter(parent level, n entry) error {
 	if err != nil {
 		return err
 	}
-	u.levels = append(u.levels, level{root, path, n, made})
+	u.levels = append(u.levels, level{root: root, path: path, entry: n, made: made})
 	return nil
 }
 
@@ -186,7 +201,7 @@ func (u *unpacker) enter(parent level, n entry) error {
 func (u *unpacker) leave() error {
 	l := u.levels[len(u.levels)-1]
 	u.levels = u.levels[:len(u.levels)-1]
-	defer l.root.Close()
+	defer l.close()
 	if !l.made {
 		return nil
 	}
@@ -202,7 +217,10 @@ func (u *unpacker) leave() error {
 }
 
 // apply sets the owner and the permissions of an open file.
-func (u *unpacker) apply(f *os.File, n entry) error {
+func (u *unpacker) apply(f interface {
+	Chown(uid, gid int) error
+	Chmod(mode fs.FileMode) error
+}, n entry) error {
 	perm := n.perm &^ 0o6000
 	if u.opts.KeepOwner {
 		perm = n.perm
@@ -217,18 +235,19 @@ func (u *unpacker) apply(f *os.File, n entry) error {
 // make makes a file that is not a directory. Every directory in parent.path below the
 // destination is one that Lstat saw as a directory, so the path has no symbolic link
 // of the stream in it.
-func (u *unpacker) make(parent level, n entry) error {
+func (u *unpacker) make(parent *level, n entry) error {
 	path := filepath.Join(parent.path, n.name)
 	if n.kind != kindFile && !u.opts.Devices && (n.kind == kindChar || n.kind == kindBlock) {
 		return fmt.Errorf("%s is a device file; copies to the host cannot have them", path)
 	}
-	err := parent.root.Remove(n.name)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if n.kind == kindFile {
+		return u.file(parent, n)
+	}
+	err := remove(parent, n.name)
+	if err != nil {
 		return err
 	}
 	switch n.kind {
-	case kindFile:
-		return u.file(parent, n)
 	case kindLink:
 		return u.link(path, n)
 	case kindSymlink:
@@ -253,6 +272,15 @@ func (u *unpacker) make(parent level, n entry) error {
 	return nil
 }
 
+// remove removes what is in the place of a file that is not a directory.
+func remove(parent *level, name string) error {
+	err := parent.root.Remove(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
 // link makes a hard link to a file of the stream.
 func (u *unpacker) link(path string, n entry) error {
 	elements := strings.Split(n.target, "/")
@@ -271,26 +299,51 @@ func (u *unpacker) link(path string, n entry) error {
 	return os.Link(filepath.Join(u.top, filepath.Join(elements...)), path)
 }
 
-// file makes a regular file and reads the records of its content.
-func (u *unpacker) file(parent level, n entry) error {
-	f, err := parent.root.OpenFile(n.name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+// file makes a regular file and reads the records of its content. Each call of the
+// system counts: copies may have thousands of small files, and the guest may be emulated.
+func (u *unpacker) file(parent *level, n entry) error {
+	perm := uint32(0o600)
+	if !u.opts.KeepOwner && n.perm&^0o777 == 0 {
+		perm = n.perm
+	}
+	f, err := createFile(parent, n.name, perm)
+	if errors.Is(err, fs.ErrExist) {
+		if err = remove(parent, n.name); err == nil {
+			f, err = createFile(parent, n.name, perm)
+		}
+	}
 	if err != nil {
 		return err
 	}
 	err = u.content(f)
-	if err == nil {
+	if err == nil && (perm != n.perm || !u.survives(f, perm)) {
 		err = u.apply(f, n)
+	}
+	if err == nil {
+		err = f.setTime(n.mtime)
 	}
 	if closeErr := f.Close(); err == nil {
 		err = closeErr
 	}
-	if err == nil {
-		err = setTime(filepath.Join(parent.path, n.name), n.mtime)
-	}
 	return err
 }
 
-func (u *unpacker) content(f *os.File) error {
+// survives reports whether the umask leaves these permissions to a new file. f was made
+// with them.
+func (u *unpacker) survives(f newFile, perm uint32) bool {
+	exact, known := u.exact[perm]
+	if !known {
+		got, err := f.mode()
+		exact = err == nil && got == perm
+		if u.exact == nil {
+			u.exact = make(map[uint32]bool)
+		}
+		u.exact[perm] = exact
+	}
+	return exact
+}
+
+func (u *unpacker) content(f newFile) error {
 	var end int64
 	for {
 		kind, err := u.kind()
@@ -306,6 +359,9 @@ func (u *unpacker) content(f *os.File) error {
 		}
 		switch kind {
 		case kindEnd:
+			if int64(offset) == end {
+				return nil
+			}
 			return f.Truncate(int64(offset))
 		case kindData:
 		default:

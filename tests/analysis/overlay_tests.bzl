@@ -1,86 +1,7 @@
 """Analysis tests of qcow2_overlay."""
 
-load("@bazel_skylib//lib:unittest.bzl", "analysistest", "asserts")
-load("//:defs.bzl", "Qcow2Info", "qcow2_overlay")
-
-def _overlay_action(env):
-    actions = [a for a in analysistest.target_actions(env) if a.mnemonic == "Qcow2Overlay"]
-    asserts.equals(env, 1, len(actions), "number of actions that write the image")
-    return actions[0]
-
-def _inputs(action):
-    """Returns the names of an action's inputs, without the generator."""
-    return sorted([f.basename for f in action.inputs.to_list() if "qcow2gen" not in f.basename])
-
-# The inputs and the command line of the action.
-def _action_test_impl(ctx):
-    env = analysistest.begin(ctx)
-    action = _overlay_action(env)
-    asserts.equals(env, ctx.attr.inputs, _inputs(action), "inputs")
-    for words in ctx.attr.arguments:
-        asserts.true(env, words in " ".join(action.argv), "%s is not in %s" % (words, action.argv))
-    for word in ctx.attr.no_arguments:
-        asserts.false(env, word in action.argv, "%s is in %s" % (word, action.argv))
-    return analysistest.end(env)
-
-_action_test = analysistest.make(
-    _action_test_impl,
-    attrs = {
-        "arguments": attr.string_list(),
-        "inputs": attr.string_list(),
-        "no_arguments": attr.string_list(),
-    },
-)
-
-# The providers of an image target.
-def _providers_test_impl(ctx):
-    env = analysistest.begin(ctx)
-    target = analysistest.target_under_test(env)
-    info = target[Qcow2Info]
-    asserts.equals(env, [info.image], target[DefaultInfo].files.to_list())
-    asserts.equals(env, "qcow2", info.format)
-    asserts.equals(env, info.image.path + ".json", info.metadata.path)
-    asserts.equals(env, ctx.attr.chain, [layer.path for layer in info.chain])
-    directory = info.image.dirname + "/"
-    for layer in info.chain:
-        asserts.equals(env, directory + layer.path, layer.file.path)
-        asserts.equals(env, layer.file.basename, layer.target.basename)
-    asserts.equals(
-        env,
-        _paths([info.image] + [layer.file for layer in info.chain]),
-        _paths(target[DefaultInfo].default_runfiles.files.to_list()),
-    )
-
-    report = [f for f in target[OutputGroupInfo]._validation.to_list() if f.path == info.image.path + ".check.txt"]
-    asserts.equals(env, 1, len(report), "number of reports on the image")
-    checks = [a for a in analysistest.target_actions(env) if a.mnemonic == "Qcow2Check"]
-    asserts.equals(env, report, checks[0].outputs.to_list())
-    asserts.equals(env, [info.image.basename], _inputs(checks[0]), "inputs of the check")
-
-    # Bazel adds the validations of the targets below.
-    validated = target[OutputGroupInfo]._validation.to_list()
-    for layer in info.chain:
-        asserts.true(env, layer.file in validated, "%s is not built with the target" % layer.file)
-    return analysistest.end(env)
-
-def _paths(files):
-    return sorted([f.path for f in files])
-
-_providers_test = analysistest.make(
-    _providers_test_impl,
-    attrs = {"chain": attr.string_list()},
-)
-
-def _failure_test_impl(ctx):
-    env = analysistest.begin(ctx)
-    asserts.expect_failure(env, ctx.attr.message)
-    return analysistest.end(env)
-
-_failure_test = analysistest.make(
-    _failure_test_impl,
-    attrs = {"message": attr.string()},
-    expect_failure = True,
-)
+load("//:defs.bzl", "qcow2_overlay")
+load(":image_checks.bzl", "action_test", "declare_subject", "failure_test", "providers_test")
 
 def overlay_tests(name):
     """Declares the tests, and a suite of that name.
@@ -93,18 +14,6 @@ def overlay_tests(name):
     _providers_tests(suite)
     _failure_tests(suite)
     native.test_suite(name = name, tests = suite.tests)
-
-def _overlay(suite, name, **kwargs):
-    overlay = "%s_%s_subject" % (suite.name, name)
-    qcow2_overlay(
-        name = overlay,
-        tags = ["manual"],
-        visibility = ["//visibility:private"],
-        **kwargs
-    )
-    test = "%s_%s" % (suite.name, name)
-    suite.tests.append(test)
-    return test, overlay
 
 def _action_tests(suite):
     base = "//tests/overlay:base.img"
@@ -180,11 +89,12 @@ def _action_tests(suite):
             [],
         ),
     ]:
-        test, subject = _overlay(suite, name, **overlay)
-        _action_test(
+        test, subject = declare_subject(suite, qcow2_overlay, name, overlay)
+        action_test(
             name = test,
             arguments = arguments,
             inputs = inputs,
+            mnemonic = "Qcow2Overlay",
             no_arguments = no_arguments,
             target_under_test = subject,
         )
@@ -221,9 +131,9 @@ def _providers_tests(suite):
             ["base.img"],
         ),
     ]:
-        test, subject = _overlay(suite, name, **overlay)
+        test, subject = declare_subject(suite, qcow2_overlay, name, overlay)
         folder = folder.replace("%s", subject)
-        _providers_test(
+        providers_test(
             name = test,
             chain = [folder + path for path in chain],
             target_under_test = subject,
@@ -283,8 +193,8 @@ def _failure_tests(suite):
             "'//tests/analysis:two_files' must produce a single file",
         ),
     ]:
-        test, subject = _overlay(suite, name, **overlay)
-        _failure_test(
+        test, subject = declare_subject(suite, qcow2_overlay, name, overlay)
+        failure_test(
             name = test,
             message = message,
             target_under_test = subject,

@@ -1,13 +1,14 @@
 """Analysis tests of virtual machines."""
 
 load("@bazel_skylib//lib:unittest.bzl", "analysistest", "asserts")
-load("//:defs.bzl", "qcow2_check_test", "qemu_boot_test", "qemu_disk", "qemu_snapshot", "qemu_toolchain", "qemu_vm")
+load("//:defs.bzl", "guest_path", "qcow2_check_test", "qcow2_layer", "qemu_boot_test", "qemu_disk", "qemu_guest_test", "qemu_snapshot", "qemu_toolchain", "qemu_vm")
 
 _EXTRA_TOOLCHAINS = "//command_line_option:extra_toolchains"
 
 # Toolchains that provide only the parts in their names.
 _AARCH64 = {_EXTRA_TOOLCHAINS: str(Label("//tests/analysis:aarch64_toolchain"))}
 _SYSTEM_ONLY = {_EXTRA_TOOLCHAINS: str(Label("//tests/analysis:system_only_toolchain"))}
+_WITH_QEMU_IMG = {_EXTRA_TOOLCHAINS: str(Label("//tests/analysis:with_qemu_img_toolchain"))}
 _WITH_UEFI = {_EXTRA_TOOLCHAINS: str(Label("//tests/analysis:with_uefi_toolchain"))}
 
 def _failure_test_impl(ctx):
@@ -25,6 +26,7 @@ def _make_failure_test(settings):
 
 _failure_test = _make_failure_test(_SYSTEM_ONLY)
 _aarch64_failure_test = _make_failure_test(_AARCH64)
+_qemu_img_failure_test = _make_failure_test(_WITH_QEMU_IMG)
 
 # The runner's JSON file.
 def _config_test_impl(ctx):
@@ -98,6 +100,7 @@ def _toolchains():
             "uefi_code_x86_64": "//tests/overlay:base.img",
             "uefi_vars_x86_64": "//tests/overlay:generated",
         },
+        "with_qemu_img": {"qemu_img": "//tests/analysis:no_qemu.sh"},
     }.items():
         qemu_toolchain(
             name = name,
@@ -169,6 +172,8 @@ _MACHINES = {
     "with_agent": dict(kernel = _KERNEL),
     "with_nvme": dict(disks = [qemu_disk(_DISK, interface = "nvme")], kernel = _KERNEL),
     "without_agent": dict(disks = [_DISK]),
+    "with_agent_and_disk": dict(disks = [_DISK], kernel = _KERNEL),
+    "read_only": dict(disks = [qemu_disk(_DISK, read_only = True)], kernel = _KERNEL),
 }
 
 def _snapshot_failure_tests(suite):
@@ -188,12 +193,28 @@ def _snapshot_failure_tests(suite):
     for name, attributes, message in [
         ("snapshot_without_ready", dict(vm = ":without_agent"), "_subject: the build must know when the guest is ready, and @@//tests/analysis:without_agent does not have an agent to answer; set expect"),
         ("snapshot_ready_without_agent", dict(ready = "true", vm = ":without_agent"), "_subject: ready = \"true\" needs an agent in the guest"),
+        ("snapshot_after_resume", dict(after_resume = "true", expect = ["x"], vm = ":without_agent"), "_subject: after_resume = \"true\" needs an agent in the guest"),
+        ("snapshot_runfiles", dict(expect = ["x"], runfiles = [_DISK], vm = ":without_agent"), "_subject: runfiles need an agent in the guest, and @@//tests/analysis:without_agent does not have one; set its kernel or agent"),
         ("snapshot_of_a_snapshot", dict(vm = ":saved"), "_subject: vm = \"@@//tests/analysis:saved\" is a snapshot; a snapshot of it is not supported"),
         ("snapshot_of_nvme", dict(vm = ":with_nvme"), "_subject: disk @@//tests/overlay:on_source of @@//tests/analysis:with_nvme is nvme, which QEMU cannot save; use virtio, scsi or ide"),
         ("snapshot_time_limit", dict(time_limit = 0, vm = ":with_agent"), "_subject: time_limit = 0 must be at least 1 second"),
         ("snapshot_cards", dict(network_cards = 9, vm = ":with_agent"), "_subject: network_cards = 9 must be 0 to 8"),
     ]:
         _declare(suite, name, _failure_test, qemu_snapshot, attributes | {"testonly": True}, message = message)
+    _layer_failure_tests(suite)
+    for name, attributes, message in [
+        ("guest_test_without_agent", dict(vm = ":without_agent"), "_subject: a test in the guest needs an agent there, and @@//tests/analysis:without_agent does not have one; set its kernel or agent"),
+        ("guest_test_with_other_disks", dict(disks = [_DISK], vm = ":saved"), "a snapshot, which has its disks open; use the qemu_vm"),
+    ]:
+        _declare(suite, name, _failure_test, qemu_guest_test, attributes | {"test": "//tests/boot:boot_test"}, message = message)
+    _declare(
+        suite,
+        "snapshot_with_other_disks",
+        _failure_test,
+        qemu_boot_test,
+        dict(disks = [_DISK], vm = ":saved"),
+        message = "_subject: disks cannot replace those of vm = \"@@//tests/analysis:saved\", a snapshot, which has its disks open; use the qemu_vm",
+    )
     _declare(
         suite,
         "snapshot_with_exit_status",
@@ -202,6 +223,27 @@ def _snapshot_failure_tests(suite):
         dict(exit_status = 33, vm = ":saved"),
         message = "_subject: exit_status = 33 needs the isa-debug-exit device, which a snapshot does not have; use 0",
     )
+
+def _layer_failure_tests(suite):
+    vm = dict(vm = ":with_agent_and_disk")
+    for name, attributes, message in [
+        ("layer_of_a_snapshot", dict(vm = ":saved"), "_subject: vm = \"@@//tests/analysis:saved\" is a snapshot, whose disks are open; use the qemu_vm"),
+        ("layer_without_a_disk", dict(vm = ":with_agent"), "_subject: @@//tests/analysis:with_agent does not have a disk to write to; set disks"),
+        ("layer_on_read_only", dict(vm = ":read_only"), "_subject: the first disk of @@//tests/analysis:read_only is read_only; the guest cannot write a layer on it"),
+        ("layer_with_network", vm | dict(network = "user"), "_subject: network = \"user\" needs tags = [\"requires-network\"]"),
+        ("layer_with_exit_status", vm | dict(exit_status = 1), "_subject: exit_status = 1 is for guests without an agent; the agent powers the guest off"),
+        ("layer_with_even_status", dict(exit_status = 2, vm = ":without_agent"), "_subject: exit_status = 2 must be 0 or, on x86_64, an odd number up to 255"),
+        ("layer_run_without_agent", dict(run = ["true"], vm = ":without_agent"), "_subject: run needs an agent in the guest, and @@//tests/analysis:without_agent does not have one; set its kernel or agent"),
+        ("layer_seal_without_agent", dict(seal = True, vm = ":without_agent"), "_subject: seal needs an agent in the guest"),
+        ("layer_path_without_agent", dict(files = {_KERNEL: "/boot/kernel"}, vm = ":without_agent"), "so this must be a file name on the FAT disk, without \"/\""),
+        ("layer_relative_path", vm | dict(files = {_KERNEL: "kernel"}), "goes to \"kernel\"; the path in the guest must be absolute and not /"),
+        ("layer_mode", vm | dict(files = {_KERNEL: guest_path("/kernel", mode = "4755")}), "mode = \"4755\" must be octal and at most 0777, as in \"0644\"; for other bits, use chmod in run"),
+        ("layer_unpack_mode", vm | dict(files = {_KERNEL: guest_path("/kernel", mode = "0755", unpack = True)}), "unpack excludes mode and owner, which the archive has"),
+        ("layer_max_size", vm | dict(max_size = "lots"), "_subject: max_size = \"lots\" is not a size: "),
+        ("layer_time_limit", vm | dict(time_limit = 0), "_subject: time_limit = 0 must be at least 1 second"),
+    ]:
+        _declare(suite, name, _qemu_img_failure_test, qcow2_layer, attributes | {"testonly": True}, message = message)
+    _declare(suite, "layer_without_qemu_img", _failure_test, qcow2_layer, vm | {"testonly": True}, message = "_subject: a layer needs qemu-img, which the QEMU toolchain does not provide")
 
 def _config_tests(suite):
     for name, test, attributes, want in [

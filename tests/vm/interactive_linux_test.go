@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -15,6 +16,16 @@ import (
 func TestInteractive(t *testing.T) {
 	i := newInner(t, "vm")
 	runOnTerminal(t, i)
+	i.checkClean(t)
+}
+
+// A snapshot resumes: the guest answers and has not booted.
+func TestInteractiveSnapshot(t *testing.T) {
+	i := newInner(t, "answers")
+	screen := talkOnTerminal(t, i, "A", "B")
+	if strings.Contains(screen, "R") {
+		t.Errorf("the guest has booted: %q", screen)
+	}
 	i.checkClean(t)
 }
 
@@ -48,6 +59,12 @@ func TestInteractiveBootTest(t *testing.T) {
 // leaves it with Ctrl-A X, and returns the terminal's output.
 func runOnTerminal(t *testing.T, i *inner) string {
 	t.Helper()
+	return talkOnTerminal(t, i, "", "sector 2: written")
+}
+
+// talkOnTerminal types a text until the guest shows another.
+func talkOnTerminal(t *testing.T, i *inner, typed, want string) string {
+	t.Helper()
 	master, slave := openTerminal(t)
 	before := settings(t, slave)
 	i.cmd.Stdin, i.cmd.Stdout, i.cmd.Stderr = slave, slave, slave
@@ -79,7 +96,10 @@ func runOnTerminal(t *testing.T, i *inner) string {
 		defer mu.Unlock()
 		return screen.String()
 	}
-	eventually(t, "the guest's output", func() bool { return bytes.Contains([]byte(shown()), []byte("sector 2: written")) })
+	eventually(t, "the guest's output", func() bool {
+		master.WriteString(typed)
+		return strings.Contains(shown(), want)
+	})
 	if settings(t, slave) == before {
 		t.Error("the guest does not have the terminal: its settings have not changed")
 	}

@@ -21,3 +21,10 @@ func TestNoRoomForTheLayer(t *testing.T) {
 	smallfs.Mount(t, i.cmd, i.tmp, "4k")
 	i.fails(t, "//tests/vm:never_shown: disk ", "no space left on device")
 }
+
+func TestNoRoomForALayersWrites(t *testing.T) {
+	i, dir := runLayer(t, nil)
+	smallfs.Mount(t, i.cmd, i.tmp, "64k")
+	i.fails(t, "//tests/vm:vm: the host has no space left for the guest's writes to disk0: No space left on device")
+	checkNoOutputs(t, dir)
+}

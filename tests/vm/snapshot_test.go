@@ -38,9 +38,13 @@ func writeJSON(t *testing.T, path string, object map[string]any) {
 	}
 }
 
-// withFingerprint prepares a copy of a snapshot target with a changed fingerprint,
-// as a boot test that resumes it.
-func withFingerprint(t *testing.T, name string, change func(fingerprint map[string]any)) *inner {
+// A saved is the description of a snapshot target, which a test may change.
+type saved struct {
+	config, fingerprint map[string]any
+}
+
+// resumes prepares a changed copy of a snapshot target as a boot test.
+func resumes(t *testing.T, name string, change func(saved)) *inner {
 	t.Helper()
 	i := newInner(t, name)
 	config := readJSON(t, i.cmd.Path+".vm.json")
@@ -50,11 +54,11 @@ func withFingerprint(t *testing.T, name string, change func(fingerprint map[stri
 		t.Fatal(err)
 	}
 	fingerprint := readJSON(t, path)
-	change(fingerprint)
 	dir := t.TempDir()
 	snapshot["fingerprint"] = filepath.Join(dir, "fingerprint.json")
-	writeJSON(t, filepath.Join(dir, "fingerprint.json"), fingerprint)
 	config["interactive"], config["exit_status"], config["time_limit"] = false, 0, 3
+	change(saved{config, fingerprint})
+	writeJSON(t, filepath.Join(dir, "fingerprint.json"), fingerprint)
 	program := filepath.Join(dir, "copy")
 	if err := os.Symlink(i.cmd.Path, program); err != nil {
 		t.Fatal(err)
@@ -64,9 +68,11 @@ func withFingerprint(t *testing.T, name string, change func(fingerprint map[stri
 	return i
 }
 
+func unchanged(saved) {}
+
 // Without a change, the machine resumes: this guest does not end.
 func TestFingerprint(t *testing.T) {
-	withFingerprint(t, "saved", func(map[string]any) {}).fails(t,
+	resumes(t, "saved", unchanged).fails(t,
 		"//tests/vm:saved: the guest did not end within 3s", "the console is empty")
 }
 
@@ -76,20 +82,26 @@ func TestFingerprintFields(t *testing.T) {
 		value any
 		words string
 	}{
-		"accelerator": {"kvm", "the accelerator was"},
-		"arch":        {"riscv64", "arch was"},
-		"cpu_model":   {"qemu64", "cpu_model was"},
+		"accelerator": {"kvm", `the accelerator was "kvm" and is "tcg" here`},
+		"arch":        {"riscv64", `arch was "riscv64" and is "x86_64" here`},
+		"cpu_model":   {"qemu64", `cpu_model was "qemu64" and is "max" here`},
 		"cpus":        {2, "cpus was 2 and is 1 here"},
-		"devices":     {[]string{"VGA"}, `the list of devices was "VGA" and is`},
-		"firmware":    {"0", "the UEFI firmware (SHA-256) was"},
-		"host_cpu":    {"A", "the host's processor was"},
-		"kernel":      {"0", "the kernel (SHA-256) was"},
+		"devices":     {[]string{"VGA"}, `the list of devices was "VGA" and is "vmgenid,guid=auto virtio-blk-pci,`},
+		"firmware":    {"0", `the UEFI firmware (SHA-256) was "0" and is "" here`},
+		"host_cpu":    {"A", `the host's processor was "A" and is "" here`},
+		"initrd":      {"0", `the initrd (SHA-256) was "0" and is "`},
+		"kernel":      {"0", `the kernel (SHA-256) was "0" and is "" here`},
 		"machine":     {"pc", `machine was "pc" and is "q35" here`},
 		"memory":      {"64M", `memory was "64M" and is "32M" here`},
-		"qemu":        {"1.0", `QEMU was "1.0" and is`},
+		"qemu":        {"1.0", `QEMU was "1.0" and is "`},
 	} {
 		t.Run(field, func(t *testing.T) {
-			i := withFingerprint(t, "saved", func(fingerprint map[string]any) { fingerprint[field] = test.value })
+			i := resumes(t, "saved", func(s saved) {
+				if field == "initrd" { // compared if the machine has it
+					s.config["initrd"] = s.config["qemu"]
+				}
+				s.fingerprint[field] = test.value
+			})
 			i.fails(t, "//tests/vm:saved: the snapshot was saved with another environment: "+test.words, `set on_mismatch = "boot"`)
 			if strings.Contains(i.log.String(), "after ") {
 				t.Errorf("QEMU was started:\n%s", i.log.String())
@@ -101,10 +113,10 @@ func TestFingerprintFields(t *testing.T) {
 func TestFingerprintFieldsAreComplete(t *testing.T) {
 	// These say how to resume.
 	known := map[string]bool{"machine_type": true, "agent": true, "cards": true}
-	withFingerprint(t, "saved", func(fingerprint map[string]any) {
-		for field := range fingerprint {
+	resumes(t, "saved", func(s saved) {
+		for field := range s.fingerprint {
 			switch field {
-			case "accelerator", "arch", "cpu_model", "cpus", "devices", "firmware", "host_cpu", "kernel", "machine", "memory", "qemu":
+			case "accelerator", "arch", "cpu_model", "cpus", "devices", "firmware", "host_cpu", "initrd", "kernel", "machine", "memory", "qemu":
 			default:
 				if !known[field] {
 					t.Errorf("TestFingerprintFields lacks %q", field)
@@ -116,32 +128,83 @@ func TestFingerprintFieldsAreComplete(t *testing.T) {
 
 // With on_mismatch = "boot" the console shows a boot.
 func TestOnMismatchBoot(t *testing.T) {
-	i := withFingerprint(t, "saved_or_boots", func(fingerprint map[string]any) { fingerprint["qemu"] = "1.0" })
+	i := resumes(t, "saved_or_boots", func(s saved) { s.fingerprint["qemu"] = "1.0" })
 	i.fails(t, "the guest did not end within 3s", "the machine boots and does not resume: ", console)
 }
 
-// runSave prepares the build action of a snapshot of :vm.
-func runSave(t *testing.T, change func(spec map[string]any)) *inner {
+// The console's text from before the save satisfies no pattern.
+func TestExpectAfterResume(t *testing.T) {
+	resumes(t, "saved", func(s saved) { s.config["expect"] = []string{"written"} }).fails(t,
+		`the console did not show "written" within 3s`)
+}
+
+// A QEMU that cannot map a file privately that it may only read gets a copy of the
+// RAM, and the log says so.
+func TestOlderQEMU(t *testing.T) {
+	const version = "8.1.5"
+	older := filepath.Join(t.TempDir(), "qemu")
+	i := resumes(t, "saved", func(s saved) {
+		qemu, err := runfiles.Rlocation(s.config["qemu"].(string))
+		if err != nil {
+			t.Fatal(err)
+		}
+		// It refuses what an older QEMU does not know.
+		script := fmt.Sprintf(`#!/bin/sh
+case $* in
+  --version) echo "QEMU emulator version %s" ;;
+  *rom=off*) echo "Parameter 'rom' is unexpected" >&2; exit 1 ;;
+  *) exec %q "$@" ;;
+esac
+`, version, qemu)
+		if err := os.WriteFile(older, []byte(script), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		s.config["qemu"], s.fingerprint["qemu"] = older, version
+	})
+	i.fails(t, "the guest did not end within 3s", "the console is empty",
+		"the snapshot's RAM was copied, because QEMU 8.1.5 cannot map a read-only file privately; QEMU 8.2 and newer can")
+}
+
+// runSave prepares the build action of a snapshot of :vm. The outputs are in the folder
+// that it returns.
+func runSave(t *testing.T, change func(spec map[string]any)) (i *inner, dir string) {
 	t.Helper()
-	i := newInner(t, "vm")
-	dir := t.TempDir()
+	i = newInner(t, "vm")
+	dir = t.TempDir()
+	machine := readJSON(t, i.cmd.Path+".vm.json")
+	machine["ready"] = map[string]any{"expect": []string{"sector 2: written"}}
+	disk, err := runfiles.Rlocation(machine["disks"].([]any)[0].(map[string]any)["path"].(string))
+	if err != nil {
+		t.Fatal(err)
+	}
 	spec := map[string]any{
-		"machine":    readJSON(t, i.cmd.Path+".vm.json"),
+		"machine":    machine,
 		"fail_on":    []string{},
 		"time_limit": 30,
 		"console":    filepath.Join(dir, "console.log"),
+		"layers":     []any{map[string]any{"path": filepath.Join(dir, "disk0.qcow2"), "backing": disk}},
 		"snapshot": map[string]any{
 			"ram": filepath.Join(dir, "ram"), "state": filepath.Join(dir, "state"), "fingerprint": filepath.Join(dir, "fingerprint.json"),
 		},
 	}
-	spec["machine"].(map[string]any)["ready"] = map[string]any{"expect": []string{"sector 2: written"}}
-	change(spec)
-	path := filepath.Join(dir, "save.json")
+	if change != nil {
+		change(spec)
+	}
+	path := filepath.Join(t.TempDir(), "save.json")
 	writeJSON(t, path, spec)
 	i.cmd = exec.Command(i.cmd.Path, "save-for-build", path)
 	i.cmd.Env = append(os.Environ(), "TMPDIR="+i.tmp)
 	i.cmd.Stdout, i.cmd.Stderr = &i.log, &i.log
-	return i
+	return i, dir
+}
+
+// saveFails runs the build action, which must fail with a log that has all the words,
+// and without outputs.
+func saveFails(t *testing.T, change func(spec map[string]any), words ...string) {
+	t.Helper()
+	i, dir := runSave(t, change)
+	i.fails(t, words...)
+	checkNoOutputs(t, dir)
 }
 
 func expects(patterns ...string) func(map[string]any) {
@@ -152,36 +215,53 @@ func expects(patterns ...string) func(map[string]any) {
 }
 
 func TestSave(t *testing.T) {
-	i := runSave(t, func(map[string]any) {})
+	i, dir := runSave(t, nil)
 	if err := i.cmd.Run(); err != nil {
 		t.Errorf("the action ended with %v:\n%s", err, i.log.String())
+	}
+	for _, output := range []string{"console.log", "disk0.qcow2", "fingerprint.json", "ram", "state"} {
+		if info, err := os.Stat(filepath.Join(dir, output)); err != nil || info.Size() == 0 {
+			t.Errorf("the output %s is missing or empty (%v)", output, err)
+		}
+	}
+	// It holds for the host's QEMU of that version, whatever q35 stands for in others.
+	fingerprint := readJSON(t, filepath.Join(dir, "fingerprint.json"))
+	if versioned, _ := fingerprint["machine_type"].(string); !strings.HasPrefix(versioned, "pc-q35-") || fingerprint["machine"] != "q35" {
+		t.Errorf("the fingerprint has the machine %v and the type %v, want q35 and its version", fingerprint["machine"], fingerprint["machine_type"])
 	}
 	i.checkClean(t)
 }
 
 // A machine that does not get ready is an error with the end of its console.
 func TestSaveNotReady(t *testing.T) {
-	runSave(t, expects("never")).fails(t,
+	saveFails(t, expects("never"),
 		`the machine did not get ready: the console did not show "never": the time limit of 5s is over`, console)
 }
 
 func TestSaveFailOn(t *testing.T) {
-	runSave(t, func(spec map[string]any) {
+	saveFails(t, func(spec map[string]any) {
 		expects("never")(spec)
 		spec["fail_on"] = []string{"written"}
-	}).fails(t, `the machine did not get ready: console matched fail_on pattern "written": "sector 2: written"`)
+	}, `the machine did not get ready: console matched fail_on pattern "written": "sector 2: written"`)
 }
 
 func TestSaveGuestEnds(t *testing.T) {
-	runSave(t, func(spec map[string]any) {
+	saveFails(t, func(spec map[string]any) {
 		expects("never")(spec)
 		spec["machine"].(map[string]any)["debug_exit"] = true
-	}).fails(t, `the machine did not get ready: QEMU ended with exit status 33 before the console showed "never"`)
+	}, `the machine did not get ready: QEMU ended with exit status 33 before the console showed "never"`)
+}
+
+// A machine that is ready but cannot be saved.
+func TestSaveFailsLate(t *testing.T) {
+	saveFails(t, func(spec map[string]any) {
+		spec["machine"].(map[string]any)["disks"].([]any)[0].(map[string]any)["interface"] = "nvme"
+	}, "QEMU cannot save an nvme device; use virtio, scsi or ide")
 }
 
 // A canceled build ends QEMU.
 func TestSaveCanceled(t *testing.T) {
-	i := runSave(t, func(spec map[string]any) {
+	i, dir := runSave(t, func(spec map[string]any) {
 		expects("never")(spec)
 		spec["time_limit"] = 60
 	})
@@ -195,4 +275,5 @@ func TestSaveCanceled(t *testing.T) {
 	}
 	i.checkLog(t, fmt.Sprintf("terminated by a signal (%v)", syscall.SIGTERM))
 	i.checkClean(t)
+	checkNoOutputs(t, dir)
 }

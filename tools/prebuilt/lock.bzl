@@ -1,12 +1,17 @@
 """The format of the lock file of prebuilt programs."""
 
-# The programs that rules run, by the names of their folders in //tools.
-TOOLS = ["qcow2gen", "vmboot"]
+# The programs that rules run, by the names of their folders in //tools. Each has the
+# name of the rule, without `_toolchain`, that declares its toolchains.
+TOOLS = {
+    "qcow2convert": "qcow2gen",
+    "qcow2gen": "qcow2gen",
+    "vmboot": "vmboot",
+}
 
 # The program that runs in guests.
 AGENT = "agent"
 
-PROGRAMS = TOOLS + [AGENT]
+PROGRAMS = TOOLS.keys() + [AGENT]
 
 # Platforms of guests, by QEMU's names of architectures.
 GUESTS = {

@@ -9,15 +9,15 @@ exports_files(["{file}"])
 """
 
 _TOOL = """\
-load("@rules_qcow2//private:toolchain.bzl", "{program}_toolchain")
+load("@rules_qcow2//private:toolchain.bzl", "{rule}_toolchain")
 
 package(default_visibility = ["//visibility:public"])
 
 exports_files(["{file}"])
 
-{program}_toolchain(
+{rule}_toolchain(
     name = "toolchain",
-    {program} = "{file}",
+    {rule} = "{file}",
 )
 """
 
@@ -40,7 +40,7 @@ def _prebuilt_program_impl(rctx):
             " or ".join(rctx.attr.urls),
         ))
     build = _FILE if program == AGENT else _TOOL
-    rctx.file("BUILD.bazel", build.format(file = file, program = program))
+    rctx.file("BUILD.bazel", build.format(file = file, rule = TOOLS.get(program)))
 
 prebuilt_program = repository_rule(
     implementation = _prebuilt_program_impl,

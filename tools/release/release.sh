@@ -19,7 +19,7 @@ set -euo pipefail
 
 GO_VERSION=go1.26.8
 PLATFORMS="darwin_amd64 darwin_arm64 linux_amd64 linux_arm64 windows_amd64 windows_arm64"
-PROGRAMS="qcow2gen vmboot agent"
+PROGRAMS="qcow2gen qcow2convert vmboot agent"
 LOCK=tools/prebuilt/lock.json
 
 die() {
@@ -84,6 +84,7 @@ exists_for() {
 source_of() {
   case $1 in
     agent) echo ./guest/agent ;;
+    qcow2convert) echo ./cmd/qcow2gen ;;
     *) echo "./tools/$1" ;;
   esac
 }

@@ -9,8 +9,7 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/go/vm"
 )
 
-// A config is the file that a rule writes: a machine, and what a test expects
-// of it.
+// A config is the file that a rule writes: a machine, and the expectations of a test.
 type config struct {
 	vm.Config
 
@@ -23,24 +22,31 @@ type config struct {
 	RunAfter   string `json:"run_after"`
 
 	Interactive bool `json:"interactive"`
+
+	// GuestTest is the test of a qemu_guest_test; nil for others.
+	GuestTest *guestTest `json:"guest_test"`
+
+	// Runfiles is the rlocation path of a file with the machine's own runfiles: their
+	// rlocation paths, one in a line.
+	Runfiles string `json:"runfiles"`
 }
 
-// load reads the file at path. With an error, the config has as much as could
+// load reads a JSON file. With an error, the config has as much as could
 // be read.
-func load(path string) (*config, error) {
-	c := &config{Config: vm.Config{Target: path}}
-	b, err := os.ReadFile(path)
+func load(file string) (*config, error) {
+	c := &config{Config: vm.Config{Target: file}}
+	b, err := os.ReadFile(file)
 	if err != nil {
 		return c, err
 	}
 	if err := json.Unmarshal(b, c); err != nil {
-		return c, fmt.Errorf("%s: %w", path, err)
+		return c, fmt.Errorf("%s: %w", file, err)
 	}
 	if err := locate(&c.Config); err != nil {
 		return c, err
 	}
-	for _, path := range []*string{&c.RunWhileUp, &c.RunAfter} {
-		if err := vm.LocateFile(path, runfiles.Rlocation); err != nil {
+	for _, program := range []*string{&c.RunWhileUp, &c.RunAfter} {
+		if err := vm.LocateFile(program, runfiles.Rlocation); err != nil {
 			return c, err
 		}
 	}

@@ -1,11 +1,12 @@
-// Command vmboot runs QEMU for the rules: the machine of a qemu_boot_test or
-// qemu_vm, which the file with its own name and the suffix ".vm.json"
+// Command vmboot runs QEMU for the rules: the machine of a qemu_boot_test,
+// qemu_guest_test or qemu_vm, which the file with its own name and the suffix ".vm.json"
 // describes, or qemu-img for a qcow2_check_test, with the suffix ".check.json".
 //
 // Under the name vm it is the program for tests in any language: see
 // tools/vm/cli.
 //
-// With save-for-build it is the build action of a qemu_snapshot.
+// With save-for-build it is the build action of a qemu_snapshot, with
+// layer-for-build that of a qcow2_layer.
 //
 // A boot test's arguments are passed to its hooks. With --interactive first, or
 // for a qemu_vm, the machine runs on the terminal: --keep keeps the guest's
@@ -24,8 +25,9 @@ import (
 
 func main() {
 	program := os.Args[0]
-	// A target may have the name vm, too. It has a file.
-	if filepath.Base(program) == "vm" && !isSave(os.Args[1:]) && !exists(program+".vm.json") {
+	// A target may have the name vm, too. It has a file, and is called by its path.
+	isTarget := filepath.Base(program) != program && exists(program+".vm.json")
+	if filepath.Base(program) == "vm" && !isBuildAction(os.Args[1:]) && !isTarget {
 		os.Exit(cli.Main(os.Args[1:], loadMachine))
 	}
 	target, err := runTarget(program, os.Args[1:])
@@ -37,8 +39,8 @@ func main() {
 
 // runTarget runs the target whose executable is program, and returns its label.
 func runTarget(program string, args []string) (target string, err error) {
-	if isSave(args) {
-		return save(args[1])
+	if isBuildAction(args) {
+		return buildActions[args[0]](args[1])
 	}
 	if exists(program + ".check.json") {
 		c, err := loadCheck(program + ".check.json")
@@ -54,9 +56,6 @@ func runTarget(program string, args []string) (target string, err error) {
 	return c.Target, err
 }
 
-// isSave reports whether the arguments are those of a build action.
-func isSave(args []string) bool { return len(args) == 2 && args[0] == saveCommand }
-
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
@@ -64,11 +63,23 @@ func exists(path string) bool {
 
 // loadMachine reads the machine of a qemu_vm for vm start.
 func loadMachine(target string) (*vm.Config, error) {
+	if !exists(target + ".vm.json") {
+		return nil, fmt.Errorf("%s is not a qemu_vm: %[1]s.vm.json does not exist", target)
+	}
 	c, err := load(target + ".vm.json")
 	return &c.Config, err
 }
 
 func run(c *config, args []string) error {
+	if c.Interactive && c.GuestTest == nil {
+		c.GuestTest = underGuestTest(args)
+		if c.GuestTest != nil {
+			args = args[1:]
+		}
+	}
+	if c.GuestTest != nil {
+		return runInGuest(c, args)
+	}
 	if c.Interactive && len(args) > 0 && args[0] == "exec" {
 		return execute(c, args[1:])
 	}

@@ -2,98 +2,64 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"time"
 
 	"github.com/rules-qcow2/rules_qcow2/go/vm"
 )
 
-// saveCommand is the first argument of a build action of qemu_snapshot. The second
-// is the path of its saveSpec.
-const saveCommand = "save-for-build"
-
-// A saveSpec is what the rule qemu_snapshot writes for its build action. Paths are
-// relative to the working directory.
+// A saveSpec is the JSON file of the rule qemu_snapshot for its build action.
 type saveSpec struct {
-	Machine   vm.Config   `json:"machine"`
-	FailOn    []string    `json:"fail_on"`
-	Cards     int         `json:"network_cards"`
-	TimeLimit int         `json:"time_limit"` // in seconds
-	Layers    []saveLayer `json:"layers"`
-	Console   string      `json:"console"`
-	Snapshot  vm.Snapshot `json:"snapshot"`
-}
-
-type saveLayer struct {
-	Path    string `json:"path"`
-	Backing string `json:"backing"`
+	buildSpec
+	Cards    int          `json:"network_cards"`
+	Layers   []buildLayer `json:"layers"` // one per disk
+	Snapshot vm.Snapshot  `json:"snapshot"`
+	Runfiles string       `json:"runfiles"` // path of a list of files for the guest's store; "" for none
 }
 
 // save is the build action of a qemu_snapshot: it boots the machine, waits until it
 // is ready, and writes its state.
 func save(path string) (target string, err error) {
 	spec := &saveSpec{}
-	b, err := os.ReadFile(path)
+	if target, err = readSpec(path, spec, &spec.buildSpec); err != nil {
+		return target, err
+	}
+	err = spec.write()
 	if err != nil {
-		return path, err
+		s := &spec.Snapshot
+		removeOutputs(spec.Console, s.RAM, s.State, s.UEFIVars, s.Fingerprint)
+		for _, layer := range spec.Layers {
+			removeOutputs(layer.Path)
+		}
 	}
-	if err := json.Unmarshal(b, spec); err != nil {
-		return path, fmt.Errorf("%s: %w", path, err)
-	}
-	err = locate(&spec.Machine)
-	if err == nil {
-		err = spec.save()
-	}
-	return spec.Machine.Target, err
+	return target, err
 }
 
-func (spec *saveSpec) save() (err error) {
-	c := &spec.Machine
-	limit := time.Duration(spec.TimeLimit) * time.Second
-	ctx, cancel := untilSignal(context.Background())
-	defer cancel()
-	ctx, stop := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the time limit of %v is over", limit))
-	defer stop()
-	dir, err := os.MkdirTemp("", "vm")
+func (spec *saveSpec) write() (err error) {
+	dir, err := os.MkdirTemp("", "runfiles")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	console, err := os.Create(spec.Console)
-	if err != nil {
-		return err
+	o := vm.Options{Saveable: true, Cards: spec.Cards}
+	for _, layer := range spec.Layers {
+		o.Layers = append(o.Layers, vm.Layer(layer))
 	}
-	defer func() { err = errors.Join(err, console.Close()) }()
-
-	var layers []vm.Layer
-	for i, layer := range spec.Layers {
-		layers = append(layers, vm.Layer(layer))
-		// By this name the layer finds the disk.
-		c.Disks[i].Path = filepath.Join(filepath.Dir(layer.Path), layer.Backing)
-	}
-	m, err := vm.Start(ctx, c, vm.Options{
-		Dir: dir, FailOn: spec.FailOn, Console: console,
-		Agent: true, Saveable: true, Cards: spec.Cards, Layers: layers,
-	})
-	if err != nil {
-		return err
-	}
-	defer m.Close()
-	if err := m.WaitReady(ctx); err != nil {
-		end := m.Close()
-		if end.Failure != nil {
-			err = end.Failure
+	return spec.run(o, func(ctx context.Context, m *vm.Machine) error {
+		if err := m.WaitReady(ctx); err != nil {
+			return fmt.Errorf("the machine did not get ready: %w", err)
 		}
-		return m.Report(fmt.Errorf("the machine did not get ready: %w", err))
-	}
-	snapshot, err := m.Freeze(ctx)
-	if err != nil {
-		return m.Report(err)
-	}
-	defer snapshot.Close()
-	return snapshot.Export(&spec.Snapshot)
+		if spec.Runfiles != "" {
+			if err := fillStore(ctx, m, spec.Runfiles, dir); err != nil {
+				return fmt.Errorf("runfiles: %w", err)
+			}
+		}
+		snapshot, err := m.Freeze(ctx)
+		if err != nil {
+			return err
+		}
+		defer snapshot.Close()
+		return snapshot.Export(&spec.Snapshot)
+	})
 }

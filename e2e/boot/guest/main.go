@@ -2,7 +2,8 @@
 //
 // Linux passes kernel parameters that it does not know in the environment: `disks`
 // lists the block devices to check, `files` names the disk of files to print, and
-// `then` is the next action: "panic", "hang", "serve", or by default a power-off.
+// `then` is the next action: "panic", "hang", "serve", "agent", which starts the agent
+// that the initial RAM disk has, or by default a power-off.
 package main
 
 import (
@@ -64,6 +65,12 @@ func main() {
 		os.Exit(1) // the kernel panics when init ends
 	case "serve":
 		fail(serve())
+	case "agent":
+		console := os.Stdout.Fd()
+		if _, err := syscall.ForkExec("/agent", []string{"/agent"}, &syscall.ProcAttr{Files: []uintptr{console, console, console}}); err != nil {
+			fail(err)
+		}
+		time.Sleep(time.Hour)
 	case "hang":
 		fmt.Println("guest: hanging")
 		time.Sleep(time.Hour)

@@ -1,5 +1,5 @@
-// Command initramfs packs an init program into an initial RAM disk for Linux: a
-// compressed archive, which the kernel unpacks.
+// Command initramfs packs programs into an initial RAM disk for Linux: a compressed
+// archive, which the kernel unpacks. The first is the init.
 package main
 
 import (
@@ -8,29 +8,24 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/cavaliergopher/cpio"
 )
 
 func main() {
-	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: initramfs OUTPUT INIT")
+	if len(os.Args) < 3 {
+		fmt.Fprintln(os.Stderr, "usage: initramfs OUTPUT INIT [NAME=PROGRAM]...")
 		os.Exit(2)
 	}
-	if err := pack(os.Args[1], os.Args[2]); err != nil {
+	if err := pack(os.Args[1], append([]string{"init=" + os.Args[2]}, os.Args[3:]...)); err != nil {
 		fmt.Fprintln(os.Stderr, "initramfs:", err)
 		os.Exit(1)
 	}
 }
 
-func pack(output, init string) error {
-	if err := checkStatic(init); err != nil {
-		return err
-	}
-	program, err := os.ReadFile(init)
-	if err != nil {
-		return err
-	}
+// pack packs programs, each given as NAME=PATH.
+func pack(output string, programs []string) error {
 	f, err := os.Create(output)
 	if err != nil {
 		return err
@@ -42,11 +37,29 @@ func pack(output, init string) error {
 			return err
 		}
 	}
-	if err := archive.WriteHeader(&cpio.Header{Name: "init", Mode: cpio.TypeReg | 0o755, Size: int64(len(program))}); err != nil {
+	for _, program := range programs {
+		name, path, _ := strings.Cut(program, "=")
+		if err := add(archive, name, path); err != nil {
+			return err
+		}
+	}
+	return errors.Join(archive.Close(), compressed.Close(), f.Close())
+}
+
+// add adds a program.
+func add(archive *cpio.Writer, name, path string) error {
+	if err := checkStatic(path); err != nil {
+		return err
+	}
+	program, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := archive.WriteHeader(&cpio.Header{Name: name, Mode: cpio.TypeReg | 0o755, Size: int64(len(program))}); err != nil {
 		return err
 	}
 	_, err = archive.Write(program)
-	return errors.Join(err, archive.Close(), compressed.Close(), f.Close())
+	return err
 }
 
 // checkStatic fails if a program needs an interpreter, which the archive lacks.

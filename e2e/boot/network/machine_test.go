@@ -43,7 +43,7 @@ func start(t *testing.T, port *network.Port, nic string, args ...string) *machin
 		"-machine", "q35", "-accel", "tcg", "-m", "256",
 		"-kernel", file(t, "KERNEL"),
 		"-initrd", file(t, "INITRD"),
-		"-append", "console=ttyS0 quiet panic=-1 ip=dhcp",
+		"-append", "console=ttyS0 quiet panic=-1 no_timer_check ip=dhcp",
 		"-serial", "stdio",
 		"-netdev", "dgram,id=net0,local.type=fd,local.str=3",
 		"-device", nic + ",netdev=net0,mac=" + port.MAC().String(),

@@ -2,12 +2,13 @@
 package snapshots_test
 
 import (
+	"bufio"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -28,11 +29,83 @@ func TestResume(t *testing.T) {
 			if got := m.Run("cat /root/file"); got != "text\n" {
 				t.Errorf("the file is %q", got)
 			}
-			now, err := strconv.ParseInt(strings.TrimSpace(m.Run("date +%s")), 10, 64)
-			if d := time.Since(time.Unix(now, 0)); err != nil || d.Abs() > 10*time.Second {
-				t.Errorf("the guest's clock is %v behind (%v)", d, err)
-			}
+			checkClock(t, m)
 		})
+	}
+}
+
+// checkClock checks that the guest's clock is the host's, to a tenth of a second.
+func checkClock(t *testing.T, m *vmtest.Machine) {
+	t.Helper()
+	client, err := m.Agent(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := time.Now()
+	now, err := client.Clock(t.Context())
+	after := time.Now()
+	const tolerance = 100 * time.Millisecond
+	if err != nil || now.Before(before.Add(-tolerance)) || now.After(after.Add(tolerance)) {
+		t.Errorf("the guest's clock shows %v, the host's %v to %v (%v)", now, before, after, err)
+	}
+}
+
+// after_resume runs once in each machine.
+func TestAfterResume(t *testing.T) {
+	first, second := vmtest.Start(t, os.Getenv("BOOTED")), vmtest.Start(t, os.Getenv("BOOTED"))
+	a, b := first.Run("cat /run/resumed"), second.Run("cat /run/resumed")
+	if a == b || strings.Count(a, "\n") != 1 || strings.Count(b, "\n") != 1 {
+		t.Errorf("the machines have %q and %q", a, b)
+	}
+}
+
+func TestAfterResumeFails(t *testing.T) {
+	m := vmtest.Start(t, os.Getenv("FAILS_AFTER_RESUME"))
+	_, err := m.Agent(t.Context())
+	if err == nil || !strings.Contains(err.Error(), `after_resume "echo the reason >&2; exit 3": exit status 3`) || !strings.Contains(err.Error(), "| the reason") {
+		t.Errorf("the agent answered with %v", err)
+	}
+}
+
+// `bazel run` of a snapshot runs it as well, and says if it fails.
+func TestAfterResumeOnTerminal(t *testing.T) {
+	program, err := runfiles.Rlocation(os.Getenv("FAILS_AFTER_RESUME"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program)
+	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
+	if _, err := cmd.StdinPipe(); err != nil { // QEMU reads from it
+		t.Fatal(err)
+	}
+	stderr, err := cmd.StderrPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Signal(syscall.SIGTERM)
+	for messages := bufio.NewScanner(stderr); messages.Scan(); {
+		if strings.Contains(messages.Text(), `after_resume "echo the reason >&2; exit 3": exit status 3`) {
+			return
+		}
+	}
+	t.Error("it did not say that after_resume failed")
+}
+
+// The first random numbers of two machines differ also if the kernel does not have a
+// driver for vmgenid.
+func TestRandomNumbersWithoutVMGENID(t *testing.T) {
+	var drawn []string
+	for range 2 {
+		m := vmtest.Start(t, os.Getenv("BOOTED_WITHOUT_VMGENID"))
+		drawn = append(drawn, string(m.ReadFile("/proc/sys/kernel/random/uuid")))
+		m.Run("test -d /sys/bus/acpi/drivers && test ! -e /sys/bus/acpi/drivers/vmgenid")
+	}
+	if drawn[0] == drawn[1] {
+		t.Errorf("two machines drew %q", drawn[0])
 	}
 }
 
@@ -76,29 +149,51 @@ func TestNetwork(t *testing.T) {
 	}
 }
 
-// A machine that is frozen while it writes has a file system that e2fsck repairs
-// by its journal alone, as after a power cut.
+// A machine that is frozen while it writes has a file system that e2fsck calls clean:
+// once it has replayed the journal, as after a power cut, and after a fork has gone on
+// and powered off.
 func TestFreezeWhileWriting(t *testing.T) {
 	m := vmtest.Start(t, os.Getenv("BOOTED"), vm.Saveable())
 	m.Run("systemd-run --quiet sh -c 'while :; do cp -r /usr/lib/systemd /root/copy; rm -r /root/copy; done'")
 	m.Run("sleep 1")
 	m.Freeze()
+	if frozen := rawDisk(t, m); e2fsck(t, 1, "-p", frozen) {
+		e2fsck(t, 0, "-f", "-n", frozen)
+	}
 	f := m.Fork(t)
 	f.Run("systemctl is-system-running && touch /root/after && sync")
 	f.PowerOff()
+	e2fsck(t, 0, "-f", "-n", rawDisk(t, f))
+}
+
+// rawDisk copies the machine's disk to a file.
+func rawDisk(t *testing.T, m *vmtest.Machine) string {
+	t.Helper()
 	qemuImg, err := runfiles.Rlocation(os.Getenv("QEMU_IMG"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	root := filepath.Join(t.TempDir(), "root")
-	if out, err := exec.Command(qemuImg, "convert", "-O", "raw", f.Layers()[0], root).CombinedOutput(); err != nil {
+	raw := filepath.Join(t.TempDir(), "root")
+	if out, err := exec.Command(qemuImg, "convert", "-O", "raw", m.Layers()[0], raw).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	e2fsck := "e2fsck"
-	if _, err := exec.LookPath(e2fsck); err != nil {
-		e2fsck = "/usr/sbin/e2fsck"
+	return raw
+}
+
+// e2fsck reports whether e2fsck ends with at most a status: 0 means that the file
+// system is clean, 1 that it was repaired.
+func e2fsck(t *testing.T, status int, args ...string) bool {
+	t.Helper()
+	program := "e2fsck"
+	if _, err := exec.LookPath(program); err != nil {
+		program = "/usr/sbin/e2fsck"
 	}
-	if out, err := exec.Command(e2fsck, "-f", "-n", root).CombinedOutput(); err != nil {
-		t.Errorf("%v: %s", err, out)
+	cmd := exec.Command(program, args...)
+	out, err := cmd.CombinedOutput()
+	t.Logf("%s: %s", cmd, out)
+	if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() < 0 || cmd.ProcessState.ExitCode() > status {
+		t.Errorf("%s: %v", cmd, err)
+		return false
 	}
+	return true
 }

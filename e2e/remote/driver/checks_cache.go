@@ -11,9 +11,11 @@ import (
 	"strings"
 )
 
-// overlays are the images of the workspace, relative to bazel-bin, and the numbers
-// of layers in their chains.
-var overlays = map[string]int{
+// layers are the numbers of layers in the chains of the workspace's images, which are
+// relative to bazel-bin.
+var layers = map[string]int{
+	"converted.qcow2":        1,
+	"converted_layer.qcow2":  2,
 	"on_external.qcow2":      2,
 	"on_generated.qcow2":     2,
 	"on_source.qcow2":        2,
@@ -22,8 +24,12 @@ var overlays = map[string]int{
 	"upper/three_deep.qcow2": 4,
 }
 
+// converted are those with data, of qcow2_image.
+var converted = []string{"converted.qcow2", "converted_layer.qcow2"}
+
 // disks are all targets except the tests and their dependencies.
 var disks = []string{
+	"//:converted", "//:converted_layer",
 	"//:on_external", "//:on_generated", "//:on_source", "//:sized", "//upper:on_overlay", "//upper:three_deep",
 }
 
@@ -58,8 +64,8 @@ func fillHTTPCache(d *driver) error {
 	if d.local, err = d.first.images(); err != nil {
 		return err
 	}
-	if n := len(d.local); n != 2*len(overlays) {
-		return fmt.Errorf("bazel-bin has %d images and metadata files, want %d: %v", n, 2*len(overlays), d.local)
+	if n := len(d.local); n != 2*len(layers) {
+		return fmt.Errorf("bazel-bin has %d images and metadata files, want %d: %v", n, 2*len(layers), d.local)
 	}
 	return errors.Join(mustHave(spawns, locally, false), opensFromBazelBin(d.first))
 }
@@ -121,8 +127,8 @@ func (d *driver) testsPass(w *workspace, runner string, args ...string) error {
 	for _, s := range tests {
 		labels[s.TargetLabel] = true
 	}
-	if len(labels) != 4 {
-		return fmt.Errorf("%d tests ran, want 4: %v", len(labels), spawns)
+	if len(labels) != 6 {
+		return fmt.Errorf("%d tests ran, want 6: %v", len(labels), spawns)
 	}
 	return ranAs(tests, runner, false)
 }
@@ -138,7 +144,7 @@ func opensFromBazelBin(w *workspace) error {
 	if err != nil {
 		return err
 	}
-	for image, want := range overlays {
+	for image, want := range layers {
 		call := append(qemuImg, "info", "--backing-chain", "bazel-bin/"+image)
 		cmd := exec.Command(call[0], call[1:]...)
 		cmd.Dir = w.dir
@@ -146,8 +152,8 @@ func opensFromBazelBin(w *workspace) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w: %s", image, err, out)
 		}
-		if layers := strings.Count("\n"+string(out), "\nimage: "); layers != want {
-			return fmt.Errorf("the chain of %s has %d layers, want %d: %s", image, layers, want, out)
+		if got := strings.Count("\n"+string(out), "\nimage: "); got != want {
+			return fmt.Errorf("the chain of %s has %d layers, want %d: %s", image, got, want, out)
 		}
 	}
 	return nil

@@ -62,7 +62,7 @@ func stripped(d *driver) error {
 	if err != nil {
 		return err
 	}
-	for _, s := range append(withMnemonic(spawns, "Qcow2Overlay"), withMnemonic(spawns, "Qcow2Check")...) {
+	for _, s := range slices.Concat(withMnemonic(spawns, "Qcow2Overlay"), withMnemonic(spawns, "Qcow2Image"), withMnemonic(spawns, "Qcow2Check")) {
 		if !strings.Contains(strings.Join(s.CommandArgs, " "), "bazel-out/cfg/bin/") {
 			return fmt.Errorf("%v: its paths have the configuration: %q", s, s.CommandArgs)
 		}
@@ -72,22 +72,26 @@ func stripped(d *driver) error {
 
 const nobodyUID = 65534
 
-// anotherUser builds as the user nobody, with another home folder and another path of
-// the ruleset. Root's home folder is hidden, except for the cache folder of bazelw.
-func anotherUser(d *driver) error {
+// asNobody returns the workspace of the user nobody, with another home folder and another
+// path of the ruleset. Root's home folder is hidden, except for the cache folder of
+// bazelw.
+func (d *driver) asNobody() (*workspace, error) {
+	if d.nobody != nil {
+		return d.nobody, nil
+	}
 	if os.Geteuid() != 0 {
-		return skipped("another user needs root")
+		return nil, skipped("another user needs root")
 	}
 	if !privateRoot() {
-		return skipped("another user needs the private Bazel of bazelw")
+		return nil, skipped("another user needs the private Bazel of bazelw")
 	}
 	w, err := d.newWorkspace("another_user")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	cache, err := cacheFolder()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	folder := filepath.Join(d.scratch, "ruleset")
 	home := filepath.Join(d.scratch, "home")
@@ -95,12 +99,12 @@ func anotherUser(d *driver) error {
 	w.outputBase = filepath.Join(home, "output")
 	w.startup = []string{"--output_user_root=" + filepath.Join(home, "user_root")}
 	if err := errors.Join(os.Mkdir(folder, 0o755), os.Mkdir(home, 0o755), w.useRuleset(folder)); err != nil {
-		return err
+		return nil, err
 	}
 	for _, dir := range []string{home, w.dir} {
 		out, err := exec.Command("chown", "-R", fmt.Sprint(nobodyUID), dir).CombinedOutput()
 		if err != nil {
-			return fmt.Errorf("chown: %w: %s", err, out)
+			return nil, fmt.Errorf("chown: %w: %s", err, out)
 		}
 	}
 	w.wrapper = []string{"bwrap", "--dev-bind", "/", "/", "--tmpfs", root}
@@ -111,6 +115,15 @@ func anotherUser(d *driver) error {
 	w.wrapper = append(w.wrapper, "--ro-bind", cache, cache, "--ro-bind", *ruleset, folder, "--",
 		"setpriv", fmt.Sprintf("--reuid=%d", nobodyUID), fmt.Sprintf("--regid=%d", nobodyUID), "--clear-groups")
 	w.env = []string{"HOME=" + home, "USER=nobody", "LOGNAME=nobody", "RULES_QCOW2_CACHE=" + cache, "TMPDIR="}
+	d.nobody = w
+	return w, nil
+}
+
+func anotherUser(d *driver) error {
+	w, err := d.asNobody()
+	if err != nil {
+		return err
+	}
 	if err := d.sameDigests(w); err != nil {
 		return err
 	}
@@ -121,7 +134,6 @@ func anotherUser(d *driver) error {
 	if owner := info.Sys().(*syscall.Stat_t).Uid; owner != nobodyUID {
 		return fmt.Errorf("on_source.qcow2 belongs to user %d, want %d", owner, nobodyUID)
 	}
-	w.shutdown()
 	return nil
 }
 

@@ -152,7 +152,7 @@ func killedBuilds(d *driver) error {
 		if err != nil {
 			return err
 		}
-		cmd := d.second.command(append([]string{"build", "--jobs=2", "--disk_cache=", "--extra_toolchains=//prebuilt:toolchain"}, disks...)...)
+		cmd := d.second.command(append([]string{"build", "--jobs=2", "--disk_cache=", "--extra_toolchains=//prebuilt:all"}, disks...)...)
 		if err := cmd.Start(); err != nil {
 			return err
 		}
@@ -190,7 +190,7 @@ func killedBuilds(d *driver) error {
 // present returns the images and metadata files that are in a folder.
 func present(bin string) []string {
 	var names []string
-	for image := range overlays {
+	for image := range layers {
 		for _, name := range []string{image, image + ".json"} {
 			if _, err := os.Stat(filepath.Join(bin, name)); err == nil {
 				names = append(names, name)

@@ -61,12 +61,16 @@ func withMnemonic(spawns []spawn, mnemonic string) []spawn {
 // generator as a worker, and all others in a sandbox.
 const locally = "locally"
 
-// mustHave checks that each overlay has one action that creates it and one that checks
+// mustHave checks that each image has one action that creates it and one that checks
 // it, and that each action ran as wanted.
 func mustHave(spawns []spawn, runner string, cacheHit bool) error {
-	for _, mnemonic := range []string{"Qcow2Overlay", "Qcow2Check"} {
-		if n := len(withMnemonic(spawns, mnemonic)); n != len(overlays) {
-			return fmt.Errorf("got %d actions %s, want %d: %v", n, mnemonic, len(overlays), spawns)
+	for mnemonic, want := range map[string]int{
+		"Qcow2Overlay": len(layers) - len(converted),
+		"Qcow2Image":   len(converted),
+		"Qcow2Check":   len(layers),
+	} {
+		if n := len(withMnemonic(spawns, mnemonic)); n != want {
+			return fmt.Errorf("got %d actions %s, want %d: %v", n, mnemonic, want, spawns)
 		}
 	}
 	if n := len(withMnemonic(spawns, "Genrule")); n != 1 {
@@ -83,7 +87,7 @@ func ranAs(spawns []spawn, runner string, cacheHit bool) error {
 		want := runner
 		if runner == locally {
 			want = "sandbox"
-			if strings.HasPrefix(s.Mnemonic, "Qcow2") {
+			if strings.HasPrefix(s.Mnemonic, "Qcow2") && s.Mnemonic != "Qcow2Image" {
 				want = "worker"
 			}
 		}

@@ -1,4 +1,4 @@
-// Command driver builds overlays with a remote cache and a remote executor. It starts
+// Command driver builds images with a remote cache and a remote executor. It starts
 // real servers on the loopback device, and several Bazels with separate output bases.
 // ../checks.sh runs it.
 //
@@ -21,9 +21,12 @@ import (
 )
 
 var (
-	ruleset  = flag.String("ruleset", "", "folder of the ruleset")
-	qcow2gen = flag.String("qcow2gen", "", "path of the compiled generator")
-	only     = flag.String("only", "", "regular expression for the names of the checks to run; some need earlier ones")
+	ruleset      = flag.String("ruleset", "", "folder of the ruleset")
+	qcow2convert = flag.String("qcow2convert", "", "path of the compiled generator with compressors")
+	qcow2gen     = flag.String("qcow2gen", "", "path of the compiled generator")
+	vmboot       = flag.String("vmboot", "", "path of the compiled runner")
+	bootDisk     = flag.String("boot-disk", "", "path of a disk that writes to itself and ends QEMU with exit status 33")
+	only         = flag.String("only", "", "regular expression for the names of the checks to run; some need earlier ones")
 )
 
 // A driver is one run.
@@ -35,6 +38,7 @@ type driver struct {
 
 	// Results of checks for later checks.
 	first, second *workspace
+	nobody        *workspace // of another user
 	httpCache     string
 	executor      *executor
 	local         map[string]string // digests of a build in `first`, without a cache
@@ -80,7 +84,7 @@ func (d *driver) run() error {
 	if d.second, err = d.newWorkspace("second/folder"); err != nil {
 		return err
 	}
-	for _, group := range [][]check{cacheChecks, digestChecks, executionChecks, faultChecks} {
+	for _, group := range [][]check{cacheChecks, machineChecks, digestChecks, executionChecks, faultChecks} {
 		for _, c := range group {
 			if d.ctx.Err() != nil {
 				return errors.New("interrupted")

@@ -33,8 +33,20 @@ var workspaces []*workspace
 const (
 	largeSize = 64 << 20
 
-	// With a compiled generator, builds do not compile Go.
+	// With compiled programs, builds do not compile Go.
 	prebuilt = `load("@rules_qcow2//:defs.bzl", "qcow2gen_toolchain")
+load("@rules_qcow2//private:toolchain.bzl", "vmboot_toolchain")
+
+qcow2gen_toolchain(
+    name = "qcow2convert",
+    qcow2gen = "qcow2convert.exe",
+)
+
+toolchain(
+    name = "qcow2convert_toolchain",
+    toolchain = ":qcow2convert",
+    toolchain_type = "@rules_qcow2//tools/qcow2convert:toolchain_type",
+)
 
 qcow2gen_toolchain(
     name = "qcow2gen",
@@ -45,6 +57,17 @@ toolchain(
     name = "toolchain",
     toolchain = ":qcow2gen",
     toolchain_type = "@rules_qcow2//tools/qcow2gen:toolchain_type",
+)
+
+vmboot_toolchain(
+    name = "vmboot",
+    vmboot = "vmboot.exe",
+)
+
+toolchain(
+    name = "vmboot_toolchain",
+    toolchain = ":vmboot",
+    toolchain_type = "@rules_qcow2//tools/vmboot:toolchain_type",
 )
 `
 )
@@ -80,9 +103,19 @@ func (d *driver) newWorkspace(name string) (*workspace, error) {
 	if err != nil {
 		return nil, err
 	}
-	generator, err := os.ReadFile(*qcow2gen)
-	if err != nil {
-		return nil, err
+	for name, path := range map[string]string{
+		"prebuilt/qcow2convert.exe": *qcow2convert,
+		"prebuilt/qcow2gen.exe":     *qcow2gen,
+		"prebuilt/vmboot.exe":       *vmboot,
+		"machines/disk.img":         *bootDisk,
+	} {
+		content, err := os.ReadFile(path)
+		if err == nil {
+			err = w.write(name, content)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
 	large, err := d.largeBase()
 	if err != nil {
@@ -90,7 +123,8 @@ func (d *driver) newWorkspace(name string) (*workspace, error) {
 	}
 	err = errors.Join(
 		w.write("prebuilt/BUILD.bazel", []byte(prebuilt)),
-		w.write("prebuilt/qcow2gen.exe", generator),
+		w.write("machines/BUILD.bazel", []byte(machines)),
+		w.write("machines/passes.sh", []byte("#!/bin/sh\n")),
 		w.write("large.img", large),
 		w.useRuleset(*ruleset),
 	)
@@ -171,7 +205,7 @@ func (w *workspace) build(verb string, args ...string) ([]spawn, error) {
 	os.Remove(executionLog)
 	_, err := w.bazel(append([]string{
 		verb, "--color=no", "--curses=no", "--show_progress_rate_limit=60", "--jobs=2", "--disk_cache=",
-		"--extra_toolchains=//prebuilt:toolchain", "--execution_log_json_file=" + executionLog,
+		"--extra_toolchains=//prebuilt:all", "--execution_log_json_file=" + executionLog,
 	}, args...)...)
 	if err != nil {
 		return nil, err
@@ -191,7 +225,8 @@ func (w *workspace) shutdown() {
 	}
 }
 
-// images returns the digests of all images and their metadata in bazel-bin.
+// images returns the digests of all images and their metadata in bazel-bin, without
+// those that guests write: their bytes differ from build to build.
 func (w *workspace) images() (map[string]string, error) {
 	bin, err := filepath.EvalSymlinks(filepath.Join(w.dir, "bazel-bin"))
 	if err != nil {
@@ -202,7 +237,7 @@ func (w *workspace) images() (map[string]string, error) {
 		switch {
 		case err != nil:
 			return err
-		case entry.IsDir() && (strings.HasSuffix(path, ".backing") || strings.HasSuffix(path, ".runfiles")):
+		case entry.IsDir() && (entry.Name() == "machines" || strings.HasSuffix(path, ".backing") || strings.HasSuffix(path, ".runfiles")):
 			return filepath.SkipDir
 		case !strings.HasSuffix(path, ".qcow2") && !strings.HasSuffix(path, ".qcow2.json"):
 			return nil

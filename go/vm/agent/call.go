@@ -70,7 +70,7 @@ func (k *call) abort(why error) {
 // result waits for the result and decodes its body into m, which may be nil.
 func (k *call) result(m protocol.Message) error { return k.end(k.Result(m)) }
 
-// end releases what the request holds. It returns err, or why the request was
+// end releases the slot and the timers of the request. It returns err, or why the request was
 // canceled if that is the cause of err.
 func (k *call) end(err error) error {
 	k.unwatch()

@@ -67,6 +67,13 @@ type CopyOptions struct {
 	// set-group-ID bits. Without it, copies belong to root in the guest, and to the
 	// caller on the host. CopyFrom needs root for it.
 	KeepOwner bool
+	// FileMode is the permissions of the files of CopyTo, instead of their own.
+	// Directories then have 0755. 0 keeps all permissions.
+	FileMode fs.FileMode
+	// Link returns, for a file of CopyTo, the path of one with the same content that is
+	// below dst in the guest already, relative to dst; "" if there is none. The copy is
+	// then a hard link to it, with its permissions.
+	Link func(path string, info fs.FileInfo) (string, error)
 	// MaxBytes and MaxFiles are the limits for what CopyFrom takes from a guest. 0
 	// means DefaultMaxBytes and DefaultMaxFiles.
 	MaxBytes, MaxFiles int64
@@ -82,7 +89,7 @@ type CopyOptions struct {
 // On hosts that do not run Linux, hard links and holes become plain files.
 func (c *Client) CopyTo(ctx context.Context, dst, src string, opts CopyOptions) error {
 	return c.send(ctx, dst, opts, func(w io.Writer) error {
-		return tree.Pack(w, src, tree.PackOptions{FollowLinks: opts.FollowLinks})
+		return tree.Pack(w, src, tree.PackOptions{FollowLinks: opts.FollowLinks, FileMode: opts.FileMode, Link: opts.Link})
 	})
 }
 

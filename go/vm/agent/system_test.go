@@ -15,12 +15,12 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/go/vm/agent"
 )
 
-// Setting the clock, entropy and power-off need a guest: guest_test.go.
+// Setting the clock, entropy and power-off need a guest: e2e/boot/agent.
 
 func TestInfo(t *testing.T) {
 	ctx, c := connect(t)
 	info := c.Info()
-	want := strings.TrimSpace(shell(t, "/", "uname -m; uname -r; uname -n; cat /proc/1/comm; cat /proc/sys/kernel/random/boot_id"))
+	want := strings.TrimSpace(shell(t, "/", "uname -m; uname -r; uname -n; basename \"$(readlink /proc/1/exe)\"; cat /proc/sys/kernel/random/boot_id"))
 	if got := strings.Join([]string{info.Arch, info.Kernel, info.Hostname, info.PID1, info.BootID}, "\n"); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Faults are what is wrong with a link. They hold for each of its directions:
+// Faults are the defects of a link. They hold for each of its directions:
 // with a Delay of 50 ms, a ping takes 100 ms longer. The zero value is a link
 // without faults.
 //

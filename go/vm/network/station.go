@@ -34,7 +34,7 @@ var (
 	broadcastAddr = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 )
 
-// receive handles a valid frame, and drops what it does not understand.
+// receive handles a valid frame. It drops frames of other protocols.
 func (s *station) receive(from *Port, frame []byte) {
 	if answer := s.answer(from, frame); answer != nil {
 		s.network.capture(answer)

@@ -7,9 +7,9 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/go/vm/network"
 )
 
-// Freeze saves the state of the machine for Fork, and ends it. Fork does so by
-// itself; Freeze says when. Commands that run in the guest end in the forks;
-// services and background processes go on.
+// Freeze saves the state of the machine for Fork, and ends it. The first Fork calls
+// it; a test calls it to choose the moment. Commands that run in the guest end in the
+// forks; services and background processes go on.
 func (m *Machine) Freeze() {
 	m.t.Helper()
 	m.freezing.Lock()
@@ -44,8 +44,8 @@ func (m *Machine) keep(snapshot *vm.Snapshot) {
 //	}
 //
 // A fork has its own disks, random numbers and clock. Its console begins empty. It
-// is cut off from the networks of m, unless [vm.On] attaches it to one: to a
-// network of its own, or, with [vm.Named], to one that it shares with other forks.
+// is cut off from the networks of m, unless [vm.On] attaches it to one: to its own
+// network, or, with [vm.Named], to one that it shares with other forks.
 // It ends with the test t.
 func (m *Machine) Fork(t testing.TB, opts ...vm.Option) *Machine {
 	t.Helper()

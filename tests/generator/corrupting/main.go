@@ -18,8 +18,8 @@ func main() {
 	os.Exit(worker.Main(os.Args, os.Stdin, os.Stdout, os.Stderr, run))
 }
 
-func run(args []string, stdout, stderr io.Writer) int {
-	if code := cli.Main(args, stdout, stderr); code != 0 || args[1] != "create" {
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	if code := cli.Main(args, stdin, stdout, stderr); code != 0 || args[1] != "create" {
 		return code
 	}
 	image := slices.IndexFunc(args, func(arg string) bool {

@@ -36,7 +36,7 @@ func (c *createArgs) completeFromBackingFile() (inputs []string, err error) {
 	if backing.text == c.file {
 		return nil, errors.New("it is its own backing file; use another name")
 	}
-	path := qcow2.ResolveBackingFile(c.path, backing.text)
+	path := c.openedBackingFile()
 	switch {
 	case c.backingInfo != "":
 		return []string{path, c.backingInfo}, c.readBackingInfo()
@@ -51,13 +51,29 @@ func (c *createArgs) completeFromBackingFile() (inputs []string, err error) {
 	return c.openBackingChain(path)
 }
 
+// openedBackingFile is the path by which the backing file is opened.
+func (c *createArgs) openedBackingFile() string {
+	if c.backingPath != "" {
+		return c.backingPath
+	}
+	return qcow2.ResolveBackingFile(c.path, c.values["backing_file"].text)
+}
+
 func (c *createArgs) checkBackingFormat() error {
 	format, ok := c.values["backing_fmt"]
-	if !ok {
-		return fmt.Errorf("backing file %s needs a format; name it with -F (--backing-format): raw, qcow2, …", c.values["backing_file"].text)
+	if ok && format.text == "" {
+		return unknownBackingFormat("")
 	}
-	if !slices.Contains(backingFormats, format.text) {
-		return unknownBackingFormat(format.text)
+	return checkBackingFormat(c.values["backing_file"].text, format.text)
+}
+
+// checkBackingFormat checks the format of the backing file with that name.
+func checkBackingFormat(name, format string) error {
+	if format == "" {
+		return fmt.Errorf("backing file %s needs a format; name it with -F (--backing-format): raw, qcow2, …", name)
+	}
+	if !slices.Contains(backingFormats, format) {
+		return unknownBackingFormat(format)
 	}
 	return nil
 }
@@ -96,15 +112,23 @@ func (c *createArgs) inspectBacking(path, format string) ([]qcow2.Layer, error) 
 	if err != nil {
 		return nil, err
 	}
+	if err := checkStandalone(layer); err != nil {
+		return nil, err
+	}
+	return []qcow2.Layer{*layer}, nil
+}
+
+// checkStandalone refuses an image that needs another file.
+func checkStandalone(layer *qcow2.Layer) error {
 	if image := layer.Image; image != nil {
 		switch {
 		case image.BackingFile != "":
-			return nil, fmt.Errorf("%s: it has a backing file itself, %q; use an image without one", path, image.BackingFile)
+			return fmt.Errorf("%s: it has a backing file itself, %q; use an image without one", layer.Path, image.BackingFile)
 		case image.HasDataFile():
-			return nil, fmt.Errorf("%s: its data is in another file, %q; use an image without an external data file", path, image.DataFile)
+			return fmt.Errorf("%s: its data is in another file, %q; use an image without an external data file", layer.Path, image.DataFile)
 		}
 	}
-	return []qcow2.Layer{*layer}, nil
+	return nil
 }
 
 // layerReason is reason with the name of the layer that has the error.

@@ -1,5 +1,5 @@
 // Package cli is the command line of qcow2gen. It has the commands check,
-// compare, create, info and map of qemu-img, with the same options, output and
+// commit, compare, convert, create, info, map and rebase of qemu-img, with the same options, output and
 // exit codes, and one command of its own, layer. Unsupported commands and options
 // are errors.
 package cli
@@ -16,17 +16,26 @@ import (
 // A command runs with the arguments after its name.
 type command struct {
 	name string
-	run  func(args []string, stdout io.Writer) error
+	run  func(args []string, stdin io.Reader, stdout io.Writer) error
 	help string
 }
 
 var commands = []command{
-	{"check", runCheck, checkHelp},
-	{"compare", runCompare, compareHelp},
-	{"create", runCreate, createHelp},
-	{"info", runInfo, infoHelp},
-	{"layer", runLayer, layerHelp},
-	{"map", runMap, mapHelp},
+	{"check", noInput(runCheck), checkHelp},
+	{"commit", noInput(runCommit), commitHelp},
+	{"compare", noInput(runCompare), compareHelp},
+	{"convert", runConvert, convertHelp},
+	{"create", noInput(runCreate), createHelp},
+	{"info", noInput(runInfo), infoHelp},
+	{"layer", noInput(runLayer), layerHelp},
+	{"map", noInput(runMap), mapHelp},
+	{"rebase", noInput(runRebase), rebaseHelp},
+}
+
+// noInput returns the run function of a command that does not read the standard
+// input.
+func noInput(run func(args []string, stdout io.Writer) error) func([]string, io.Reader, io.Writer) error {
+	return func(args []string, _ io.Reader, stdout io.Writer) error { return run(args, stdout) }
 }
 
 // An exitError ends the program with its own exit code and error lines.
@@ -40,9 +49,9 @@ func (e *exitError) Unwrap() error { return e.error }
 
 // Main runs the command line args, which begins with the program's name, and
 // returns the exit code: 0 for success, 1 for an error, or the code that
-// qemu-img has for the result.
-func Main(args []string, stdout, stderr io.Writer) int {
-	err := run(args[min(1, len(args)):], stdout)
+// qemu-img has for the result. Without a standard input, stdin is nil.
+func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	err := run(args[min(1, len(args)):], stdin, stdout)
 	if err == nil {
 		return 0
 	}
@@ -60,7 +69,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	return exit.code
 }
 
-func run(args []string, stdout io.Writer) error {
+func run(args []string, stdin io.Reader, stdout io.Writer) error {
 	if len(args) == 0 {
 		return errors.New("command is missing; use " + commandNames() + " (see qcow2gen --help)")
 	}
@@ -71,7 +80,7 @@ func run(args []string, stdout io.Writer) error {
 		if c.name != args[0] {
 			continue
 		}
-		err := c.run(args[1:], stdout)
+		err := c.run(args[1:], stdin, stdout)
 		if errors.Is(err, errHelp) {
 			return print(stdout, c.help)
 		}

@@ -117,10 +117,5 @@ func compareFailure(err error) error {
 	if errors.As(err, &failure) && failure.Read {
 		code = exitCannotRead
 	}
-	reason := layerReason(err)
-	var missing *qcow2.NoDecompressorError
-	if errors.As(err, &missing) && missing.Type == qcow2.CompressionZstd {
-		reason += "; use cmd/qcow2gen, which has one"
-	}
-	return &exitError{code: code, error: errors.New(reason)}
+	return &exitError{code: code, error: errors.New(programReason(err))}
 }

@@ -24,6 +24,7 @@ type createArgs struct {
 	backingInfo         string
 	noShrink            bool
 	standaloneBacking   bool
+	backingPath         string // to open the backing file by; "" for its stored name
 	infoOutput          string
 }
 

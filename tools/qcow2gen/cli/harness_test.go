@@ -80,7 +80,7 @@ func run(t testing.TB, dir string, args ...string) qemuimg.Result {
 	}
 	defer os.Chdir(previous)
 	var stdout, stderr bytes.Buffer
-	code := cli.Main(append([]string{"qcow2gen"}, args...), &stdout, &stderr)
+	code := cli.Main(append([]string{"qcow2gen"}, args...), nil, &stdout, &stderr)
 	return qemuimg.Result{Stdout: stdout.String(), Stderr: stderr.String(), Code: code}
 }
 

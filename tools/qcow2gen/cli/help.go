@@ -3,16 +3,18 @@ package cli
 const help = `Usage:
   qcow2gen COMMAND [--help | command options]
 
-Create qcow2 images without data, and describe, check and compare images, as
-qemu-img does.
+Create, convert, describe, check and compare images, as qemu-img does.
 
 Commands (run qcow2gen COMMAND --help for their options):
   check - Check basic image integrity
+  commit - Commit image to its backing file
   compare - Check if two images have the same contents
+  convert - Copy an image to another format
   create - Create a new image
   info - Display information about an image
   layer - Create a private writable disk on top of an image
   map - Dump image metadata
+  rebase - Change the backing file of an image
 
 The other commands and options of qemu-img are errors.
 `
@@ -112,4 +114,71 @@ Arguments:
   SIZE[bKMGTPE]
      image size with optional multiplier suffix (powers of 1024), at least the
      size of BACKING_FILE (default: the size of BACKING_FILE)
+`
+
+const convertHelp = `Usage:
+  qcow2gen convert [-f SRC_FMT] [-l SNAPSHOT] [-O TGT_FMT] [-o TGT_FMT_OPTS]
+        [-b BACKING_FILE -F BACKING_FMT] [-S SPARSE_SIZE] [-c] [-n]
+        [-m NUM_PARALLEL] [-p] [-q] [-U] SRC_FILE TGT_FILE
+
+Copy an image to another one, in the same or another format. If this fails,
+TGT_FILE is not created or changed, except with -n and on a block device.
+
+Arguments:
+  -h, --help
+     print this help and exit
+  -f, --source-format SRC_FMT
+     specify format of SRC_FILE explicitly: raw or qcow2
+     (default: the format that its first bytes show)
+  -T, --source-cache SRC_CACHE
+     source image cache mode (accepted, without effect)
+  -l, --snapshot SNAPSHOT
+     specify source snapshot: its ID, its name, snapshot.id=ID or
+     snapshot.name=NAME
+  -O, --target-format TGT_FMT
+     specify TGT_FILE image format: raw, which is the default, or qcow2
+  -o, --target-format-options TGT_FMT_OPTS
+     TGT_FMT-specific options (specify '-o help' for help); a size that is
+     larger than the source adds zeros
+  -t, --target-cache TGT_CACHE
+     cache mode of the output image (default: unsafe); all others write the
+     image to the disk before convert ends
+  -b, --backing BACKING_FILE (was -B in <= 10.0)
+     create target image to be a CoW on top of BACKING_FILE: only clusters that
+     differ from it are stored
+  -F, --backing-format BACKING_FMT
+     specify BACKING_FILE image format, required with -b
+  -S, --sparse-size SPARSE_SIZE[bkKMGTPE]
+     0 stores zeros like other data; other sizes are accepted, without effect
+  -n, --no-create
+     write to TGT_FILE, which exists
+  --target-is-zero
+     indicates that the target, which exists, is zero
+  -c, --compress
+     create compressed output image (qcow2 only)
+  -U, --force-share
+     also read images that QEMU has open for writing, or that change
+  -m, --parallel NUM_PARALLEL
+     clusters that are compressed at a time, from 1 to 16 (default: twice the
+     number of processors); the image does not depend on it
+  -C, --copy-range-offloading, -W, --oob-writes
+     accepted, without effect
+  -p, --progress
+     display progress information
+  -q, --quiet
+     quiet mode (produce only error messages if any)
+  SRC_FILE
+     name of the source image file; with -f raw, - is the standard input, which
+     qemu-img cannot read
+  TGT_FILE
+     name of the target image file (an existing file is replaced)
+
+Arguments that qemu-img does not have:
+  --standalone-source
+     fail if SRC_FILE has a backing file or an external data file
+  --backing-path FILE
+     open BACKING_FILE as FILE; the target records BACKING_FILE
+  --detect-backing-format, --backing-info JSON_FILE, --standalone-backing,
+  --info-output JSON_FILE
+     as for create
 `

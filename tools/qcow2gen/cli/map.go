@@ -101,7 +101,7 @@ func parseOffset(option, value string, missing int64) (int64, error) {
 
 // openDisk opens an image and its backing chain. If format is empty, it probes
 // the first bytes.
-func openDisk(name, format string) (*qcow2.Disk, error) {
+func openDisk(name, format string, opts ...*qcow2.OpenOption) (*qcow2.Disk, error) {
 	path, err := filePath(name)
 	if err != nil {
 		return nil, err
@@ -111,7 +111,6 @@ func openDisk(name, format string) (*qcow2.Disk, error) {
 	if i := strings.IndexAny(path, ":/"); i >= 0 && path[i] == ':' {
 		path = "./" + path
 	}
-	var opts []*qcow2.OpenOption
 	if format != "" {
 		opts = append(opts, qcow2.OpenWithFormat(format))
 	}

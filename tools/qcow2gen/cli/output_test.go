@@ -70,10 +70,19 @@ func TestFullDisk(t *testing.T) {
 // sends signals that the process handles only after such a file exists: the
 // process does not handle signals before.
 func TestKill(t *testing.T) {
+	t.Run("create", func(t *testing.T) { killAtRandom(t, createArgs(slowImage+"32M")) })
+	t.Run("convert", func(t *testing.T) {
+		source := filepath.Join(t.TempDir(), "source.raw")
+		writeFile(t, noise(30<<20), source)
+		killAtRandom(t, []string{"convert", "-f", "raw", "-O", "qcow2", "-o", "cluster_size=512", source, "t.qcow2"})
+	})
+}
+
+func killAtRandom(t *testing.T, args []string) {
 	both(t, func(t *testing.T, environment []string) {
 		dir := t.TempDir()
 		began := time.Now()
-		mustRunProgram(t, program(t, dir, environment, createArgs(slowImage+"32M")...))
+		mustRunProgram(t, program(t, dir, environment, args...))
 		life := time.Since(began)
 		whole := readTree(t, dir)["t.qcow2"]
 		named := len(environment) > 0
@@ -87,7 +96,7 @@ func TestKill(t *testing.T) {
 				old = "what was there before"
 				writeFile(t, old, dir, "t.qcow2")
 			}
-			cmd := program(t, dir, environment, createArgs(slowImage+"32M")...)
+			cmd := program(t, dir, environment, args...)
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}

@@ -168,8 +168,11 @@ func TestInfoOutput(t *testing.T) {
 func TestMessages(t *testing.T) {
 	dir := t.TempDir()
 	for args, want := range map[string]string{
-		"":                                 "command is missing; use check, compare, create, info, layer or map (see qcow2gen --help)",
-		"convert x":                        `command "convert" is not supported; use check, compare, create, info, layer or map (see qcow2gen --help)`,
+		"":                                 "command is missing; use check, commit, compare, convert, create, info, layer, map or rebase (see qcow2gen --help)",
+		"amend x":                          `command "amend" is not supported; use check, commit, compare, convert, create, info, layer, map or rebase (see qcow2gen --help)`,
+		"convert -O vmdk x y":              `y: target format "vmdk" is not supported; use -O raw or -O qcow2`,
+		"rebase x":                         "rebase: a backing file (-b) is needed, or -u to record none (see qcow2gen rebase --help)",
+		"commit x":                         "x: no such file or directory",
 		"create":                           "create: the image file name is missing (see qcow2gen create --help)",
 		"create --size=3 x":                "create: unrecognized option '--size' (see qcow2gen create --help)",
 		"create -f raw x 1M":               `create: format "raw" is not supported; use qcow2`,

@@ -46,7 +46,7 @@ func (c *createArgs) create() error {
 		}
 	}
 	if c.infoOutput != "" {
-		if err := c.writeInfo(out); err != nil {
+		if err := c.writeInfo(out, qcow2.FormatQCOW2); err != nil {
 			return fmt.Errorf("--info-output %s: %s", c.infoOutput, reason(err))
 		}
 	}
@@ -94,11 +94,15 @@ func sameFile(a, b string) bool {
 
 // writeInfo writes the description that --backing-info reads. It does not contain
 // a path, so it is the same on every machine.
-func (c *createArgs) writeInfo(out *outputs) error {
+func (c *createArgs) writeInfo(out *outputs, format string) error {
 	f, err := out.create(c.infoOutput)
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(f, "{\"virtual-size\":%d,\"format\":\"qcow2\",\"cluster-size\":%d}\n", roundUp(c.size, sectorSize), c.clusterSize())
+	clusterSize := ""
+	if format == qcow2.FormatQCOW2 {
+		clusterSize = fmt.Sprintf(",\"cluster-size\":%d", c.clusterSize())
+	}
+	_, err = fmt.Fprintf(f, "{\"virtual-size\":%d,\"format\":%q%s}\n", roundUp(c.size, sectorSize), format, clusterSize)
 	return err
 }

@@ -19,8 +19,9 @@ import (
 )
 
 // A Command runs a command line, which begins with the program's name, and
-// returns its exit code. Several goroutines call it at the same time.
-type Command func(args []string, stdout, stderr io.Writer) int
+// returns its exit code. Several goroutines call it at the same time. stdin is
+// nil if the process reads requests from there.
+type Command func(args []string, stdin io.Reader, stdout, stderr io.Writer) int
 
 // Main runs the command line args, which begins with the program's name:
 //
@@ -33,7 +34,7 @@ type Command func(args []string, stdout, stderr io.Writer) int
 // It returns the exit code.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer, command Command) int {
 	if len(args) != 2 {
-		return command(args, stdout, stderr)
+		return command(args, stdin, stdout, stderr)
 	}
 	program, argument := args[0], args[1]
 	if argument == "--persistent_worker" {
@@ -52,7 +53,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer, command Comm
 		}
 		args = append([]string{program}, lines...)
 	}
-	return command(args, stdout, stderr)
+	return command(args, stdin, stdout, stderr)
 }
 
 // readLines reads a param file of Bazel in the format "multiline".
@@ -99,7 +100,7 @@ func serve(program string, requests io.Reader, responses io.Writer, command Comm
 		go func() {
 			defer running.Done()
 			var output strings.Builder
-			code := command(append([]string{program}, request.Arguments...), &output, &output)
+			code := command(append([]string{program}, request.Arguments...), nil, &output, &output)
 			mu.Lock()
 			defer mu.Unlock()
 			if err := encoder.Encode(workResponse{code, output.String(), request.RequestID}); err != nil {

@@ -5,11 +5,15 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 )
 
@@ -22,11 +26,19 @@ func main() {
 
 func run(args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("usage: program echo WORD... | exit STATUS | upper | serve ADDRESS | get URL | background COMMAND... | random | now")
+		return fmt.Errorf("usage: program echo WORD... | environment NAME | exit STATUS | killed | upper | serve ADDRESS | get URL | background COMMAND... | random | cpus | now")
 	}
 	switch command, args := args[0], args[1:]; command {
 	case "echo":
 		fmt.Println(strings.Join(args, " "))
+	case "environment":
+		dir, err := os.Getwd()
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%s in %s\n", os.Getenv(args[0]), dir)
+	case "killed":
+		return syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	case "exit":
 		status, err := strconv.Atoi(args[0])
 		if err != nil {
@@ -41,7 +53,12 @@ func run(args []string) error {
 		}
 		fmt.Print(strings.ToUpper(string(text)))
 	case "serve":
-		return http.ListenAndServe(args[0], http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		listener, err := net.Listen("tcp", args[0])
+		if err != nil {
+			return err
+		}
+		fmt.Println("listening")
+		return http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprintf(w, "hello from %s", r.URL.Path)
 		}))
 	case "get":
@@ -53,11 +70,34 @@ func run(args []string) error {
 		_, err = io.Copy(os.Stdout, response.Body)
 		return err
 	case "background":
-		return exec.Command("/proc/self/exe", args...).Start()
+		// The server listens when this command ends.
+		server := exec.Command("/proc/self/exe", args...)
+		output, err := server.StdoutPipe()
+		if err != nil {
+			return err
+		}
+		if err := server.Start(); err != nil {
+			return err
+		}
+		_, err = output.Read(make([]byte, 1))
+		return err
 	case "random":
 		random := make([]byte, 32)
 		rand.Read(random)
 		fmt.Printf("%x\n", random)
+	case "cpus":
+		// Each processor runs something.
+		var running sync.WaitGroup
+		for range runtime.NumCPU() {
+			running.Add(1)
+			go func() {
+				defer running.Done()
+				for range 1 << 20 {
+				}
+			}()
+		}
+		running.Wait()
+		fmt.Println(runtime.NumCPU())
 	case "now":
 		fmt.Println(time.Now().UnixNano())
 	default:

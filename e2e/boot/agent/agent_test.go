@@ -1,0 +1,147 @@
+// Package agent_test uses the agent in guests that have little else, and in guests that
+// misbehave.
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bazelbuild/rules_go/go/runfiles"
+	"github.com/rules-qcow2/rules_qcow2/go/vm"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/vmtest"
+)
+
+// The path of a program in the guest, outside the folders that tests change.
+const misbehave = "/dev/shm/misbehave"
+
+func start(t *testing.T) *vmtest.Machine {
+	t.Helper()
+	program, err := runfiles.Rlocation(os.Getenv("PROGRAM"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := vmtest.Start(t, os.Getenv("VM"))
+	m.CopyTo(misbehave, program)
+	return m
+}
+
+// wantError checks that an error has all words.
+func wantError(t *testing.T, err error, words ...string) {
+	t.Helper()
+	for _, word := range words {
+		if err == nil || !strings.Contains(err.Error(), word) {
+			t.Errorf("got error %v, want one with %q", err, word)
+		}
+	}
+}
+
+// The ways of the agent into a guest that is a kernel and one program.
+func TestWays(t *testing.T) {
+	for _, test := range []struct{ machine, pid1, program string }{
+		{"VM", "agent", "/rules_qcow2/agent"},
+		{"SERIAL_VM", "agent", "/rules_qcow2/agent"},
+		{"MICROVM", "agent", "/rules_qcow2/agent"},
+		{"INSTALLED_VM", "init", "/agent"},
+	} {
+		t.Run(test.machine, func(t *testing.T) {
+			t.Parallel()
+			m := vmtest.Start(t, os.Getenv(test.machine))
+			client, err := m.Agent(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if info := client.Info(); !info.Initrd || info.PID1 != test.pid1 || info.Arch != "x86_64" {
+				t.Errorf("the guest is %+v", info)
+			}
+			m.Output(test.program, "-help")
+			want := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+			if err := client.SetClock(t.Context(), want); err != nil {
+				t.Error(err)
+			}
+			if got, err := client.Clock(t.Context()); err != nil || got.Before(want) || got.After(want.Add(time.Hour)) {
+				t.Errorf("the clock is %v, %v; want %v", got, err, want)
+			}
+			if err := client.AddEntropy(t.Context(), []byte("seed")); err != nil {
+				t.Error(err)
+			}
+			wantError(t, client.AddEntropy(t.Context(), nil), "seed of 0 bytes must be 1 to 512 bytes long")
+			m.PowerOff()
+		})
+	}
+}
+
+func TestLittleGuest(t *testing.T) {
+	m := start(t)
+	// The loopback interface is up, and nothing listens.
+	_, err := m.Machine.Dial(t.Context(), "tcp", "127.0.0.1:80")
+	wantError(t, err, "connection refused")
+
+	t.Run("no shell", func(t *testing.T) {
+		line := vm.Command{Args: []string{"/bin/sh", "-c", "true"}}
+		_, err := m.Exec(t.Context(), line)
+		wantError(t, err, `run "/bin/sh": no such file or directory`)
+		// It does not help to try again.
+		wantError(t, m.Machine.WaitFor(t.Context(), line, 0), `run "/bin/sh": no such file or directory`)
+	})
+	t.Run("full disk", func(t *testing.T) {
+		// /run has half of the guest's 256 MiB.
+		large := filepath.Join(t.TempDir(), "large")
+		if err := os.WriteFile(large, []byte(strings.Repeat("x", 200<<20)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		wantError(t, m.Machine.CopyTo(t.Context(), "/run/copy", large), "/run/copy", "no space left on device")
+		wantError(t, m.Machine.WriteFile(t.Context(), "/run/file", []byte("text"), 0o600), "/run/file", "no space left on device")
+		m.WriteFile("/run/copy", nil)
+		m.WriteFile("/run/file", []byte("text"))
+		if got := m.ReadFile("/run/file"); string(got) != "text" {
+			t.Errorf("the file has %q", got)
+		}
+	})
+	t.Run("read-only root, no /tmp", func(t *testing.T) {
+		m.Output(misbehave, "seal")
+		wantError(t, m.Machine.WriteFile(t.Context(), "/file", nil, 0o600), "/file", "read-only file system")
+		dir := t.TempDir()
+		wantError(t, m.Machine.CopyTo(t.Context(), "/folder", dir), "/folder", "read-only file system")
+		m.CopyTo("/run/folder", dir)
+		m.CopyFrom("/run/folder", filepath.Join(dir, "back"))
+		m.Output(misbehave, "count")
+	})
+	m.PowerOff()
+}
+
+// Processes that leave their group and fork as fast as they can die with the command.
+func TestForksForever(t *testing.T) {
+	m := start(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	if _, err := m.Exec(ctx, vm.Command{Args: []string{misbehave, "fork"}}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got error %v, want the end of the context", err)
+	}
+	// Killed processes take a moment to end.
+	if err := m.Machine.WaitFor(t.Context(), vm.Command{Args: []string{misbehave, "count"}}, time.Minute); err != nil {
+		t.Error(err)
+	}
+}
+
+// The guest panics in the middle of a copy, which takes minutes by a serial port.
+func TestDiesInCopy(t *testing.T) {
+	m := vmtest.Start(t, os.Getenv("SERIAL_VM"), vm.FailOn()) // a panic resets the machine
+	large := filepath.Join(t.TempDir(), "large")
+	if err := os.WriteFile(large, []byte(strings.Repeat("x", 100<<20)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	copied := make(chan error, 1)
+	go func() { copied <- m.Machine.CopyTo(t.Context(), "/run/copy", large) }()
+	// The copy exists in the guest when a path below it is refused.
+	for begun := false; !begun; {
+		_, err := m.Machine.ReadFile(t.Context(), "/run/copy/file")
+		begun = !errors.Is(err, os.ErrNotExist)
+	}
+	wantError(t, m.Machine.WriteFile(t.Context(), "/proc/sysrq-trigger", []byte("c"), 0), "the guest reset the machine")
+	wantError(t, <-copied, "the guest reset the machine")
+}

@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Runs a program in a guest.
+set -euo pipefail
+
+"$VM" copy "$1" :/program
+[[ $("$VM" exec -- /program echo text) == text ]]

@@ -1,0 +1,42 @@
+package ends_test
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/bazelbuild/rules_go/go/runfiles"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/vmtest"
+)
+
+// TestFailing fails in the way that the environment names, while its machine runs.
+func TestFailing(t *testing.T) {
+	m := vmtest.Start(t, os.Getenv("MACHINE"))
+	switch way := os.Getenv("WAY"); way {
+	case "command":
+		program, err := runfiles.Rlocation(os.Getenv("PROGRAM"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.CopyTo("/program", program)
+		m.Output("/program", "exit", "3")
+	case "wait":
+		m.WaitFor("true")
+	case "expect":
+		m.Expect("never")
+	case "panic":
+		panic("the test panics")
+	case "exit":
+		os.Exit(3)
+	case "hang":
+		fmt.Println("the test hangs")
+		select {}
+	case "crash":
+		m.WriteFile("/proc/sysrq-trigger", []byte("c"))
+	case "crash unnoticed":
+		m.Machine.WriteFile(t.Context(), "/proc/sysrq-trigger", []byte("c"), 0)
+		<-m.Done()
+	default:
+		t.Fatalf("WAY is %q", way)
+	}
+}

@@ -1,0 +1,2 @@
+// Returns -1, 0 or 1.
+int sign(int x);

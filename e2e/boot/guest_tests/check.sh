@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# check.sh runs tests in guests in the ways that need flags of Bazel: with --run_under,
+# filters, shards, a time-out, and `bazel coverage`.
+
+set -euo pipefail
+
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
+trap '../../bazelw shutdown' EXIT
+logs=bazel-testlogs/guest_tests
+
+# logs_of TEST prints the folder of its last run. That of a go_test, for which rules_go
+# changes the configuration, is not in bazel-testlogs.
+logs_of() {
+  find -L bazel-out/*/testlogs/guest_tests -path "*/guest_tests/$1" -printf '%T@ %p\n' | sort --numeric-sort | tail --lines=1 | cut --delimiter=' ' --fields=2
+}
+
+bazel() { ../../bazelw "$@"; }
+
+fail() {
+  printf 'check.sh: %s\n' "$1" >&2
+  exit 1
+}
+
+# has FILE PATTERN
+has() { grep --quiet -- "$2" "$1" || fail "$1 does not have $2"; }
+
+# cases FILE... prints the names of the tests that passed or skipped, by logs of Go tests with
+# -test.v.
+cases() { sed --quiet --regexp-extended 's/^--- (PASS|SKIP): ([^ ]*) .*/\2/p' "$@" | sort; }
+
+# are TESTS FILE... checks the names.
+are() {
+  local names
+  names=$(cases "${@:2}" | tr '\n' ' ')
+  [[ $names == "$1 " ]] || fail "${*:2} has the tests $names, want $1"
+}
+
+test=//guest_tests:contract_in_snapshot_test
+all="TestArguments TestFolders TestKinds TestMachine TestManyRunfiles TestRunfiles TestStored"
+
+# The tests of packages, unchanged. contract_test fails outside of a guest.
+bazel test --test_arg=-test.v --run_under=//snapshots:booted --test_env=INSIDE=1 --test_lang_filters=go \
+  //guest_tests:contract_test //guest_tests/covered/...
+bazel test --run_under=//snapshots:booted --test_lang_filters=cc //guest_tests/cc/...
+are "$all" "$(logs_of contract_test)/test.log"
+
+bazel test --test_arg=-test.v --test_filter='TestKinds|TestFolders' --runs_per_test=2 $test
+are "TestFolders TestKinds" $logs/contract_in_snapshot_test/run_2_of_2/test.log
+
+bazel test --test_arg=-test.v --test_arg=-test.run=TestKinds $test
+are TestKinds $logs/contract_in_snapshot_test/test.log
+
+bazel test --test_arg=-test.v --test_sharding_strategy=forced=2 $test
+are "$all" $logs/contract_in_snapshot_test/shard_{1,2}_of_2/test.log
+[[ -n $(cases $logs/contract_in_snapshot_test/shard_1_of_2/test.log) ]] || fail "the first shard is empty"
+
+# Without trees of runfiles, there are only manifests.
+bazel test --noenable_runfiles $test //guest_tests:contract_test
+
+streamed=$(bazel test --test_output=streamed --nocache_test_results --test_filter=TestFolders $test)
+has - '^this goes to standard output$' <<<"$streamed"
+
+# A time-out. The stacks and the outputs are there, as outside.
+for name in sleeps_test sleeps_in_guest_test; do
+  status=0
+  bazel test --test_timeout=8 --test_output=errors //guest_tests/sleeps:$name || status=$?
+  ((status == 3)) || fail "$name: Bazel ended with $status"
+  folder=$(logs_of sleeps/$name)
+  has "$folder/test.log" 'Test timed out at'
+  has "$folder/test.log" '\.TestSleeps('
+  has "$folder/test.outputs/file" 'before the time-out'
+done
+[[ -e $logs/sleeps/sleeps_in_guest_test/test.outputs/vm/console.log ]] || fail "the console is not in the outputs"
+
+# Bazel's own merger comes from the network.
+merger=//guest_tests/covered:merger
+bazel coverage --coverage_output_generator=$merger --coverage_report_generator=$merger \
+  --instrumentation_filter=//guest_tests/ //guest_tests/covered:covered_in_guest_test //guest_tests/cc:static_in_guest_test
+for line in SF:guest_tests/covered/covered.go DA:8,0 DA:10,1; do
+  has $logs/covered/covered_in_guest_test/coverage.dat "^$line$"
+done

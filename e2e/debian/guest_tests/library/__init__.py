@@ -1,0 +1,3 @@
+"""A library of py_test."""
+
+ANSWER = 42

@@ -1,0 +1,7 @@
+//go:build !unix
+
+package qcow2
+
+import "os"
+
+func copyOwner(*os.File, os.FileInfo) {}

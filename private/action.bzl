@@ -1,0 +1,122 @@
+"""Build actions that boot a machine."""
+
+load(":chain.bzl", "link_chain")
+load(":disk.bzl", "machine_disks")
+load(":providers.bzl", "QemuVmInfo")
+load(":runner.bzl", "EXEC_GROUP")
+load(":size.bzl", "parse_size")
+
+_GIB = 1024 * 1024 * 1024
+
+def machine_with_disks(ctx, vm):
+    """Returns the machine of the attribute vm, with the rule's own disks if it has any.
+
+    Args:
+      ctx: the context of a rule with DISK_ATTRS and `vm`.
+      vm: the QemuVmInfo of `vm`.
+
+    Returns:
+      A QemuVmInfo.
+    """
+    if not ctx.attr.disks:
+        return vm
+    if "snapshot" in vm.config:
+        fail("%s: disks cannot replace those of vm = \"%s\", a snapshot, which has its disks open; use the qemu_vm" % (ctx.label, ctx.attr.vm.label))
+    disks = machine_disks(ctx, vm.config["machine"], vm.config["arch"])
+    return QemuVmInfo(
+        agent_runfiles = vm.agent_runfiles,
+        config = vm.config | {"disks": disks.config},
+        disks = disks.targets,
+        runfiles = ctx.runfiles(disks.files).merge_all([vm.runfiles] + disks.runfiles),
+    )
+
+def link_disks(ctx, vm, images):
+    """Lays out links to the disks of a machine, by which a build action opens them.
+
+    Args:
+      ctx: the context of the rule.
+      vm: a QemuVmInfo.
+      images: a list of outputs, the layers on the first disks.
+
+    Returns:
+      A list with the `chain` of a Qcow2Info for each disk. Those of `images` are in the
+      places where these have their backing files.
+    """
+    chains = []
+    for i, disk in enumerate(vm.disks):
+        if i < len(images):
+            chains.append(link_chain(ctx, images[i].basename + ".backing/", disk, sibling = images[i]))
+        else:
+            chains.append(link_chain(ctx, "%s.disk%d/" % (ctx.label.name, i), disk))
+    return chains
+
+def layer_spec(image, chain):
+    """Returns a layer for the JSON file of a build action."""
+    return {"backing": chain[0].path, "path": image.path}
+
+def boot_for_build(ctx, command, spec, machine, chains, inputs, outputs, transitive_inputs = [], network = False, **kwargs):
+    """Declares a build action that boots a machine.
+
+    Args:
+      ctx: the context of a rule with EXEC_GROUPS, `vm`, `fail_on` and `time_limit`.
+      command: the runner's first argument.
+      spec: what the runner's JSON file has besides the machine: a dict.
+      machine: the machine's config: a dict.
+      chains: the result of link_disks.
+      inputs: a list of files.
+      transitive_inputs: a list of depsets of files.
+      outputs: a list of files.
+      network: whether the action reaches the network.
+      **kwargs: further arguments of ctx.actions.run.
+
+    Returns:
+      The console's log, an output.
+    """
+    if ctx.attr.time_limit < 1:
+        fail("%s: time_limit = %d must be at least 1 second" % (ctx.label, ctx.attr.time_limit))
+    console = ctx.actions.declare_file(ctx.label.name + ".console.log")
+    spec_file = ctx.actions.declare_file("%s.%s.json" % (ctx.label.name, command))
+    ctx.actions.write(spec_file, json.encode_indent(spec | {
+        "console": console.path,
+        "disks": [chain[0].file.path for chain in chains],
+        "fail_on": ctx.attr.fail_on,
+        "machine": machine,
+        "time_limit": ctx.attr.time_limit,
+    }, indent = "  ") + "\n")
+    ctx.actions.run(
+        arguments = [command, spec_file.path],
+        exec_group = EXEC_GROUP,
+        executable = ctx.attr.vm[DefaultInfo].files_to_run,
+        execution_requirements = {
+            "requires-network" if network else "block-network": "1",
+            "supports-graceful-termination": "1",
+        },
+        inputs = depset([spec_file] + inputs + [link.file for chain in chains for link in chain], transitive = transitive_inputs),
+        outputs = outputs + [console],
+        resource_set = _resource_set(machine),
+        **kwargs
+    )
+    return console
+
+def _resource_set(machine):
+    """Returns the function that tells Bazel what the action needs."""
+    size, _ = parse_size(machine["memory"])
+    need = max(machine["cpus"], (size + _GIB - 1) // _GIB)
+    for limit, resources in [(1, _small), (2, _medium), (4, _large)]:
+        if need <= limit:
+            return resources
+    return _huge
+
+# Bazel calls these without the context of the rule, so they cannot have further
+# parameters. Each has as many processors as GiB of memory.
+def _small(_os, _inputs):
+    return {"cpu": 1, "memory": 1024}
+
+def _medium(_os, _inputs):
+    return {"cpu": 2, "memory": 2048}
+
+def _large(_os, _inputs):
+    return {"cpu": 4, "memory": 4096}
+
+def _huge(_os, _inputs):
+    return {"cpu": 8, "memory": 8192}

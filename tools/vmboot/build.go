@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/rules-qcow2/rules_qcow2/go/vm"
+)
+
+// buildActions are the build actions that boot a machine, by their first argument.
+// The second argument is the path of the JSON file that the rule writes for it.
+var buildActions = map[string]func(path string) (target string, err error){
+	"save-for-build":  save,
+	"layer-for-build": writeLayer,
+}
+
+// isBuildAction reports whether the arguments are those of a build action.
+func isBuildAction(args []string) bool { return len(args) == 2 && buildActions[args[0]] != nil }
+
+// A buildSpec is the machine of a build action. Paths outside Machine are relative to
+// the working directory.
+type buildSpec struct {
+	Machine   vm.Config `json:"machine"`
+	Disks     []string  `json:"disks"` // paths of the machine's disks
+	FailOn    []string  `json:"fail_on"`
+	TimeLimit int       `json:"time_limit"` // in seconds
+	Console   string    `json:"console"`    // path of the output with the console
+}
+
+// A buildLayer is an output: an image on a disk, which is a link next to it.
+type buildLayer struct {
+	Path    string `json:"path"`
+	Backing string `json:"backing"` // relative to the folder of Path
+}
+
+// readSpec reads the JSON file of a build action, of which build is a part. It
+// returns the target's label as soon as that is known.
+func readSpec(path string, spec any, build *buildSpec) (target string, err error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return path, err
+	}
+	if err := json.Unmarshal(b, spec); err != nil {
+		return path, fmt.Errorf("%s: %w", path, err)
+	}
+	c := &build.Machine
+	for i, disk := range build.Disks {
+		if c.Disks[i].Path, err = filepath.Abs(disk); err != nil {
+			return c.Target, err
+		}
+	}
+	return c.Target, locate(c)
+}
+
+// removeOutputs leaves nothing of a build action that failed.
+func removeOutputs(paths ...string) {
+	for _, path := range paths {
+		os.Remove(path) // it may not exist
+	}
+}
+
+// run boots the machine, calls use, and ends the machine. Options.Dir exists until it
+// returns.
+func (spec *buildSpec) run(o vm.Options, use func(ctx context.Context, m *vm.Machine) error) (err error) {
+	limit := time.Duration(spec.TimeLimit) * time.Second
+	canceled, cancel := untilSignal(context.Background())
+	defer cancel()
+	ctx, stop := context.WithTimeoutCause(canceled, limit, fmt.Errorf("the time limit of %v is over", limit))
+	defer stop()
+	if o.Dir, err = os.MkdirTemp("", "vm"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(o.Dir)) }()
+	console, err := os.Create(spec.Console)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, console.Close()) }()
+	o.Console, o.FailOn, o.Agent = console, spec.FailOn, true
+	m, err := vm.Start(ctx, &spec.Machine, o)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	// A canceled build does not wait for the guest.
+	defer context.AfterFunc(canceled, m.Stop)()
+	if err := use(ctx, m); err != nil {
+		if end := m.Close(); end.Failure != nil && !strings.Contains(err.Error(), end.Failure.Error()) {
+			err = fmt.Errorf("%w: %w", err, end.Failure)
+		}
+		return m.Report(err)
+	}
+	return nil
+}

@@ -1,0 +1,243 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/rules-qcow2/rules_qcow2/go/vm"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/agent"
+)
+
+// A guestTest is the test that a qemu_guest_test runs in its guest. Paths are rlocation
+// paths.
+type guestTest struct {
+	Program  string   `json:"program"`
+	Args     []string `json:"args"`     // of the test's own target
+	Env      []string `json:"env"`      // names of the variables that BUILD files set
+	Manifest string   `json:"manifest"` // a file with the rlocation path of each runfile in a line; "" for the whole tree without the machine's files
+	User     string   `json:"user"`     // "" for root
+}
+
+const (
+	// After Bazel's SIGTERM, the test may print its stacks for termGrace. If it does
+	// not end, it is killed. A guest that does not end it within answerLimit hangs.
+	// Outputs are copied until grace is over. Bazel kills all after 15 s by default.
+	termGrace   = 5 * time.Second
+	answerLimit = 2 * time.Second
+	grace       = 12 * time.Second
+)
+
+// runInGuest runs a test in a guest, and ends with its exit status.
+func runInGuest(c *config, args []string) error {
+	interactive := len(args) > 0 && args[0] == "--interactive"
+	if interactive {
+		args = args[1:]
+	}
+	status, err := c.GuestTest.run(c, args, interactive)
+	if err != nil {
+		return err
+	}
+	os.Exit(status)
+	return nil
+}
+
+// underGuestTest returns the test that --run_under=:vm runs, whose program is the first
+// argument, relative to the working directory. It returns nil if there is no test.
+func underGuestTest(args []string) *guestTest {
+	if os.Getenv("TEST_TARGET") == "" || len(args) == 0 || strings.HasPrefix(args[0], "-") {
+		return nil
+	}
+	path, err := filepath.Abs(args[0])
+	if err != nil {
+		return nil
+	}
+	program, err := filepath.Rel(os.Getenv("TEST_SRCDIR"), path)
+	if err != nil || !filepath.IsLocal(program) || !exists(path) {
+		return nil
+	}
+	return &guestTest{Program: program}
+}
+
+func (g *guestTest) run(c *config, args []string, interactive bool) (status int, err error) {
+	dir, err := os.MkdirTemp(os.Getenv("TEST_TMPDIR"), "vm")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	logs := filepath.Join(dir, "logs")
+	for _, path := range []string{logs, filepath.Join(dir, "machine")} {
+		if err := os.Mkdir(path, 0o777); err != nil {
+			return 0, err
+		}
+	}
+	t := &inGuestTest{guestTest: g, machine: c.Runfiles, dir: dir, runfiles: os.Getenv("TEST_SRCDIR"), interactive: interactive, signals: make(chan os.Signal, 1)}
+	signal.Notify(t.signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer func() {
+		if err != nil || status != 0 {
+			keepLogs(logs)
+		}
+	}()
+	m, err := t.start(c, logs)
+	if err != nil {
+		return 0, err
+	}
+	defer m.Close()
+	status, err = t.runTest(m, args)
+	if err != nil {
+		if !t.ended.Load() {
+			err = m.Explain(err)
+		}
+		m.Close()
+		return 0, m.Report(err)
+	}
+	return status, nil
+}
+
+// keepLogs copies a machine's logs to the test's outputs.
+func keepLogs(logs string) {
+	outputs := os.Getenv("TEST_UNDECLARED_OUTPUTS_DIR")
+	if outputs == "" {
+		return
+	}
+	// A failure here must not replace the test's.
+	os.CopyFS(filepath.Join(outputs, "vm"), os.DirFS(logs))
+}
+
+// An inGuestTest is one run.
+type inGuestTest struct {
+	*guestTest
+	machine     string            // rlocation path of the list of the machine's runfiles
+	dir         string            // of the host, for this run
+	runfiles    string            // the root of the runfiles on the host
+	interactive bool              // a shell instead of the test
+	paths       *strings.Replacer // of the host by those in the guest
+	signals     chan os.Signal
+	signaled    time.Time   // when the test got a signal
+	ended       atomic.Bool // a signal ended the run, and perhaps the machine
+}
+
+// untilSignal returns a context that ends at a signal, while the run does what doing
+// says. If the guest does not react, the machine ends, unless m is nil.
+func (t *inGuestTest) untilSignal(m *vm.Machine, doing string) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	go func() {
+		select {
+		case s := <-t.signals:
+			t.ended.Store(true)
+			cancel(fmt.Errorf("the test was ended by a signal (%v) while %s", s, doing))
+			if m != nil {
+				time.AfterFunc(answerLimit, m.Stop)
+			}
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
+// start starts the machine and waits until it is ready.
+func (t *inGuestTest) start(c *config, logs string) (*vm.Machine, error) {
+	ctx, stop := t.untilSignal(nil, "the machine started")
+	defer stop()
+	if c.Ready == nil {
+		c.Ready = &vm.Ready{}
+	}
+	m, err := vm.Start(ctx, &c.Config, vm.Options{Dir: filepath.Join(t.dir, "machine"), Logs: logs, FailOn: c.FailOn, Agent: true})
+	if err != nil {
+		return nil, err
+	}
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(answerLimit, m.Stop) })()
+	// A machine that resumes was ready when it was saved.
+	if c.Snapshot == nil {
+		err = m.WaitReady(ctx)
+	} else {
+		_, err = m.Agent(ctx)
+	}
+	if err != nil {
+		m.Close()
+		return nil, m.Report(fmt.Errorf("the machine did not get ready: %w", err))
+	}
+	return m, nil
+}
+
+// runTest copies the test to the guest, runs it, and copies its outputs back.
+func (t *inGuestTest) runTest(m *vm.Machine, args []string) (int, error) {
+	client, err := m.Agent(context.Background())
+	if err != nil {
+		return 0, err
+	}
+	if err := t.send(m, client); err != nil {
+		return 0, err
+	}
+	cmd := vm.Command{
+		Args:   t.translateAll(append(append([]string{path.Join(guestRunfiles, t.Program)}, t.Args...), args...)),
+		Env:    t.environment(),
+		Dir:    t.workingDirectory(),
+		User:   t.User,
+		Stdout: os.Stdout, Stderr: os.Stderr,
+	}
+	if t.interactive {
+		fmt.Fprintf(os.Stderr, "This shell is in the guest, in the working directory of %s\n", cmd.Args[0])
+		cmd.Args, cmd.Stdin = []string{"/bin/sh", "-i"}, os.Stdin
+	}
+	result, err := t.execute(m, client, cmd)
+	if err != nil {
+		return 0, t.explain(err, client, cmd)
+	}
+	if err := t.collect(m, client); err != nil {
+		return 0, fmt.Errorf("the test ended with %v, and its outputs cannot be copied: %w", result, err)
+	}
+	if result.Signal != 0 {
+		return 128 + int(result.Signal), nil // as a shell reports it
+	}
+	if result.ExitStatus == statusNotFound && !t.interactive {
+		fmt.Fprintf(os.Stderr, "%s: exit status %d: if the output above names a program or a library, the guest (%s) does not have it\n", t.Program, statusNotFound, describe(client.Info()))
+	}
+	return result.ExitStatus, nil
+}
+
+// execute runs the test. It gets the signals of Bazel, and is killed if it does not end
+// then.
+func (t *inGuestTest) execute(m *vm.Machine, client *agent.Client, cmd vm.Command) (agent.Result, error) {
+	p, err := client.Start(context.Background(), cmd)
+	if err != nil {
+		return agent.Result{}, err
+	}
+	type outcome struct {
+		agent.Result
+		error
+	}
+	ended := make(chan outcome, 1)
+	go func() {
+		result, err := p.Wait()
+		ended <- outcome{result, err}
+	}()
+	var kill, giveUp <-chan time.Time
+	for {
+		select {
+		case o := <-ended:
+			return o.Result, o.error
+		case s := <-t.signals:
+			go p.Signal(agent.Signal(s.(syscall.Signal)))
+			// In a shell, Ctrl-C ends what runs there.
+			if t.signaled.IsZero() && !(t.interactive && s == syscall.SIGINT) {
+				t.signaled = time.Now()
+				kill = time.After(termGrace)
+			}
+		case <-kill:
+			go p.Signal(agent.SIGKILL)
+			giveUp = time.After(answerLimit)
+		case <-giveUp:
+			t.ended.Store(true)
+			return agent.Result{}, fmt.Errorf("the guest hangs: the test was to end %v ago, and the guest did not kill it", time.Since(t.signaled).Round(time.Second))
+		}
+	}
+}
