@@ -204,7 +204,7 @@ has at the time. `network` and `forward_ports` of `vm` are ignored.""",
         # 1, 0, or -1 for the default.
         "seal": attr.int(default = -1),
         "time_limit": attr.int(
-            doc = "seconds until the guest must have powered off.",
+            doc = "seconds until the guest must have powered off, times `--@rules_qcow2//qemu:time_limit_factor`.",
             default = 1800,
         ),
         "vm": attr.label(

@@ -136,6 +136,7 @@ address that the test may reach.""",
         doc = "further arguments for QEMU, appended to its command line. `$(rootpath)` expands labels in `data`.",
     ),
     "_accel_flag": attr.label(default = "//qemu:accel"),
+    "_time_limit_factor_flag": attr.label(default = "//qemu:time_limit_factor"),
 }
 
 def machine(ctx):
@@ -188,6 +189,7 @@ def machine(ctx):
             "qemu_args": [ctx.expand_location(arg, ctx.attr.data) for arg in ctx.attr.qemu_args],
             "qemu_img": rlocationpath(ctx, qemu.qemu_img.executable) if qemu.qemu_img else "",
             "target": target_name(ctx),
+            "time_limit_factor": ctx.attr._time_limit_factor_flag[ValueInfo].value,
             "uefi_code": rlocationpath(ctx, uefi.code) if uefi else "",
             "uefi_vars": rlocationpath(ctx, uefi.vars) if uefi else "",
         },

@@ -138,7 +138,7 @@ changes, the snapshot is built again.""",
             allow_files = True,
         ),
         "time_limit": attr.int(
-            doc = "seconds until the guest must be ready.",
+            doc = "seconds until the guest must be ready, times `--@rules_qcow2//qemu:time_limit_factor`.",
             default = 600,
         ),
         "vm": attr.label(

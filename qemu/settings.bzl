@@ -2,7 +2,7 @@
 
 ValueInfo = provider(
     doc = "The value of a flag.",
-    fields = {"value": "The value: a bool or a string."},
+    fields = {"value": "The value: a bool, an int or a string."},
 )
 
 def _bool_setting_impl(ctx):
@@ -11,6 +11,17 @@ def _bool_setting_impl(ctx):
 bool_setting = rule(
     implementation = _bool_setting_impl,
     build_setting = config.bool(flag = True),
+)
+
+def _positive_setting_impl(ctx):
+    value = ctx.build_setting_value
+    if value < 1:
+        fail("--%s = %d must be at least 1" % (ctx.label, value))
+    return [ValueInfo(value = value)]
+
+positive_setting = rule(
+    implementation = _positive_setting_impl,
+    build_setting = config.int(flag = True),
 )
 
 def _choice_setting_impl(ctx):

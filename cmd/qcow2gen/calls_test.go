@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rules-qcow2/rules_qcow2/internal/need"
 	"github.com/rules-qcow2/rules_qcow2/internal/qemuimg"
 )
 
@@ -254,7 +255,7 @@ func TestCallsLikeQemuImg(t *testing.T) {
 			t.Chdir(b)
 			ours := qcow2gen(args...)
 			if older && ours.Code == 0 && strings.Contains(theirs.Stderr, "unrecognized option") {
-				t.Skip("only qemu-img 11 and newer has the option")
+				need.Skip(t, "only qemu-img 11 and newer has the option")
 			}
 			if ours.Code != 0 && (!strings.HasPrefix(ours.Stderr, "qcow2gen: ") || strings.Count(ours.Stderr, "\n") != 1 || strings.Contains(ours.Stderr, ": qcow2: ")) {
 				t.Errorf("error is not one sentence: %q", ours.Stderr)

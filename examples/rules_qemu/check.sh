@@ -8,11 +8,7 @@ set -euo pipefail
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 module=$(mktemp -d)
 bazel() { (cd "$here" && ../../bazelw "$@"); }
-finish() {
-  bazel shutdown
-  rm -rf "$module"
-}
-trap finish EXIT
+trap 'rm -rf "$module"' EXIT
 
 mkdir -p "$module/qemu/extension"
 touch "$module/qemu/extension/BUILD.bazel"

@@ -276,8 +276,9 @@ func (m *Machine) withAgent(ctx context.Context, f func(*agent.Client) error) er
 
 // Exec runs a command in the guest and waits for its end. Any exit status is a
 // result, not an error. When the context ends, the command is killed with all
-// its descendants.
+// its descendants. Config.TimeLimitFactor multiplies Command.TimeLimit.
 func (m *Machine) Exec(ctx context.Context, cmd Command) (result Result, err error) {
+	cmd.TimeLimit = m.TimeLimit(cmd.TimeLimit)
 	err = m.withAgent(ctx, func(c *agent.Client) (err error) {
 		result, err = c.Run(ctx, cmd)
 		return err
@@ -351,9 +352,10 @@ const (
 )
 
 // WaitFor runs a command again and again until it succeeds, for as long as limit
-// allows; 0 is no limit but the context's. The error has the last failure.
+// allows, times Config.TimeLimitFactor; 0 is no limit but the context's. The error
+// has the last failure.
 func (m *Machine) WaitFor(ctx context.Context, cmd Command, limit time.Duration) error {
-	if limit > 0 {
+	if limit = m.TimeLimit(limit); limit > 0 {
 		var cancel func()
 		ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("waited %v", limit))
 		defer cancel()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // A Config describes a machine. A qemu_vm target writes it as JSON, with the paths
@@ -53,9 +54,18 @@ type Config struct {
 	// Snapshot is the saved state in which the machine starts; nil to boot.
 	Snapshot *Snapshot `json:"snapshot,omitempty"`
 
+	// TimeLimitFactor multiplies all time limits of the machine, for slow hosts. 0
+	// means 1.
+	TimeLimitFactor int `json:"time_limit_factor"`
+
 	// DebugExit adds the isa-debug-exit device: a guest that writes n to port
 	// 0xf4 ends QEMU with exit status 2n+1. x86_64 only.
 	DebugExit bool `json:"debug_exit"`
+}
+
+// TimeLimit returns a time limit of the machine, multiplied by TimeLimitFactor.
+func (c *Config) TimeLimit(limit time.Duration) time.Duration {
+	return limit * time.Duration(max(c.TimeLimitFactor, 1))
 }
 
 // A Disk is an image and how the guest sees it.

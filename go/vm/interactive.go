@@ -2,7 +2,6 @@ package vm
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -73,7 +72,7 @@ func Interact(c *Config, dir string, args []string, messages io.Writer) error {
 	fmt.Fprintf(messages, "%s: runs under %s; Ctrl-A X leaves, Ctrl-A H lists other keys\n", c.Target, accelerator)
 	if link != nil {
 		go func() {
-			ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+			ctx, cancel := context.WithTimeout(context.Background(), c.TimeLimit(startTimeout))
 			defer cancel()
 			client, err := agent.New(ctx, link.conn)
 			if err == nil {
@@ -135,7 +134,7 @@ func foreground(c *Config, args, env []string, files []*os.File, messages io.Wri
 
 // startForeground says which ports are forwarded, and lets the guest run.
 func startForeground(c *Config, qmp *qmpClient, messages io.Writer) error {
-	ctx, cancel := context.WithTimeoutCause(context.Background(), startTimeout, errors.New("the start took a minute"))
+	ctx, cancel := context.WithTimeoutCause(context.Background(), c.TimeLimit(startTimeout), fmt.Errorf("the start took %v", c.TimeLimit(startTimeout)))
 	defer cancel()
 	if _, err := qmp.execute(ctx, "qmp_capabilities", nil); err != nil {
 		return err

@@ -77,7 +77,8 @@ type Options struct {
 	// goroutine that did it, with the name of the step.
 	Trace func(step string)
 	// CloseTimeout limits all that happens once the machine is to end: the
-	// screenshot, and QEMU's own end before it is killed. The default is 5 s.
+	// screenshot, and QEMU's own end before it is killed. The default is 5 s, times
+	// Config.TimeLimitFactor.
 	CloseTimeout time.Duration
 }
 
@@ -163,7 +164,7 @@ func start(ctx context.Context, c *Config, o Options) (*Machine, error) {
 		stop: make(chan struct{}), ended: make(chan struct{}), done: make(chan struct{}),
 	}
 	if m.options.CloseTimeout == 0 {
-		m.options.CloseTimeout = defaultCloseTimeout
+		m.options.CloseTimeout = c.TimeLimit(defaultCloseTimeout)
 	}
 	failOn, err := Compile("fail_on", o.FailOn)
 	if err != nil {
@@ -457,9 +458,9 @@ func (m *Machine) supervise(read <-chan struct{}) {
 
 // settle waits until the guest has said more about its failure.
 func (m *Machine) settle(read <-chan struct{}) {
-	limit := time.After(settleLimit)
+	limit := time.After(m.config.TimeLimit(settleLimit))
 	for {
-		quiet := time.Until(m.console.lastWrite().Add(settle))
+		quiet := time.Until(m.console.lastWrite().Add(m.config.TimeLimit(settle)))
 		if quiet <= 0 {
 			return
 		}
@@ -528,6 +529,10 @@ func (m *Machine) Wait(ctx context.Context) (End, error) {
 		return End{}, context.Cause(ctx)
 	}
 }
+
+// TimeLimit returns a time limit, multiplied by Config.TimeLimitFactor. The limits of
+// Exec and WaitFor are multiplied there.
+func (m *Machine) TimeLimit(limit time.Duration) time.Duration { return m.config.TimeLimit(limit) }
 
 // Accelerator returns kvm or tcg.
 func (m *Machine) Accelerator() string { return m.accelerator }

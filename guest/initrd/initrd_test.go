@@ -6,12 +6,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/rules-qcow2/rules_qcow2/internal/need"
 )
 
 func TestWrite(t *testing.T) {
 	cpio, err := exec.LookPath("cpio")
 	if err != nil {
-		t.Skip("needs cpio")
+		need.Skip(t, "cpio is not on PATH; install the package of that name")
 	}
 	for size := range 5 {
 		var b bytes.Buffer

@@ -60,6 +60,7 @@ def _make_config_test(settings):
 
 _config_test = _make_config_test(_WITH_UEFI)
 _accel_flag_test = _make_config_test(_WITH_UEFI | {str(Label("//qemu:accel")): "kvm"})
+_time_limit_factor_test = _make_config_test(_WITH_UEFI | {str(Label("//qemu:time_limit_factor")): 7})
 
 _DISK = "//tests/overlay:on_source"
 _KERNEL = "//tests/overlay:base.img"
@@ -313,6 +314,12 @@ def _config_tests(suite):
             _accel_flag_test,
             dict(accel = "tcg", disks = [_DISK]),
             {"accel": "kvm"},
+        ),
+        (
+            "time_limit_factor_for_all",
+            _time_limit_factor_test,
+            dict(disks = [_DISK], time_limit = 3),
+            {"time_limit": 3, "time_limit_factor": 7},
         ),
     ]:
         _declare(suite, name, test, qemu_boot_test, attributes, config = json.encode(want))

@@ -16,7 +16,7 @@ func TestNeverShown(t *testing.T) {
 	t.Parallel()
 	i := newInner(t, "never_shown")
 	i.fails(t,
-		`//tests/vm:never_shown: the console did not show "never" within 10s`,
+		`//tests/vm:never_shown: the console did not show "never" within 15s`,
 		`1 of 2 patterns seen, waiting for "never"`,
 		console,
 	)
@@ -36,7 +36,7 @@ func TestNeverShown(t *testing.T) {
 func TestDoesNotEnd(t *testing.T) {
 	t.Parallel()
 	newInner(t, "does_not_end").fails(t,
-		"//tests/vm:does_not_end: the guest did not end within 10s", console)
+		"//tests/vm:does_not_end: the guest did not end within 15s", console)
 }
 
 func TestFailOn(t *testing.T) {
@@ -162,14 +162,12 @@ func TestRunAfterSignals(t *testing.T) {
 	}
 }
 
-// The report must be out before Bazel kills the test, which it does after
-// TEST_TIMEOUT, even if QEMU does not answer any more.
+// The report comes even if QEMU does not answer any more. TestNewLimits of tools/vmboot
+// has the time that is left for it.
 func TestQEMUHangs(t *testing.T) {
 	t.Parallel()
 	i := newInner(t, "hangs")
 	i.cmd.Env = append(i.cmd.Env, "TEST_TIMEOUT=20")
-	kill := time.AfterFunc(20*time.Second, func() { i.cmd.Process.Kill() })
-	defer kill.Stop()
 	i.start(t)
 	for _, process := range i.processes(t) {
 		if err := syscall.Kill(process.pid, syscall.SIGSTOP); err != nil {

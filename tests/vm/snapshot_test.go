@@ -56,7 +56,8 @@ func resumes(t *testing.T, name string, change func(saved)) *inner {
 	fingerprint := readJSON(t, path)
 	dir := t.TempDir()
 	snapshot["fingerprint"] = filepath.Join(dir, "fingerprint.json")
-	config["interactive"], config["exit_status"], config["time_limit"] = false, 0, 3
+	config["interactive"], config["exit_status"] = false, 0
+	config["time_limit"], config["time_limit_factor"] = 2, 5 // 10 s
 	change(saved{config, fingerprint})
 	writeJSON(t, filepath.Join(dir, "fingerprint.json"), fingerprint)
 	program := filepath.Join(dir, "copy")
@@ -72,8 +73,9 @@ func unchanged(saved) {}
 
 // Without a change, the machine resumes: this guest does not end.
 func TestFingerprint(t *testing.T) {
+	t.Parallel()
 	resumes(t, "saved", unchanged).fails(t,
-		"//tests/vm:saved: the guest did not end within 3s", "the console is empty")
+		"//tests/vm:saved: the guest did not end within 10s", "the console is empty")
 }
 
 // Each field of the fingerprint counts.
@@ -128,19 +130,22 @@ func TestFingerprintFieldsAreComplete(t *testing.T) {
 
 // With on_mismatch = "boot" the console shows a boot.
 func TestOnMismatchBoot(t *testing.T) {
+	t.Parallel()
 	i := resumes(t, "saved_or_boots", func(s saved) { s.fingerprint["qemu"] = "1.0" })
-	i.fails(t, "the guest did not end within 3s", "the machine boots and does not resume: ", console)
+	i.fails(t, "the guest did not end within 10s", "the machine boots and does not resume: ", console)
 }
 
 // The console's text from before the save satisfies no pattern.
 func TestExpectAfterResume(t *testing.T) {
+	t.Parallel()
 	resumes(t, "saved", func(s saved) { s.config["expect"] = []string{"written"} }).fails(t,
-		`the console did not show "written" within 3s`)
+		`the console did not show "written" within 10s`)
 }
 
 // A QEMU that cannot map a file privately that it may only read gets a copy of the
 // RAM, and the log says so.
 func TestOlderQEMU(t *testing.T) {
+	t.Parallel()
 	const version = "8.1.5"
 	older := filepath.Join(t.TempDir(), "qemu")
 	i := resumes(t, "saved", func(s saved) {
@@ -161,7 +166,7 @@ esac
 		}
 		s.config["qemu"], s.fingerprint["qemu"] = older, version
 	})
-	i.fails(t, "the guest did not end within 3s", "the console is empty",
+	i.fails(t, "the guest did not end within 10s", "the console is empty",
 		"the snapshot's RAM was copied, because QEMU 8.1.5 cannot map a read-only file privately; QEMU 8.2 and newer can")
 }
 
@@ -180,7 +185,7 @@ func runSave(t *testing.T, change func(spec map[string]any)) (i *inner, dir stri
 	spec := map[string]any{
 		"machine":    machine,
 		"fail_on":    []string{},
-		"time_limit": 30,
+		"time_limit": 60,
 		"console":    filepath.Join(dir, "console.log"),
 		"layers":     []any{map[string]any{"path": filepath.Join(dir, "disk0.qcow2"), "backing": disk}},
 		"snapshot": map[string]any{
@@ -210,7 +215,6 @@ func saveFails(t *testing.T, change func(spec map[string]any), words ...string) 
 func expects(patterns ...string) func(map[string]any) {
 	return func(spec map[string]any) {
 		spec["machine"].(map[string]any)["ready"] = map[string]any{"expect": patterns}
-		spec["time_limit"] = 5
 	}
 }
 
@@ -234,8 +238,11 @@ func TestSave(t *testing.T) {
 
 // A machine that does not get ready is an error with the end of its console.
 func TestSaveNotReady(t *testing.T) {
-	saveFails(t, expects("never"),
-		`the machine did not get ready: the console did not show "never": the time limit of 5s is over`, console)
+	t.Parallel()
+	saveFails(t, func(spec map[string]any) {
+		expects("never")(spec)
+		spec["time_limit"], spec["machine"].(map[string]any)["time_limit_factor"] = 2, 5
+	}, `the machine did not get ready: the console did not show "never": the time limit of 10s is over`, console)
 }
 
 func TestSaveFailOn(t *testing.T) {
@@ -261,10 +268,7 @@ func TestSaveFailsLate(t *testing.T) {
 
 // A canceled build ends QEMU.
 func TestSaveCanceled(t *testing.T) {
-	i, dir := runSave(t, func(spec map[string]any) {
-		expects("never")(spec)
-		spec["time_limit"] = 60
-	})
+	i, dir := runSave(t, expects("never"))
 	if err := i.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

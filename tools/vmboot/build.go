@@ -68,7 +68,7 @@ func removeOutputs(paths ...string) {
 // run boots the machine, calls use, and ends the machine. Options.Dir exists until it
 // returns.
 func (spec *buildSpec) run(o vm.Options, use func(ctx context.Context, m *vm.Machine) error) (err error) {
-	limit := time.Duration(spec.TimeLimit) * time.Second
+	limit := spec.Machine.TimeLimit(time.Duration(spec.TimeLimit) * time.Second)
 	canceled, cancel := untilSignal(context.Background())
 	defer cancel()
 	ctx, stop := context.WithTimeoutCause(canceled, limit, fmt.Errorf("the time limit of %v is over", limit))

@@ -18,9 +18,10 @@ const maxClosing = 5 * time.Second
 
 // newLimits divides the seconds that Bazel gives a test, TEST_TIMEOUT. A tenth
 // of them, at least 2 s and at most 15 s, is reserved for the report: after
-// TEST_TIMEOUT Bazel kills the test. Half of that is for QEMU. own is the target's time_limit in seconds.
-func newLimits(own int, testTimeout string) (limits, error) {
-	l := limits{machine: time.Duration(own) * time.Second, closing: maxClosing}
+// TEST_TIMEOUT Bazel kills the test. Half of that is for QEMU. own is the
+// target's time_limit, 0 without one.
+func newLimits(own time.Duration, testTimeout string) (limits, error) {
+	l := limits{machine: own, closing: maxClosing}
 	if testTimeout == "" {
 		return l, nil
 	}

@@ -7,22 +7,22 @@ import (
 
 func TestNewLimits(t *testing.T) {
 	for _, test := range []struct {
-		own         int
+		own         time.Duration
 		testTimeout string
 		want        limits
 	}{
 		{0, "", limits{0, 0, 5 * time.Second}},
-		{7, "", limits{7 * time.Second, 0, 5 * time.Second}},
+		{7 * time.Second, "", limits{7 * time.Second, 0, 5 * time.Second}},
 		{0, "60", limits{54 * time.Second, 54 * time.Second, 3 * time.Second}},
 		{0, "300", limits{285 * time.Second, 285 * time.Second, 5 * time.Second}},
 		{0, "20", limits{18 * time.Second, 18 * time.Second, time.Second}},
 		{0, "1", limits{500 * time.Millisecond, 500 * time.Millisecond, 250 * time.Millisecond}},
-		{20, "60", limits{20 * time.Second, 54 * time.Second, 3 * time.Second}},
-		{60, "60", limits{54 * time.Second, 54 * time.Second, 3 * time.Second}},
+		{20 * time.Second, "60", limits{20 * time.Second, 54 * time.Second, 3 * time.Second}},
+		{60 * time.Second, "60", limits{54 * time.Second, 54 * time.Second, 3 * time.Second}},
 	} {
 		got, err := newLimits(test.own, test.testTimeout)
 		if err != nil || got != test.want {
-			t.Errorf("newLimits(%d, %q) = %+v, %v, want %+v", test.own, test.testTimeout, got, err, test.want)
+			t.Errorf("newLimits(%v, %q) = %+v, %v, want %+v", test.own, test.testTimeout, got, err, test.want)
 		}
 	}
 	for _, testTimeout := range []string{"soon", "0", "-1"} {

@@ -17,7 +17,7 @@ var errLimit = errors.New("the time limit is over")
 
 // test runs a boot test. args are for its hooks.
 func test(c *config, args []string) (err error) {
-	limits, err := newLimits(c.TimeLimit, os.Getenv("TEST_TIMEOUT"))
+	limits, err := newLimits(c.Config.TimeLimit(time.Duration(c.TimeLimit)*time.Second), os.Getenv("TEST_TIMEOUT"))
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -81,6 +82,20 @@ func TestLittleGuest(t *testing.T) {
 	_, err := m.Machine.Dial(t.Context(), "tcp", "127.0.0.1:80")
 	wantError(t, err, "connection refused")
 
+	t.Run("no memory", func(t *testing.T) {
+		// The agent outlives commands that use all memory.
+		if got := m.ReadFile("/proc/self/oom_score_adj"); string(got) != "-1000\n" {
+			t.Errorf("the agent has the score %q for the OOM killer, want -1000", got)
+		}
+		if got := m.Output(misbehave, "score"); got != "0\n" {
+			t.Errorf("a command has the score %q for the OOM killer, want 0", got)
+		}
+		result, err := m.Exec(t.Context(), vm.Command{Args: []string{misbehave, "eat"}})
+		if err != nil || int(result.Signal) != int(syscall.SIGKILL) {
+			t.Errorf("a command that uses all memory: %v, %v; want that it is killed", result, err)
+		}
+		m.Output(misbehave, "count")
+	})
 	t.Run("no shell", func(t *testing.T) {
 		line := vm.Command{Args: []string{"/bin/sh", "-c", "true"}}
 		_, err := m.Exec(t.Context(), line)

@@ -95,6 +95,9 @@ func TestCLI(t *testing.T) {
 	c.want("", 0, "wait-for", "--", "/program", "echo")
 	c.fails(`["/program" "exit" "4"] did not succeed: waited 2s; last: exit status 4`+"\n  standard error:\n  | the status is 4", 1,
 		"wait-for", "-t", "2s", "--", "/program", "exit", "4")
+	c.want("", 0, "exec", "--", "/program", "log", "first line")
+	c.want("", 0, "exec", "--", "/program", "log", "second line")
+	c.want("", 0, "expect", "^first line$", "^second")
 	c.fails(`the console did not show "never": waited 1s`, 1, "expect", "-t", "1s", "never")
 	c.fails(`expect: "(" is not a regular expression in Go's syntax: error parsing regexp: missing closing ): `+"`(`", 1, "expect", "(")
 	c.fails(`copy: "a" and "b": exactly one must be in the guest, as in :/etc/hosts`, 2, "copy", "a", "b")

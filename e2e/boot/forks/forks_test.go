@@ -98,11 +98,8 @@ func TestForkAll(t *testing.T) {
 	server := boot(t, vm.On(net), vm.Static(), vm.Named("server"))
 	client := boot(t, vm.On(net), vm.Static(), vm.Named("client"))
 	server.Output("/program", "background", "serve", ":80")
-	get := func(t *testing.T, client *vmtest.Machine, url string) error {
-		cmd := vm.Command{Args: []string{"/program", "get", url}}
-		return client.Machine.WaitFor(t.Context(), cmd, 5*time.Second)
-	}
-	if err := get(t, client, "http://server/"); err != nil {
+	cmd := vm.Command{Args: []string{"/program", "get", "http://server/"}}
+	if err := client.Machine.WaitFor(t.Context(), cmd, 0); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 2 {
@@ -120,7 +117,7 @@ func TestForkAll(t *testing.T) {
 	t.Run("cut off", func(t *testing.T) {
 		t.Parallel()
 		f := client.Fork(t)
-		if err := get(t, f, "http://server/"); err == nil {
+		if err := f.Machine.WaitFor(t.Context(), cmd, 5*time.Second); err == nil {
 			t.Error("a fork without a network reached a server")
 		}
 	})

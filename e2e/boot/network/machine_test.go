@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bazelbuild/rules_go/go/runfiles"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/network"
@@ -62,6 +63,11 @@ func start(t *testing.T, port *network.Port, nic string, args ...string) *machin
 		t.Fatal(err)
 	}
 	m.in, m.console, m.end = in, bufio.NewReader(out), cmd.Wait
+	// A guest that does not answer is reported before the test's time is over.
+	if deadline, ok := t.Deadline(); ok {
+		timer := time.AfterFunc(time.Until(deadline)-15*time.Second, func() { cmd.Process.Kill() })
+		t.Cleanup(func() { timer.Stop() })
+	}
 	t.Cleanup(func() {
 		cmd.Process.Kill()
 		cmd.Wait()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -129,14 +130,16 @@ func TestCancel(t *testing.T) {
 		cancel()
 		io.Copy(io.Discard, r)
 	}()
-	p, err := c.Start(ctx, agent.Command{Args: []string{"sh", "-c", "(trap '' TERM; echo; sleep 987654)& echo; sleep 987655"}, Stdout: w})
+	// Other runs of this test have other numbers.
+	seconds := fmt.Sprint("98765", os.Getpid())
+	p, err := c.Start(ctx, agent.Command{Args: []string{"sh", "-c", "(trap '' TERM; echo; sleep $0)& echo; sleep $0", seconds}, Stdout: w})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := p.Wait(); !errors.Is(err, context.Canceled) {
 		t.Fatalf("Wait: got %v, want %v", err, context.Canceled)
 	}
-	if stdout, _, _ := run(t, context.Background(), c, agent.Command{Args: []string{"pgrep", "-fa", "-r", "R,S,D", "sleep 98765[45]"}}); stdout != "" {
+	if stdout, _, _ := run(t, context.Background(), c, agent.Command{Args: []string{"pgrep", "-fa", "-r", "R,S,D", "^sleep " + seconds}}); stdout != "" {
 		t.Errorf("still running:\n%s", stdout)
 	}
 }

@@ -137,7 +137,7 @@ func (s *Server) do(ctx context.Context, r *Request, files []*os.File, response 
 		result, err := m.Exec(ctx, cmd)
 		response.ExitStatus, response.Signal = result.ExitStatus, int(result.Signal)
 		if err == nil && result.TimedOut {
-			return fmt.Errorf("%q did not end within %v", r.Exec.Args, r.Exec.Limit)
+			return fmt.Errorf("%q did not end within %v", r.Exec.Args, m.TimeLimit(r.Exec.Limit))
 		}
 		return err
 	case r.WaitFor != nil:
@@ -147,9 +147,9 @@ func (s *Server) do(ctx context.Context, r *Request, files []*os.File, response 
 	case r.Copy != nil:
 		return m.CopyFrom(ctx, r.Copy.From, r.Copy.To)
 	case r.Expect != nil:
-		if r.Expect.Limit > 0 {
+		if limit := m.TimeLimit(r.Expect.Limit); limit > 0 {
 			var cancel func()
-			ctx, cancel = context.WithTimeoutCause(ctx, r.Expect.Limit, fmt.Errorf("waited %v", r.Expect.Limit))
+			ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("waited %v", limit))
 			defer cancel()
 		}
 		return m.Expect(ctx, r.Expect.Patterns...)

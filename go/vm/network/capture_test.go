@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/rules-qcow2/rules_qcow2/internal/need"
 )
 
 // A buffer is a bytes.Buffer for two goroutines.
@@ -81,7 +83,7 @@ func TestCapture(t *testing.T) {
 func TestTcpdump(t *testing.T) {
 	tcpdump, err := exec.LookPath("tcpdump")
 	if err != nil {
-		t.Skip("tcpdump is not on PATH; install the package of that name")
+		need.Skip(t, "tcpdump is not on PATH; install the package of that name")
 	}
 	n := newNetwork(t)
 	a := attach(t, n, "a")

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rules-qcow2/rules_qcow2/internal/need"
 	"github.com/rules-qcow2/rules_qcow2/internal/qemuimg"
 	"github.com/rules-qcow2/rules_qcow2/tools/qcow2gen/cli"
 	"github.com/rules-qcow2/rules_qcow2/tools/qcow2gen/worker"
@@ -64,7 +65,7 @@ func needSameCommandLine(t testing.TB) {
 		t.Fatalf("version of qemu-img is %q: %v", version, err)
 	}
 	if major < 11 {
-		t.Skipf("qcow2gen has the command line and the text of QEMU 11; qemu-img is of QEMU %d", major)
+		need.Skip(t, "qcow2gen has the command line and the text of QEMU 11; qemu-img is of QEMU %d", major)
 	}
 }
 

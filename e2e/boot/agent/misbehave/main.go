@@ -18,13 +18,19 @@ func main() {
 
 func run(args []string) error {
 	if len(args) != 1 {
-		return errors.New("usage: misbehave fork | count | seal")
+		return errors.New("usage: misbehave count | eat | fork | score | seal")
 	}
 	switch args[0] {
 	case "fork":
 		return fork()
 	case "count":
 		return count()
+	case "eat":
+		return eat()
+	case "score":
+		score, err := os.ReadFile("/proc/self/oom_score_adj")
+		fmt.Print(string(score))
+		return err
 	case "seal":
 		return seal()
 	}
@@ -37,6 +43,17 @@ func fork() error {
 	for {
 		// An error is the guest's limit. It does not end this process.
 		syscall.ForkExec("/proc/self/exe", []string{"misbehave", "fork"}, &syscall.ProcAttr{Sys: &syscall.SysProcAttr{Setsid: true}})
+	}
+}
+
+// eat uses all memory.
+func eat() error {
+	for {
+		memory, err := syscall.Mmap(-1, 0, 16<<20, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE|syscall.MAP_POPULATE)
+		if err != nil {
+			return err
+		}
+		memory[0] = 1
 	}
 }
 

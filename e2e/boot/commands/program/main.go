@@ -26,11 +26,19 @@ func main() {
 
 func run(args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("usage: program echo WORD... | environment NAME | exit STATUS | killed | upper | serve ADDRESS | get URL | background COMMAND... | random | cpus | now")
+		return fmt.Errorf("usage: program echo WORD... | log LINE | environment NAME | exit STATUS | killed | upper | serve ADDRESS | get URL | background COMMAND... | random | cpus | now")
 	}
 	switch command, args := args[0], args[1:]; command {
 	case "echo":
 		fmt.Println(strings.Join(args, " "))
+	case "log":
+		console, err := os.OpenFile("/dev/console", os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		defer console.Close()
+		_, err = fmt.Fprintln(console, args[0])
+		return err
 	case "environment":
 		dir, err := os.Getwd()
 		if err != nil {

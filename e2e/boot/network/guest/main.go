@@ -83,7 +83,7 @@ func do(words []string) (string, error) {
 		found, err := net.LookupHost(words[1])
 		return strings.Join(found, " "), err
 	case words[0] == "ping":
-		return ping(words[1])
+		return ping(words[1:])
 	case words[0] == "get":
 		return get(words[1])
 	case words[0] == "poweroff":
@@ -114,9 +114,17 @@ func addresses() (string, error) {
 	return "", fmt.Errorf("eth0 has no IPv4 address, only %v", addresses)
 }
 
-// ping sends one echo request, and waits at most 3 s for the answer.
-func ping(host string) (string, error) {
-	address, err := net.ResolveIPAddr("ip4", host)
+// ping sends one echo request to a host, and waits for the answer for a number of
+// seconds.
+func ping(words []string) (string, error) {
+	if len(words) != 2 {
+		return "", fmt.Errorf("ping %q", words)
+	}
+	seconds, err := strconv.Atoi(words[1])
+	if err != nil {
+		return "", err
+	}
+	address, err := net.ResolveIPAddr("ip4", words[0])
 	if err != nil {
 		return "", err
 	}
@@ -125,7 +133,7 @@ func ping(host string) (string, error) {
 		return "", err
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(3 * time.Second))
+	conn.SetDeadline(time.Now().Add(time.Duration(seconds) * time.Second))
 	id := uint16(time.Now().UnixNano())
 	// Request, checksum, identifier, sequence number 1.
 	request := binary.BigEndian.AppendUint16([]byte{8, 0, 0, 0}, id)
