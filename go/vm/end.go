@@ -1,14 +1,17 @@
 package vm
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"path/filepath"
+	"time"
 )
 
 // An End says how a machine ended.
 type End struct {
 	ExitStatus int       // of QEMU
-	Signal     os.Signal // that killed QEMU; nil if none did
+	Signal     os.Signal // that killed QEMU; nil if none did, or if the machine was to end
 	// Reason is QEMU's reason for the end of the guest: guest-shutdown,
 	// guest-reset or guest-panic; "" if the guest did not end.
 	Reason string
@@ -47,4 +50,146 @@ func (e End) String() string {
 		return s + " (" + e.Reason + ")"
 	}
 	return s
+}
+
+// finish records why the machine ends. The first reason counts.
+func (m *Machine) finish(end End) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	select {
+	case <-m.ended:
+	default:
+		m.end = end
+		close(m.ended)
+	}
+}
+
+// supervise brings the machine to its end. gone closes when QEMU has ended and
+// all of its output has been read.
+func (m *Machine) supervise(gone <-chan struct{}) {
+	select {
+	case <-m.ended:
+	case <-gone:
+	case <-m.qmp.closed:
+		m.awaitExit(gone)
+	case <-m.console.failed:
+		m.settle(gone)
+	case <-m.stop:
+		m.finish(End{Stopped: true})
+	}
+	killed := false
+	select {
+	case <-gone:
+	default:
+		killed = m.quit(gone)
+	}
+	m.finish(End{})
+	end := m.process.result
+	if killed {
+		// It ended because the machine did, whatever QEMU had left to do.
+		end = End{}
+	}
+	if pattern, line := m.console.failureLine(); pattern != "" {
+		end.Failure = fmt.Errorf("console matched fail_on pattern %q: %q", pattern, line)
+	}
+	m.mu.Lock()
+	m.end.ExitStatus, m.end.Signal = end.ExitStatus, end.Signal
+	// A QEMU that crashed just before Stop did not end because of it.
+	m.end.Stopped = m.end.Stopped && end.Signal == nil && end.ExitStatus == 0
+	if end.Failure != nil {
+		m.end.Failure = end.Failure
+	}
+	m.mu.Unlock()
+	m.logs.close()
+	m.detach()
+	close(m.done)
+}
+
+// awaitExit waits for QEMU's end after it has closed its monitor. Without the monitor
+// a QEMU that runs on is of no use.
+func (m *Machine) awaitExit(gone <-chan struct{}) {
+	select {
+	case <-gone:
+	case <-m.stop:
+		m.finish(End{Stopped: true})
+	case <-time.After(m.options.CloseTimeout):
+		m.finish(End{Failure: m.qmp.reason})
+	}
+}
+
+// settle waits until the guest has said more about its failure.
+func (m *Machine) settle(gone <-chan struct{}) {
+	limit := time.After(m.config.TimeLimit(settleLimit))
+	for {
+		quiet := time.Until(m.console.lastWrite().Add(m.config.TimeLimit(settle)))
+		if quiet <= 0 {
+			return
+		}
+		select {
+		case <-time.After(quiet):
+		case <-limit:
+			return
+		case <-m.stop:
+			return
+		case <-gone:
+			return
+		}
+	}
+}
+
+// quit takes a screenshot and tells QEMU to quit. If QEMU has not ended by the end of
+// the close time-out, quit kills it, and returns true.
+func (m *Machine) quit(gone <-chan struct{}) (killed bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), m.options.CloseTimeout)
+	defer cancel()
+	if m.options.Logs != "" && m.config.Display && !m.End().Frozen {
+		half, cancel := context.WithTimeout(ctx, m.options.CloseTimeout/2)
+		err := m.Screenshot(half, filepath.Join(m.options.Logs, "screenshot.png"))
+		cancel()
+		m.mu.Lock()
+		m.screenshotError = err
+		m.mu.Unlock()
+	}
+	m.qmp.execute(ctx, "quit", nil) // what counts is that QEMU ends
+	select {
+	case <-gone:
+		return false
+	case <-ctx.Done():
+	}
+	m.stderrLine(fmt.Sprintf("QEMU did not quit within %v and was killed", m.options.CloseTimeout))
+	m.process.kill()
+	<-gone
+	return true
+}
+
+// Stop starts to end the machine, unless it has ended already. The guest is not
+// asked, as if its power were cut.
+func (m *Machine) Stop() { m.stopOnce.Do(func() { close(m.stop) }) }
+
+// Done returns a channel that closes when the machine has ended.
+func (m *Machine) Done() <-chan struct{} { return m.done }
+
+// Close ends the machine and returns how it ended.
+func (m *Machine) Close() End {
+	m.Stop()
+	<-m.done
+	return m.End()
+}
+
+// End returns how the machine ended, after Done is closed.
+func (m *Machine) End() End {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.end
+}
+
+// Wait waits for the machine to end by the guest's doing: a power-off, a reset,
+// a crash.
+func (m *Machine) Wait(ctx context.Context) (End, error) {
+	select {
+	case <-m.done:
+		return m.End(), nil
+	case <-ctx.Done():
+		return End{}, context.Cause(ctx)
+	}
 }

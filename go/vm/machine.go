@@ -16,7 +16,6 @@ import (
 	"regexp"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/rules-qcow2/rules_qcow2/go/vm/network"
@@ -193,7 +192,7 @@ func start(ctx context.Context, c *Config, o Options) (*Machine, error) {
 	}
 	if err := m.run(ctx); err != nil {
 		m.Close()
-		return nil, m.Report(m.explain(fmt.Errorf("the machine did not start: %w", err)))
+		return nil, m.Report(fmt.Errorf("the machine did not start: %w", m.explain(err)))
 	}
 	return m, nil
 }
@@ -344,7 +343,7 @@ func (m *Machine) run(ctx context.Context) error {
 }
 
 // readOutput reads QEMU's output and events, and returns a channel that closes
-// when all have been read, which is when QEMU has ended.
+// when QEMU has ended and all have been read.
 func (m *Machine) readOutput() <-chan struct{} {
 	var readers sync.WaitGroup
 	readers.Add(2)
@@ -356,13 +355,27 @@ func (m *Machine) readOutput() <-chan struct{} {
 		defer readers.Done()
 		readLines(m.process.stderr, m.stderrLine)
 	}()
-	read := make(chan struct{})
+	read, gone := make(chan struct{}), make(chan struct{})
 	go func() {
 		readers.Wait()
-		<-m.qmp.closed
 		close(read)
 	}()
-	return read
+	go func() {
+		<-m.process.exited
+		// A child of QEMU may keep the outputs open.
+		for _, end := range []func(){m.process.kill, m.process.close} {
+			select {
+			case <-read:
+			case <-time.After(m.options.CloseTimeout):
+				end()
+			}
+		}
+		<-read
+		m.process.close()
+		<-m.qmp.closed
+		close(gone)
+	}()
+	return gone
 }
 
 func (m *Machine) readConsole() {
@@ -405,128 +418,6 @@ func (m *Machine) event(event qmpEvent) {
 		// If the host has no space left, QEMU stops the guest. Other errors
 		// are reported to the guest.
 		m.finish(End{Failure: fmt.Errorf("the host has no space left for the guest's writes to %s: %s", event.Data.Node, event.Data.Reason)})
-	}
-}
-
-// finish records why the machine ends. The first reason counts.
-func (m *Machine) finish(end End) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	select {
-	case <-m.ended:
-	default:
-		m.end = end
-		close(m.ended)
-	}
-}
-
-// supervise brings the machine to its end. read closes when QEMU has ended and
-// all of its output has been read.
-func (m *Machine) supervise(read <-chan struct{}) {
-	select {
-	case <-m.ended:
-	case <-read:
-	case <-m.console.failed:
-		m.settle(read)
-	case <-m.stop:
-		m.finish(End{Stopped: true})
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), m.options.CloseTimeout)
-	defer cancel()
-	select {
-	case <-read:
-	default:
-		m.quit(ctx, read)
-	}
-	m.finish(End{})
-	end := m.process.end()
-	if pattern, line := m.console.failureLine(); pattern != "" {
-		end.Failure = fmt.Errorf("console matched fail_on pattern %q: %q", pattern, line)
-	}
-	m.mu.Lock()
-	m.end.ExitStatus, m.end.Signal = end.ExitStatus, end.Signal
-	// A QEMU that crashed just before Stop did not end because of it.
-	m.end.Stopped = m.end.Stopped && (end.Signal == syscall.SIGKILL || end.Signal == nil && end.ExitStatus == 0)
-	if end.Failure != nil {
-		m.end.Failure = end.Failure
-	}
-	m.mu.Unlock()
-	m.logs.close()
-	m.detach()
-	close(m.done)
-}
-
-// settle waits until the guest has said more about its failure.
-func (m *Machine) settle(read <-chan struct{}) {
-	limit := time.After(m.config.TimeLimit(settleLimit))
-	for {
-		quiet := time.Until(m.console.lastWrite().Add(m.config.TimeLimit(settle)))
-		if quiet <= 0 {
-			return
-		}
-		select {
-		case <-time.After(quiet):
-		case <-limit:
-			return
-		case <-m.stop:
-			return
-		case <-read:
-			return
-		}
-	}
-}
-
-// quit takes a screenshot, tells QEMU to quit, and kills it if it has not ended
-// by the deadline of the context.
-func (m *Machine) quit(ctx context.Context, read <-chan struct{}) {
-	if m.options.Logs != "" && m.config.Display && !m.End().Frozen {
-		half, cancel := context.WithTimeout(ctx, m.options.CloseTimeout/2)
-		err := m.Screenshot(half, filepath.Join(m.options.Logs, "screenshot.png"))
-		cancel()
-		m.mu.Lock()
-		m.screenshotError = err
-		m.mu.Unlock()
-	}
-	if _, err := m.qmp.execute(ctx, "quit", nil); err != nil {
-		m.process.cmd.Process.Kill()
-	}
-	select {
-	case <-read:
-	case <-ctx.Done():
-		m.process.cmd.Process.Kill()
-		<-read
-	}
-}
-
-// Stop starts to end the machine, unless it has ended already. The guest is not
-// asked, as if its power were cut.
-func (m *Machine) Stop() { m.stopOnce.Do(func() { close(m.stop) }) }
-
-// Done returns a channel that closes when the machine has ended.
-func (m *Machine) Done() <-chan struct{} { return m.done }
-
-// Close ends the machine and returns how it ended.
-func (m *Machine) Close() End {
-	m.Stop()
-	<-m.done
-	return m.End()
-}
-
-// End returns how the machine ended, after Done is closed.
-func (m *Machine) End() End {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.end
-}
-
-// Wait waits for the machine to end by the guest's doing: a power-off, a reset,
-// a crash.
-func (m *Machine) Wait(ctx context.Context) (End, error) {
-	select {
-	case <-m.done:
-		return m.End(), nil
-	case <-ctx.Done():
-		return End{}, context.Cause(ctx)
 	}
 }
 
@@ -609,6 +500,8 @@ func (m *Machine) explain(err error) error {
 	switch end := m.End(); {
 	case end.Failure != nil:
 		return end.Failure
+	case !end.Stopped && errors.Is(err, errQMPClosed):
+		return errors.New(end.String())
 	case !end.Stopped:
 		return fmt.Errorf("%w: %v", err, end)
 	}

@@ -1,7 +1,6 @@
 package vm
 
 import (
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -12,10 +11,11 @@ import (
 // A process is a running QEMU.
 type process struct {
 	qmp            net.Conn
-	stdout, stderr io.Reader
+	stdout, stderr *os.File
+	cmd            *exec.Cmd
 
-	cmd  *exec.Cmd
-	wait func() error
+	exited chan struct{} // closed when QEMU has ended
+	result End           // how it ended, once exited is closed
 }
 
 // qmpArgs make QEMU speak QMP on the first file that startQEMU passes to it. A
@@ -37,18 +37,44 @@ func startQEMU(program string, args, env []string, files ...*os.File) (*process,
 	cmd.Env = env
 	cmd.ExtraFiles = append([]*os.File{theirs}, files...)
 	cmd.SysProcAttr = ChildAttributes()
-	p := &process{qmp: qmp, cmd: cmd}
-	if p.stdout, err = cmd.StdoutPipe(); err == nil {
-		p.stderr, err = cmd.StderrPipe()
-	}
-	if err == nil {
-		p.wait, err = Spawn(cmd)
-	}
+	p := &process{qmp: qmp, cmd: cmd, exited: make(chan struct{})}
+	// Unlike the pipes of package exec, these outlive QEMU until they have been read.
+	stdout, err := pipeTo(&p.stdout)
 	if err != nil {
-		qmp.Close()
+		p.close()
 		return nil, err
 	}
+	defer stdout.Close()
+	stderr, err := pipeTo(&p.stderr)
+	if err != nil {
+		p.close()
+		return nil, err
+	}
+	defer stderr.Close()
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	wait, err := Spawn(cmd)
+	if err != nil {
+		p.close()
+		return nil, err
+	}
+	go func() {
+		p.result = endOf(cmd, wait())
+		close(p.exited)
+	}()
 	return p, nil
+}
+
+// pipeTo sets ours to one end of a pipe, and returns the other end, for a child.
+func pipeTo(ours **os.File) (theirs *os.File, err error) {
+	*ours, theirs, err = os.Pipe()
+	return theirs, err
+}
+
+// close closes this process's ends of all connections.
+func (p *process) close() {
+	p.qmp.Close()
+	p.stdout.Close() // of a nil file, an error
+	p.stderr.Close()
 }
 
 // socketPair returns one end for this process and one for a child.
@@ -96,15 +122,13 @@ func Spawn(cmd *exec.Cmd) (wait func() error, err error) {
 	}, nil
 }
 
-// end waits for the end of QEMU, after stdout and stderr have been read.
-func (p *process) end() End {
-	err := p.wait()
-	p.qmp.Close()
+// endOf returns how QEMU ended: err is the result of the wait.
+func endOf(cmd *exec.Cmd, err error) End {
 	if _, exited := err.(*exec.ExitError); err != nil && !exited {
 		return End{Failure: err}
 	}
-	if status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		return End{Signal: status.Signal()}
 	}
-	return End{ExitStatus: p.cmd.ProcessState.ExitCode()}
+	return End{ExitStatus: cmd.ProcessState.ExitCode()}
 }

@@ -3,8 +3,8 @@ package vm
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"sync"
@@ -29,6 +29,7 @@ type qmpClient struct {
 	conn    net.Conn
 	onEvent func(qmpEvent) // called in order, by the reader
 	closed  chan struct{}  // closed when the reader has ended
+	reason  error          // why it has ended, once closed is closed
 
 	mu      sync.Mutex
 	next    int
@@ -42,6 +43,9 @@ type qmpAnswer struct {
 		Desc string `json:"desc"`
 	} `json:"error"`
 }
+
+// errQMPClosed is the reason of a connection that QEMU closed, as it does when it ends.
+var errQMPClosed = errors.New("QEMU closed its monitor")
 
 // newQMP starts to read from conn. It ends when conn is closed.
 func newQMP(conn net.Conn, onEvent func(qmpEvent)) *qmpClient {
@@ -58,7 +62,11 @@ func (c *qmpClient) read() {
 			qmpAnswer
 			qmpEvent
 		}
-		if decoder.Decode(&message) != nil {
+		if err := decoder.Decode(&message); err != nil {
+			c.reason = errQMPClosed
+			if syntax := (*json.SyntaxError)(nil); errors.As(err, &syntax) {
+				c.reason = fmt.Errorf("QEMU sent something that is not QMP: %w", err)
+			}
 			return
 		}
 		switch {
@@ -86,19 +94,38 @@ func (c *qmpClient) execute(ctx context.Context, command string, arguments any) 
 func (c *qmpClient) executeWith(ctx context.Context, command string, arguments any, file *os.File) (json.RawMessage, error) {
 	answers := make(chan qmpAnswer, 1)
 	if err := c.send(ctx, command, arguments, file, answers); err != nil {
-		return nil, fmt.Errorf("QMP %s: %w", command, err)
+		return nil, fmt.Errorf("QMP %s: %w", command, c.sendError(ctx, err))
 	}
+	return c.await(ctx, command, answers)
+}
+
+// await waits for the answer to a command.
+func (c *qmpClient) await(ctx context.Context, command string, answers <-chan qmpAnswer) (json.RawMessage, error) {
 	select {
 	case answer := <-answers:
-		if answer.Error != nil {
-			return nil, fmt.Errorf("QMP %s: %s", command, answer.Error.Desc)
-		}
-		return answer.Return, nil
+		return answer.result(command)
 	case <-c.closed:
-		return nil, fmt.Errorf("QMP %s: %w", command, io.ErrUnexpectedEOF)
 	case <-ctx.Done():
+	}
+	// QEMU may have answered before.
+	select {
+	case answer := <-answers:
+		return answer.result(command)
+	default:
+	}
+	select {
+	case <-c.closed:
+		return nil, fmt.Errorf("QMP %s: %w", command, c.reason)
+	default:
 		return nil, fmt.Errorf("QMP %s: QEMU did not answer: %w", command, context.Cause(ctx))
 	}
+}
+
+func (a *qmpAnswer) result(command string) (json.RawMessage, error) {
+	if a.Error != nil {
+		return nil, fmt.Errorf("QMP %s: %s", command, a.Error.Desc)
+	}
+	return a.Return, nil
 }
 
 // sendFile gives QEMU a file descriptor, which later commands call by name.
@@ -132,5 +159,17 @@ func (c *qmpClient) send(ctx context.Context, command string, arguments any, fil
 		return err
 	}
 	_, err = c.conn.Write(b)
+	return err
+}
+
+// sendError returns why a command could not be sent.
+func (c *qmpClient) sendError(ctx context.Context, err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil {
+		return fmt.Errorf("QEMU did not answer: %w", context.Cause(ctx))
+	}
+	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+		<-c.closed // the reader sees it, too
+		return c.reason
+	}
 	return err
 }
