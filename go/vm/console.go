@@ -13,8 +13,10 @@ const (
 	// maxLine bounds, in bytes, the part of a line that patterns see, and so
 	// the work on each byte of a line that does not end.
 	maxLine = 4 << 10
-	// maxUnread bounds, in bytes, the lines kept for the next Expect.
+	// maxUnread bounds, in bytes, the lines kept for the next Expect. Each counts as
+	// its length and lineCost, so that empty lines are bounded, too.
 	maxUnread = 1 << 20
+	lineCost  = 16 // of a string in a slice
 	// tailLines is the number of lines in an error. A panic of Linux takes 25
 	// lines, and the lines before it show the cause.
 	tailLines = 40
@@ -38,7 +40,7 @@ type console struct {
 	consumed int          // length of the part of that line that Expect has passed
 	unread   []string     // finished lines that no Expect has passed
 	skip     int          // length of the part of unread[0] that Expect has passed
-	size     int          // of unread, in bytes
+	size     int          // of unread, in bytes, with lineCost for each line
 	tail     []string     // the last finished lines
 	expects  *expectation // the one that waits
 	latest   *expectation // the one that waited last
@@ -115,9 +117,8 @@ func (c *console) look(finished bool) {
 			c.skip = c.consumed
 		}
 		c.unread = append(c.unread, line)
-		for c.size += len(line); c.size > maxUnread && len(c.unread) > 1; c.skip = 0 {
-			c.size -= len(c.unread[0])
-			c.unread = c.unread[1:]
+		for c.size += len(line) + lineCost; c.size > maxUnread && len(c.unread) > 1; c.skip = 0 {
+			c.dropUnread()
 		}
 	}
 	c.tail = append(c.tail, line)
@@ -125,6 +126,13 @@ func (c *console) look(finished bool) {
 		c.tail = append(c.tail[:0], c.tail[1:]...)
 	}
 	c.raw, c.consumed = c.raw[:0], 0
+}
+
+// dropUnread forgets the first unread line.
+func (c *console) dropUnread() {
+	c.size -= len(c.unread[0]) + lineCost
+	c.unread[0] = ""
+	c.unread = c.unread[1:]
 }
 
 // pass tests a line, from an offset on, for the patterns that are waited for,
@@ -159,8 +167,8 @@ func (c *console) expect(patterns []*regexp.Regexp) *expectation {
 	for len(c.unread) > 0 && c.expects != nil {
 		c.skip = c.pass(c.unread[0], c.skip, true)
 		if c.expects != nil {
-			c.size -= len(c.unread[0])
-			c.unread, c.skip = c.unread[1:], 0
+			c.dropUnread()
+			c.skip = 0
 		}
 	}
 	if c.expects != nil {

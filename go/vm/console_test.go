@@ -1,8 +1,12 @@
 package vm
 
 import (
+	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -167,5 +171,54 @@ func TestConsoleTailIsBounded(t *testing.T) {
 	tail := c.lastLines()
 	if len(tail) != 41 || tail[0] != "line 960" || tail[40] != "the last one" {
 		t.Errorf("got %d lines, %q to %q", len(tail), tail[0], tail[len(tail)-1])
+	}
+}
+
+// A guest that floods its console uses a bounded part of the host's memory.
+func TestConsoleFlood(t *testing.T) {
+	for name, line := range map[string]string{
+		"empty lines": "\r\n",
+		"short lines": "x\n",
+		"long lines":  strings.Repeat("x", 2*maxLine) + "\n",
+		"no lines":    "x",
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newConsole(mustCompile(DefaultFailOn...))
+			block := []byte(strings.Repeat(line, (64<<10)/len(line)))
+			before := heap()
+			for written := 0; written < 2<<20; written += len(block) {
+				c.Write(block)
+			}
+			if used := int64(heap()) - int64(before); used > 8*maxUnread {
+				t.Errorf("2 MiB on the console take %d bytes of memory", used)
+			}
+			runtime.KeepAlive(c)
+		})
+	}
+}
+
+func heap() uint64 {
+	var stats runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
+}
+
+// A log ends after its limit, with a line that says so.
+func TestLogIsBounded(t *testing.T) {
+	var logs logs
+	dir := t.TempDir()
+	if err := logs.open(dir, ""); err != nil {
+		t.Fatal(err)
+	}
+	block := bytes.Repeat([]byte("x"), 1<<20-1)
+	for range maxLog>>20 + 10 {
+		logs.console.Write(block)
+	}
+	logs.close()
+	content, err := os.ReadFile(filepath.Join(dir, "console.log"))
+	const end = "\n[the rest is missing: a log ends after 64 MiB]\n"
+	if err != nil || len(content) != maxLog+len(end) || !bytes.HasSuffix(content, []byte(end)) {
+		t.Errorf("the log has %d bytes, %v; want %d, with the end %q", len(content), err, maxLog+len(end), end)
 	}
 }

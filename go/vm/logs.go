@@ -13,43 +13,61 @@ import (
 
 // logs are the files that a machine leaves for the reader of a failure.
 type logs struct {
-	console io.WriteCloser // console.log: raw output of the first serial port
-	qemu    io.WriteCloser // qemu.log: QEMU's standard error
+	console log // console.log: raw output of the first serial port
+	qemu    log // qemu.log: QEMU's standard error
+	files   []*os.File
 }
 
 // open creates the logs in dir, and command, the script that runs the machine
 // again. Without dir it writes none.
 func (l *logs) open(dir, command string) error {
-	l.console, l.qemu = discard{}, discard{}
 	if dir == "" {
 		return nil
 	}
 	if err := os.WriteFile(filepath.Join(dir, "command"), []byte(command), 0o666); err != nil {
 		return err
 	}
-	console, err := os.Create(filepath.Join(dir, "console.log"))
-	if err != nil {
-		return err
+	for name, log := range map[string]*log{"console.log": &l.console, "qemu.log": &l.qemu} {
+		file, err := os.Create(filepath.Join(dir, name))
+		if err != nil {
+			l.close()
+			return err
+		}
+		log.w, l.files = file, append(l.files, file)
 	}
-	l.console = console
-	qemu, err := os.Create(filepath.Join(dir, "qemu.log"))
-	if err != nil {
-		console.Close()
-		return err
-	}
-	l.qemu = qemu
 	return nil
 }
 
 func (l *logs) close() {
-	l.console.Close()
-	l.qemu.Close()
+	for _, file := range l.files {
+		file.Close()
+	}
 }
 
-type discard struct{}
+// maxLog bounds, in bytes, what a guest may write to each log.
+const maxLog = 64 << 20
 
-func (discard) Write(b []byte) (int, error) { return len(b), nil }
-func (discard) Close() error                { return nil }
+// A log drops what comes after the first maxLog bytes, and then says so. It ignores
+// errors: they must not end a machine. Without a writer it drops everything.
+type log struct {
+	w    io.Writer
+	size int64 // of all that came
+}
+
+func (l *log) Write(b []byte) (int, error) {
+	room := max(maxLog-l.size, 0)
+	full := l.size > maxLog
+	l.size += int64(len(b))
+	switch {
+	case l.w == nil || full:
+	case int64(len(b)) <= room:
+		l.w.Write(b)
+	default:
+		l.w.Write(b[:room])
+		fmt.Fprintf(l.w, "\n[the rest is missing: a log ends after %d MiB]\n", maxLog>>20)
+	}
+	return len(b), nil
+}
 
 // maxLogLine bounds, in bytes, a line of QEMU's standard error. A longer one
 // counts as several.

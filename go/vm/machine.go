@@ -47,9 +47,9 @@ type Options struct {
 	// caller removes it after Close.
 	Dir string
 	// Logs is a folder for console.log, qemu.log, command and screenshot.png.
-	// Without it, none is written.
+	// Without it, none is written. A log ends after 64 MiB.
 	Logs string
-	// Console receives a copy of the output of the first serial port.
+	// Console receives a copy of console.log.
 	Console io.Writer
 	// FailOn are regular expressions. A match on the console ends the machine.
 	FailOn []string
@@ -379,14 +379,13 @@ func (m *Machine) readOutput() <-chan struct{} {
 }
 
 func (m *Machine) readConsole() {
+	copied := log{w: m.options.Console}
 	b := make([]byte, 64<<10)
 	for {
 		n, err := m.process.stdout.Read(b)
 		if n > 0 {
 			m.logs.console.Write(b[:n])
-			if m.options.Console != nil {
-				m.options.Console.Write(b[:n])
-			}
+			copied.Write(b[:n])
 			m.console.Write(b[:n])
 		}
 		if err != nil {
@@ -397,8 +396,8 @@ func (m *Machine) readConsole() {
 }
 
 func (m *Machine) stderrLine(line string) {
-	fmt.Fprintln(m.logs.qemu, line)
 	m.mu.Lock()
+	fmt.Fprintln(&m.logs.qemu, line)
 	m.stderr = append(m.stderr, line)
 	if len(m.stderr) > maxStderr {
 		m.stderr = append(m.stderr[:0], m.stderr[1:]...)
