@@ -57,6 +57,15 @@ var behaviours = map[string]func(*fakeQEMU){
 	"has KVM errors after cont": func(q *fakeQEMU) {
 		q.serve(after("cont", func(*fakeQEMU) { fmt.Fprintln(os.Stderr, "KVM internal error. Suberror: 1") }))
 	},
+	"migrates": func(q *fakeQEMU) {
+		q.serve(answer("qom-get", "pc-q35-11.0-machine"), answer("query-migrate", map[string]any{"status": "completed"}))
+	},
+	"does not migrate": func(q *fakeQEMU) {
+		q.serve(answer("qom-get", "pc-q35-11.0-machine"), answer("query-migrate", map[string]any{"status": "failed", "error-desc": "no"}))
+	},
+	"powers off in a migration": func(q *fakeQEMU) {
+		q.serve(answer("qom-get", "pc-q35-11.0-machine"), rule{command: "query-migrate", answers: true, value: map[string]any{"status": "completed"}, first: powerOff})
+	},
 	"has no space after cont": func(q *fakeQEMU) {
 		q.serve(after("cont", func(q *fakeQEMU) {
 			q.send(map[string]any{"event": "BLOCK_IO_ERROR", "data": map[string]any{"action": "stop", "node-name": "disk0", "reason": "No space left on device"}})
@@ -75,14 +84,19 @@ type rule struct {
 	command string
 	answers bool
 	refuses bool
-	do      func(*fakeQEMU)
+	value   any             // of the answer
+	first   func(*fakeQEMU) // before the answer
+	do      func(*fakeQEMU) // after it
 }
 
 func after(command string, do func(*fakeQEMU)) rule {
 	return rule{command: command, answers: true, do: do}
 }
 func instead(command string, do func(*fakeQEMU)) rule { return rule{command: command, do: do} }
-func refuse(command string) rule                      { return rule{command: command, refuses: true} }
+func answer(command string, value any) rule {
+	return rule{command: command, answers: true, value: value}
+}
+func refuse(command string) rule { return rule{command: command, refuses: true} }
 
 // serve answers all commands, and ends with quit.
 func (q *fakeQEMU) serve(rules ...rule) {
@@ -99,11 +113,17 @@ func (q *fakeQEMU) serve(rules ...rule) {
 		if i := slices.IndexFunc(rules, func(r rule) bool { return r.command == command.Execute }); i >= 0 {
 			r = rules[i]
 		}
+		if r.first != nil {
+			r.first(q)
+		}
+		if r.value == nil {
+			r.value = map[string]any{}
+		}
 		switch {
 		case r.refuses:
 			q.send(map[string]any{"id": command.ID, "error": map[string]any{"class": "GenericError", "desc": "refused"}})
 		case r.answers:
-			q.send(map[string]any{"id": command.ID, "return": map[string]any{}})
+			q.send(map[string]any{"id": command.ID, "return": r.value})
 		}
 		if r.do != nil {
 			r.do(q)

@@ -293,7 +293,9 @@ func (m *Machine) detach() {
 	if m.agent != nil {
 		m.agent.conn.Close()
 	}
-	m.prepared.close()
+	if ram := m.takeRAM(); ram != nil { // no snapshot has taken it
+		ram.Close()
+	}
 }
 
 // Name returns the machine's host name on its networks.

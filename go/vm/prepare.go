@@ -104,13 +104,6 @@ func copiedRAM(version string) string {
 	return fmt.Sprintf("the snapshot's RAM was copied, because QEMU %s cannot map a read-only file privately; QEMU 8.2 and newer can", version)
 }
 
-// close gives up the RAM, unless a snapshot has taken it.
-func (p *prepared) close() {
-	if p.ramFile != nil {
-		p.ramFile.Close()
-	}
-}
-
 func (p *prepared) add(command ...string) { p.commands = append(p.commands, command) }
 
 // forScript returns p without everything that ends with this process.

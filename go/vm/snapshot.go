@@ -135,7 +135,6 @@ func (m *Machine) save(ctx context.Context) (*Snapshot, error) {
 		Layers:      m.prepared.layers,
 		UEFIVars:    m.prepared.vars,
 		fingerprint: &Fingerprint{Agent: m.agent != nil, Cards: m.cards},
-		ram:         m.prepared.ramFile,
 	}
 	var err error
 	if s.fingerprint.MachineType, err = m.machineType(ctx); err == nil {
@@ -146,14 +145,27 @@ func (m *Machine) save(ctx context.Context) (*Snapshot, error) {
 		return nil, m.explain(err)
 	}
 	m.options.trace(StepSaved)
-	m.prepared.ramFile = nil // now the snapshot's
+	s.ram = m.takeRAM()
 	m.finish(End{Frozen: true})
 	select {
 	case <-m.done:
-		return s, nil
 	case <-ctx.Done():
 		return nil, errors.Join(context.Cause(ctx), s.Close())
 	}
+	if !m.End().Frozen { // it ended while its state was written
+		return nil, errors.Join(m.endError(), s.Close())
+	}
+	return s, nil
+}
+
+// takeRAM returns the open file with the RAM, which the caller must close, or nil if it
+// is a named file or was taken before.
+func (m *Machine) takeRAM() *os.File {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	file := m.prepared.ramFile
+	m.prepared.ramFile = nil
+	return file
 }
 
 // machineType asks QEMU for the versioned type that Config.Machine stands for.

@@ -1,0 +1,63 @@
+package vm
+
+import (
+	"strings"
+	"testing"
+)
+
+func saveable(_ *Config, o *Options) { o.Saveable = true }
+
+func TestFreezeAll(t *testing.T) {
+	a, b := startFake(t, "migrates", saveable), startFake(t, "migrates", saveable)
+	snapshots, err := FreezeAll(t.Context(), a, b)
+	if err != nil || len(snapshots) != 2 {
+		t.Fatalf("got %d snapshots, %v", len(snapshots), err)
+	}
+	for i, m := range []*Machine{a, b} {
+		if end := m.Close(); !end.Frozen {
+			t.Errorf("machine %d ended with %+v, want that it is frozen", i, end)
+		}
+		if snapshots[i].ram != nil { // a file in memory
+			if err := snapshots[i].Close(); err != nil {
+				t.Errorf("the RAM of snapshot %d: %v", i, err)
+			}
+		}
+	}
+}
+
+// If one machine cannot be saved, all end, and their RAM is given back.
+func TestFreezeAllFails(t *testing.T) {
+	for behaviour, want := range map[string]string{
+		"does not migrate":          "freeze fake: the migration failed: no",
+		"powers off in a migration": "freeze fake: the guest powered off",
+	} {
+		t.Run(behaviour, func(t *testing.T) {
+			machines := []*Machine{startFake(t, "migrates", saveable), startFake(t, behaviour, saveable), startFake(t, "migrates", saveable)}
+			snapshots, err := FreezeAll(t.Context(), machines...)
+			if err == nil || !strings.HasPrefix(err.Error(), want) || snapshots != nil {
+				t.Fatalf("got %v, %v; want %q", snapshots, err, want)
+			}
+			for i, m := range machines {
+				select {
+				case <-m.Done():
+				default:
+					t.Errorf("machine %d still runs", i)
+				}
+				if m.takeRAM() != nil {
+					t.Errorf("the RAM of machine %d is still open", i)
+				}
+			}
+		})
+	}
+}
+
+func TestCannotFreeze(t *testing.T) {
+	a, b := startFake(t, "migrates", saveable), startFake(t, "migrates", nil)
+	_, err := FreezeAll(t.Context(), a, b)
+	wantWords(t, err, "freeze fake: it can be frozen only if it was started with Options.Saveable")
+	select {
+	case <-a.Done():
+		t.Error("the other machine ended")
+	default:
+	}
+}
