@@ -108,6 +108,7 @@ func (m *Machine) connectAgent(ctx context.Context) {
 	if l.client, l.err = agent.New(ctx, l.conn); l.err != nil {
 		return
 	}
+	l.client.SetGrace(m.options.CloseTimeout)
 	m.options.trace(StepAgent)
 	if l.err = m.welcome(ctx); l.err == nil {
 		m.options.trace(StepWelcome)

@@ -76,9 +76,19 @@ type Options struct {
 	// goroutine that did it, with the name of the step.
 	Trace func(step string)
 	// CloseTimeout limits all that happens once the machine is to end: the
-	// screenshot, and QEMU's own end before it is killed. The default is 5 s, times
-	// Config.TimeLimitFactor.
+	// screenshot, and QEMU's own end before it is killed. It also limits how long the
+	// guest may take to end a command whose context is done. The default is 5 s, times
+	// Config.TimeLimitFactor. [Reserve] has one for tests.
 	CloseTimeout time.Duration
+}
+
+// Reserve divides the time that a test has: it should know its result when only reserve
+// is left, which is for the end of the machine, its logs and the report. The machine's
+// Options.CloseTimeout fits twice into reserve: for the end of a command in a guest that
+// hangs, and for QEMU's.
+func Reserve(total time.Duration) (reserve, closeTimeout time.Duration) {
+	reserve = min(max(total/10, 2*time.Second), 15*time.Second, total/2)
+	return reserve, min(reserve*2/5, defaultCloseTimeout)
 }
 
 // StepSaved is the step of Freeze after which QEMU ends.
@@ -299,12 +309,14 @@ func (m *Machine) detach() {
 }
 
 // Name returns the machine's host name on its networks.
-func (m *Machine) Name() string {
-	if m.options.Name != "" {
-		return m.options.Name
+func (m *Machine) Name() string { return m.options.HostName(m.config) }
+
+// HostName returns the host name of a machine with these options on its networks.
+func (o *Options) HostName(c *Config) string {
+	if o.Name != "" {
+		return o.Name
 	}
-	target := m.config.Target
-	return strings.ReplaceAll(target[strings.LastIndexAny(target, ":/")+1:], "_", "-")
+	return strings.ReplaceAll(c.Target[strings.LastIndexAny(c.Target, ":/")+1:], "_", "-")
 }
 
 // Links returns the machine's ports, one per network, in the order of

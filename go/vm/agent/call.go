@@ -55,8 +55,8 @@ func (c *Client) open(ctx context.Context, op protocol.Op, body protocol.Message
 // The caller still calls result.
 func (k *call) abort(why error) {
 	k.aborting.Do(func() {
-		k.grace = time.AfterFunc(cancelGrace, func() {
-			k.c.fail(fmt.Errorf("the guest did not end a canceled request within %v", cancelGrace))
+		k.grace = time.AfterFunc(k.c.grace, func() {
+			k.c.fail(fmt.Errorf("the guest did not end a canceled request within %v", k.c.grace))
 		})
 		go func() {
 			<-k.opened

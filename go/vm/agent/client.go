@@ -25,6 +25,7 @@ type Client struct {
 	session *protocol.Session
 	slots   chan struct{} // one item for each open request
 	served  chan struct{} // closed when nothing reads from conn any more
+	grace   time.Duration
 
 	closing sync.Once
 }
@@ -40,9 +41,8 @@ type Error = protocol.Error
 // ErrClosed is the error of calls after Close.
 var ErrClosed = errors.New("the connection to the agent is closed")
 
-// cancelGrace is how long a guest may take to confirm that it ended a request
-// after the request's context is done. Variable for tests.
-var cancelGrace = 10 * time.Second
+// defaultGrace is the grace of a Client without SetGrace.
+const defaultGrace = 10 * time.Second
 
 // helloPause is the time between hellos. Variable for tests.
 var helloPause = time.Second
@@ -58,6 +58,7 @@ func New(ctx context.Context, conn io.ReadWriteCloser) (*Client, error) {
 		conn:   conn,
 		slots:  make(chan struct{}, protocol.MaxRequests),
 		served: make(chan struct{}),
+		grace:  defaultGrace,
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	r := bufio.NewReaderSize(guestStream{conn}, 2*protocol.MaxFrame)
@@ -79,6 +80,11 @@ func New(ctx context.Context, conn io.ReadWriteCloser) (*Client, error) {
 	}()
 	return c, nil
 }
+
+// SetGrace sets how long the guest may take to confirm that it ended a request after
+// the request's context is done. After that the session is over. The default is 10 s.
+// SetGrace must not be called at the same time as requests.
+func (c *Client) SetGrace(grace time.Duration) { c.grace = grace }
 
 // hello begins the session.
 func (c *Client) hello(r *bufio.Reader, w *protocol.Writer) error {

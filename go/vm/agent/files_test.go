@@ -232,12 +232,12 @@ func TestLyingGuest(t *testing.T) {
 				})
 				s.Fail(s.Serve(guest.r))
 			}()
-			defer agent.SetCancelGrace(0)()
 			c, err := agent.New(context.Background(), host)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer c.Close()
+			c.SetGrace(0)
 			dir := t.TempDir()
 			err = c.CopyFrom(context.Background(), "/x", dir+"/copy", agent.CopyOptions{})
 			if err == nil || !strings.Contains(err.Error(), test.want) {

@@ -162,7 +162,6 @@ func TestBrokenGuests(t *testing.T) {
 // A guest that hangs cannot hold up a call whose context is done, not even in a
 // write that the guest does not read.
 func TestHangingGuest(t *testing.T) {
-	defer agent.SetCancelGrace(20 * time.Millisecond)()
 	for name, call := range map[string]func(context.Context, *agent.Client) error{
 		"run": func(ctx context.Context, c *agent.Client) error {
 			_, err := c.Run(ctx, agent.Command{Args: []string{"cat"}, Stdin: zeros{}, Stdout: io.Discard})
@@ -194,6 +193,7 @@ func TestHangingGuest(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close()
+			c.SetGrace(20 * time.Millisecond)
 			// Long enough to begin the request.
 			ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
 			defer cancel()

@@ -1,6 +1,7 @@
 package vmtest
 
 import (
+	"sync"
 	"testing"
 
 	"github.com/rules-qcow2/rules_qcow2/go/vm"
@@ -12,22 +13,7 @@ import (
 // forks; services and background processes go on.
 func (m *Machine) Freeze() {
 	m.t.Helper()
-	m.freezing.Lock()
-	defer m.freezing.Unlock()
-	if m.snapshot != nil {
-		return
-	}
-	snapshot, err := m.Machine.Freeze(m.ctx)
-	if err != nil {
-		m.t.Fatalf("%v", err)
-	}
-	m.keep(snapshot)
-}
-
-// keep holds the saved state until the end of the test.
-func (m *Machine) keep(snapshot *vm.Snapshot) {
-	m.snapshot = snapshot
-	m.t.Cleanup(func() { snapshot.Close() })
+	freezeAll(m.t, []*Machine{m})
 }
 
 // Fork starts a machine that goes on from where m is, in a fraction of the time of
@@ -49,7 +35,7 @@ func (m *Machine) keep(snapshot *vm.Snapshot) {
 // It ends with the test t.
 func (m *Machine) Fork(t testing.TB, opts ...vm.Option) *Machine {
 	t.Helper()
-	m.Freeze()
+	freezeAll(t, []*Machine{m})
 	return m.fork(t, opts)
 }
 
@@ -87,14 +73,22 @@ func ForkAll(t testing.TB, machines ...*Machine) []*Machine {
 	return forks
 }
 
-// freezeAll freezes the machines that are not frozen yet.
+// freezing is held while machines are frozen. There is one for all, so that sets of
+// machines that overlap do not wait for each other.
+var freezing sync.Mutex
+
+// freezeAll freezes the machines that are not frozen yet. If it fails, the test t fails:
+// not that of the machine, which may run in another goroutine.
 func freezeAll(t testing.TB, machines []*Machine) {
 	t.Helper()
+	freezing.Lock()
+	defer freezing.Unlock()
 	var running []*Machine
 	var inner []*vm.Machine
 	for _, m := range machines {
-		m.freezing.Lock()
-		defer m.freezing.Unlock()
+		if m.freezeErr != nil {
+			t.Fatal(m.freezeErr)
+		}
 		if m.snapshot == nil {
 			running, inner = append(running, m), append(inner, m.Machine)
 		}
@@ -103,10 +97,15 @@ func freezeAll(t testing.TB, machines []*Machine) {
 		return
 	}
 	snapshots, err := vm.FreezeAll(running[0].ctx, inner...)
-	if err != nil {
-		t.Fatalf("%v", err)
-	}
 	for i, m := range running {
-		m.keep(snapshots[i])
+		if err != nil {
+			m.freezeErr = err
+			continue
+		}
+		m.snapshot = snapshots[i]
+		m.t.Cleanup(func() { snapshots[i].Close() })
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -22,7 +22,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -39,8 +38,9 @@ type Machine struct {
 	config  *vm.Config
 	options vm.Options
 
-	freezing sync.Mutex
-	snapshot *vm.Snapshot // nil until the machine is frozen
+	// Guarded by freezing.
+	snapshot  *vm.Snapshot // nil until the machine is frozen
+	freezeErr error        // why it could not be frozen
 }
 
 // Start boots the machine of a qemu_vm target, given by its rlocation path, as
@@ -71,20 +71,25 @@ func Start(t testing.TB, target string, opts ...vm.Option) *Machine {
 func start(t testing.TB, config *vm.Config, options vm.Options) *Machine {
 	t.Helper()
 	options.Dir, options.Logs = t.TempDir(), t.TempDir()
-	ctx := testContext(t)
+	ctx, closeTimeout := testContext(t)
+	if options.CloseTimeout == 0 {
+		options.CloseTimeout = closeTimeout
+	}
+	// Clean-ups run in reverse order: the machine ends, its logs are kept, the folders
+	// are removed.
+	t.Cleanup(func() {
+		if t.Failed() {
+			keepLogs(t, options.HostName(config), options.Logs)
+		}
+	})
 	machine, err := vm.Start(ctx, config, options)
 	if err != nil {
 		t.Fatalf("%s: %v", config.Target, err)
 	}
 	m := &Machine{Machine: machine, t: t, ctx: ctx, config: config, options: options}
-	// Runs before the clean-up of the folders, which was registered before.
 	t.Cleanup(func() {
-		end := m.Close()
-		if end.Failure != nil && !t.Failed() {
+		if end := m.Close(); end.Failure != nil && !t.Failed() {
 			t.Errorf("%s: %v", m.Name(), m.Report(end.Failure))
-		}
-		if t.Failed() {
-			keepLogs(t, m.Name(), options.Logs)
 		}
 	})
 	return m
@@ -113,15 +118,9 @@ func keepNetwork(t testing.TB, n *network.Network) *network.Network {
 
 // load reads the description of a machine next to its target's executable.
 func load(target string) (*vm.Config, error) {
-	r, err := runfiles.New()
+	path, err := locate(target)
 	if err != nil {
-		return nil, fmt.Errorf("runfiles: %w", err)
-	}
-	path := target
-	if !filepath.IsAbs(path) {
-		if path, err = r.Rlocation(target); err != nil {
-			return nil, fmt.Errorf("it is neither an absolute path nor a runfile: %w", err)
-		}
+		return nil, fmt.Errorf("it is neither an absolute path nor a runfile: %w", err)
 	}
 	b, err := os.ReadFile(path + ".vm.json")
 	if errors.Is(err, os.ErrNotExist) {
@@ -133,26 +132,33 @@ func load(target string) (*vm.Config, error) {
 	if err := json.Unmarshal(b, config); err != nil {
 		return nil, fmt.Errorf("%s.vm.json: %w", path, err)
 	}
-	return config, config.Locate(r.Rlocation)
+	return config, config.Locate(locate)
 }
 
-// testContext returns a context that ends early enough before the test's
-// deadline for a report.
-func testContext(t testing.TB) context.Context {
-	ctx := t.Context()
+// locate returns the path of a runfile.
+func locate(path string) (string, error) {
+	if filepath.IsAbs(path) {
+		return path, nil
+	}
+	return runfiles.Rlocation(path)
+}
+
+// testContext returns a context that ends early enough before the test's deadline for a
+// report, and the machine's Options.CloseTimeout, 0 without a deadline.
+func testContext(t testing.TB) (ctx context.Context, closeTimeout time.Duration) {
+	ctx = t.Context()
 	deadliner, ok := t.(interface{ Deadline() (time.Time, bool) })
 	if !ok {
-		return ctx
+		return ctx, 0
 	}
 	deadline, ok := deadliner.Deadline()
 	if !ok {
-		return ctx
+		return ctx, 0
 	}
-	total := time.Until(deadline)
-	deadline = deadline.Add(-min(max(total/10, 2*time.Second), 15*time.Second, total/2))
-	ctx, cancel := context.WithDeadlineCause(ctx, deadline, errors.New("the test's time limit is nearly over"))
+	reserve, closeTimeout := vm.Reserve(time.Until(deadline))
+	ctx, cancel := context.WithDeadlineCause(ctx, deadline.Add(-reserve), errors.New("the test's time limit is nearly over"))
 	t.Cleanup(cancel)
-	return ctx
+	return ctx, closeTimeout
 }
 
 // keepLogs copies a failed test's logs to its undeclared outputs.

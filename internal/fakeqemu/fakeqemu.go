@@ -1,0 +1,162 @@
+// Package fakeqemu stands for QEMU in tests. It speaks QMP, and does what a real QEMU
+// rarely does: it hangs, dies or answers wrongly at a certain moment.
+//
+// A test binary is its own fake: its TestMain calls Main.
+package fakeqemu
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// option is an argument of a fake. The next argument is the name of a behaviour.
+const option = "-fake"
+
+// Args returns the arguments that make a test binary a fake: values for
+// Config.QEMUArgs, with the binary as Config.QEMU.
+func Args(behaviour string) []string { return []string{option, behaviour} }
+
+// Main does not return if this process is to be a fake.
+func Main() {
+	if i := slices.Index(os.Args, option); i > 0 && i+1 < len(os.Args) {
+		behaviours[os.Args[i+1]](&qemu{conn: os.NewFile(3, "QMP")})
+		os.Exit(0)
+	}
+}
+
+// A qemu is a fake.
+type qemu struct{ conn *os.File }
+
+// behaviours are those of fakes, by name.
+var behaviours = map[string]func(*qemu){
+	"powers off": func(q *qemu) { q.serve(after("cont", powerOff)) },
+	"powers off, does not quit": func(q *qemu) {
+		q.serve(after("cont", powerOff), after("quit", hang))
+	},
+	"powers off, does not answer quit": func(q *qemu) {
+		q.serve(after("cont", powerOff), instead("quit", hang))
+	},
+	"runs":                     func(q *qemu) { q.serve() },
+	"runs, does not quit":      func(q *qemu) { q.serve(after("quit", hang)) },
+	"a child keeps the output": func(q *qemu) { startChild(false); q.serve() },
+	"a child leaves the group": func(q *qemu) { startChild(true); q.serve() },
+	"dies before the greeting": func(q *qemu) { die(q) },
+	"dies in qmp_capabilities": func(q *qemu) { q.serve(instead("qmp_capabilities", die)) },
+	"dies in cont":             func(q *qemu) { q.serve(instead("cont", die)) },
+	"is killed in cont": func(q *qemu) {
+		q.serve(instead("cont", func(*qemu) { syscall.Kill(os.Getpid(), syscall.SIGKILL); hang(nil) }))
+	},
+	"dies after cont":          func(q *qemu) { q.serve(after("cont", die)) },
+	"refuses qmp_capabilities": func(q *qemu) { q.serve(refuse("qmp_capabilities")) },
+	"refuses cont":             func(q *qemu) { q.serve(refuse("cont")) },
+	"is silent":                func(q *qemu) { hang(q) },
+	"closes QMP after cont":    func(q *qemu) { q.serve(after("cont", func(q *qemu) { q.conn.Close(); hang(q) })) },
+	"closes QMP":               func(q *qemu) { q.conn.Close(); hang(q) },
+	"sends garbage":            func(q *qemu) { fmt.Fprintln(q.conn, "HTTP/1.1 400 Bad Request"); hang(q) },
+	"sends garbage after cont": func(q *qemu) { q.serve(after("cont", func(q *qemu) { fmt.Fprintln(q.conn, "]]"); hang(q) })) },
+	"has KVM errors after cont": func(q *qemu) {
+		q.serve(after("cont", func(*qemu) { fmt.Fprintln(os.Stderr, "KVM internal error. Suberror: 1") }))
+	},
+	"migrates": func(q *qemu) {
+		q.serve(answer("qom-get", "pc-q35-11.0-machine"), answer("query-migrate", map[string]any{"status": "completed"}))
+	},
+	"does not migrate": func(q *qemu) {
+		q.serve(answer("qom-get", "pc-q35-11.0-machine"), answer("query-migrate", map[string]any{"status": "failed", "error-desc": "no"}))
+	},
+	"powers off in a migration": func(q *qemu) {
+		q.serve(answer("qom-get", "pc-q35-11.0-machine"), rule{command: "query-migrate", answers: true, value: map[string]any{"status": "completed"}, first: powerOff})
+	},
+	"has no space after cont": func(q *qemu) {
+		q.serve(after("cont", func(q *qemu) {
+			q.send(map[string]any{"event": "BLOCK_IO_ERROR", "data": map[string]any{"action": "stop", "node-name": "disk0", "reason": "No space left on device"}})
+		}))
+	},
+}
+
+func (q *qemu) send(message map[string]any) {
+	if json.NewEncoder(q.conn).Encode(message) != nil {
+		os.Exit(0) // the test is over
+	}
+}
+
+// A rule changes how a fake handles one command.
+type rule struct {
+	command string
+	answers bool
+	refuses bool
+	value   any         // of the answer
+	first   func(*qemu) // before the answer
+	do      func(*qemu) // after it
+}
+
+func after(command string, do func(*qemu)) rule {
+	return rule{command: command, answers: true, do: do}
+}
+func instead(command string, do func(*qemu)) rule { return rule{command: command, do: do} }
+func answer(command string, value any) rule {
+	return rule{command: command, answers: true, value: value}
+}
+func refuse(command string) rule { return rule{command: command, refuses: true} }
+
+// serve answers all commands, and ends with quit.
+func (q *qemu) serve(rules ...rule) {
+	q.send(map[string]any{"QMP": map[string]any{}})
+	for commands := json.NewDecoder(q.conn); ; {
+		var command struct {
+			Execute string `json:"execute"`
+			ID      int    `json:"id"`
+		}
+		if commands.Decode(&command) != nil {
+			hang(q) // like a guest that runs on
+		}
+		r := rule{answers: true}
+		if i := slices.IndexFunc(rules, func(r rule) bool { return r.command == command.Execute }); i >= 0 {
+			r = rules[i]
+		}
+		if r.first != nil {
+			r.first(q)
+		}
+		if r.value == nil {
+			r.value = map[string]any{}
+		}
+		switch {
+		case r.refuses:
+			q.send(map[string]any{"id": command.ID, "error": map[string]any{"class": "GenericError", "desc": "refused"}})
+		case r.answers:
+			q.send(map[string]any{"id": command.ID, "return": r.value})
+		}
+		if r.do != nil {
+			r.do(q)
+		}
+		if command.Execute == "quit" {
+			return
+		}
+	}
+}
+
+func powerOff(q *qemu) {
+	q.send(map[string]any{"event": "SHUTDOWN", "data": map[string]any{"guest": true, "reason": "guest-shutdown"}})
+}
+
+func hang(*qemu) { time.Sleep(time.Hour) }
+
+func die(*qemu) {
+	fmt.Fprintln(os.Stderr, "qemu: cannot go on")
+	os.Exit(7)
+}
+
+// startChild starts a process that keeps standard output open.
+func startChild(session bool) {
+	child := exec.Command("sleep", "1000")
+	child.Stdout, child.Stderr = os.Stdout, os.Stderr
+	child.SysProcAttr = &syscall.SysProcAttr{Setsid: session}
+	if err := child.Start(); err != nil {
+		panic(err)
+	}
+	fmt.Println("child", child.Process.Pid)
+}
