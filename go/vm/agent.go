@@ -214,7 +214,7 @@ func (m *Machine) Agent(ctx context.Context) (*agent.Client, error) {
 	select {
 	case <-m.agent.ready:
 	case <-m.done:
-		return nil, fmt.Errorf("%w before the agent answered", m.endError())
+		return nil, fmt.Errorf("%w before the agent answered", m.End().Err())
 	case <-ctx.Done():
 		return nil, m.Report(fmt.Errorf("the agent did not answer: %w; %s", context.Cause(ctx), m.config.agentHint()))
 	}
@@ -241,15 +241,6 @@ func (c *Config) agentHint() string {
 	return `the image must start it (agent = "installed"): check its unit, and that the guest has ` + driver
 }
 
-// endError returns the machine's end as an error.
-func (m *Machine) endError() error {
-	end := m.End()
-	if end.Failure != nil {
-		return end.Failure
-	}
-	return errors.New(end.String())
-}
-
 // Explain adds to an error of the agent's client how the machine ended, if it ended.
 func (m *Machine) Explain(err error) error {
 	if client := m.agent.client; client != nil && client.Err() == nil {
@@ -257,7 +248,7 @@ func (m *Machine) Explain(err error) error {
 	}
 	select {
 	case <-m.done:
-		return fmt.Errorf("%w: %w", m.endError(), err)
+		return fmt.Errorf("%w: %w", m.End().Err(), err)
 	case <-time.After(m.options.CloseTimeout):
 		return err
 	}
@@ -339,7 +330,7 @@ func (m *Machine) PowerOff(ctx context.Context) error {
 		return fmt.Errorf("the guest did not power off: %w", err)
 	}
 	if !end.PoweredOff() {
-		return fmt.Errorf("%w, want a power-off", m.endError())
+		return fmt.Errorf("%w, want a power-off", m.End().Err())
 	}
 	return nil
 }
@@ -358,7 +349,7 @@ const (
 func (m *Machine) WaitFor(ctx context.Context, cmd Command, limit time.Duration) error {
 	if limit = m.TimeLimit(limit); limit > 0 {
 		var cancel func()
-		ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("waited %v", limit))
+		ctx, cancel = context.WithTimeoutCause(ctx, limit, &TimeError{fmt.Sprintf("waited %v", limit)})
 		defer cancel()
 	}
 	last := "it did not end once"

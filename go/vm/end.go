@@ -22,6 +22,8 @@ type End struct {
 	Stopped bool
 	// Frozen reports whether Freeze ended the machine.
 	Frozen bool
+
+	debugExit bool // the guest can choose ExitStatus
 }
 
 // PoweredOff reports whether the guest powered off. A reboot does not count.
@@ -90,10 +92,10 @@ func (m *Machine) supervise(gone <-chan struct{}) {
 		end = End{}
 	}
 	if pattern, line := m.console.failureLine(); pattern != "" {
-		end.Failure = fmt.Errorf("console matched fail_on pattern %q: %q", pattern, line)
+		end.Failure = failure{fmt.Errorf("console matched fail_on pattern %q: %q", pattern, line), ErrGuest}
 	}
 	m.mu.Lock()
-	m.end.ExitStatus, m.end.Signal = end.ExitStatus, end.Signal
+	m.end.ExitStatus, m.end.Signal, m.end.debugExit = end.ExitStatus, end.Signal, m.config.DebugExit
 	// A QEMU that crashed just before Stop did not end because of it.
 	m.end.Stopped = m.end.Stopped && end.Signal == nil && end.ExitStatus == 0
 	if end.Failure != nil {
@@ -113,7 +115,7 @@ func (m *Machine) awaitExit(gone <-chan struct{}) {
 	case <-m.stop:
 		m.finish(End{Stopped: true})
 	case <-time.After(m.options.CloseTimeout):
-		m.finish(End{Failure: m.qmp.reason})
+		m.finish(End{Failure: failure{m.qmp.reason, ErrHost}})
 	}
 }
 

@@ -127,7 +127,7 @@ func TestFailures(t *testing.T) {
 			if _, err := m.Wait(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if got := m.endError().Error(); got != want {
+			if got := m.End().Err().Error(); got != want {
 				t.Errorf("got %q, want %q", got, want)
 			}
 		})

@@ -134,7 +134,7 @@ func foreground(c *Config, args, env []string, files []*os.File, messages io.Wri
 
 // startForeground says which ports are forwarded, and lets the guest run.
 func startForeground(c *Config, qmp *qmpClient, messages io.Writer) error {
-	ctx, cancel := context.WithTimeoutCause(context.Background(), c.TimeLimit(startTimeout), fmt.Errorf("the start took %v", c.TimeLimit(startTimeout)))
+	ctx, cancel := context.WithTimeoutCause(context.Background(), c.TimeLimit(startTimeout), &TimeError{fmt.Sprintf("the start took %v", c.TimeLimit(startTimeout))})
 	defer cancel()
 	if _, err := qmp.execute(ctx, "qmp_capabilities", nil); err != nil {
 		return err

@@ -94,8 +94,8 @@ type reportError struct {
 func (e *reportError) Error() string { return e.error.Error() + "\n" + e.report }
 func (e *reportError) Unwrap() error { return e.error }
 
-// Report adds to an error what a reader needs to understand it: the time, the
-// accelerator, QEMU's messages and the end of the console. An error that has a report
+// Report adds to an error what a reader needs to understand it: who failed, the time,
+// the accelerator, QEMU's messages and the end of the console. An error that has a report
 // stays as it is.
 func (m *Machine) Report(err error) error {
 	if reported := (*reportError)(nil); errors.As(err, &reported) {
@@ -105,7 +105,11 @@ func (m *Machine) Report(err error) error {
 	stderr, screenshotError := append([]string(nil), m.stderr...), m.screenshotError
 	m.mu.Unlock()
 	var b strings.Builder
-	fmt.Fprintf(&b, "  after %.1f s under %s", time.Since(m.started).Seconds(), m.accelerator)
+	b.WriteString("  ")
+	if who := who(err); who != "" {
+		b.WriteString(who + ", ")
+	}
+	fmt.Fprintf(&b, "after %.1f s under %s", time.Since(m.started).Seconds(), m.accelerator)
 	b.WriteString(m.console.progress() + "\n")
 	if len(stderr) > 0 {
 		fmt.Fprintf(&b, "  QEMU's messages%s:\n", m.inLog(" (qemu.log)"))

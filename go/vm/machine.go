@@ -419,7 +419,7 @@ func (m *Machine) stderrLine(line string) {
 	m.mu.Unlock()
 	if strings.Contains(line, "KVM internal error") || strings.Contains(line, "kvm run failed") {
 		// QEMU would stay, and the guest would hang.
-		m.finish(End{Failure: errors.New(line)})
+		m.finish(End{Failure: failure{errors.New(line), ErrHost}})
 	}
 }
 
@@ -430,7 +430,7 @@ func (m *Machine) event(event qmpEvent) {
 	case event.Name == "BLOCK_IO_ERROR" && event.Data.Action == "stop":
 		// If the host has no space left, QEMU stops the guest. Other errors
 		// are reported to the guest.
-		m.finish(End{Failure: fmt.Errorf("the host has no space left for the guest's writes to %s: %s", event.Data.Node, event.Data.Reason)})
+		m.finish(End{Failure: failure{fmt.Errorf("the host has no space left for the guest's writes to %s: %s", event.Data.Node, event.Data.Reason), ErrHost}})
 	}
 }
 
@@ -476,7 +476,12 @@ func (e *ExpectError) Error() string {
 	return fmt.Sprintf("%v before the console showed %q", e.End, e.Pattern)
 }
 
-func (e *ExpectError) Unwrap() error { return e.Err }
+func (e *ExpectError) Unwrap() error {
+	if e.Err != nil {
+		return e.Err
+	}
+	return e.End.Err()
+}
 
 // Expect waits until the console has shown all patterns, in this order. They
 // are regular expressions that match within one line; escape sequences are
@@ -514,9 +519,9 @@ func (m *Machine) explain(err error) error {
 	case end.Failure != nil:
 		return end.Failure
 	case !end.Stopped && errors.Is(err, errQMPClosed):
-		return errors.New(end.String())
+		return end.Err()
 	case !end.Stopped:
-		return fmt.Errorf("%w: %v", err, end)
+		return fmt.Errorf("%w: %w", err, end.Err())
 	}
 	return err
 }

@@ -125,7 +125,7 @@ func Spawn(cmd *exec.Cmd) (wait func() error, err error) {
 // endOf returns how QEMU ended: err is the result of the wait.
 func endOf(cmd *exec.Cmd, err error) End {
 	if _, exited := err.(*exec.ExitError); err != nil && !exited {
-		return End{Failure: err}
+		return End{Failure: failure{err, ErrHost}}
 	}
 	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		return End{Signal: status.Signal()}

@@ -109,7 +109,7 @@ func freezeAll(ctx context.Context, machines []*Machine) (snapshots []*Snapshot,
 func (m *Machine) canFreeze() error {
 	select {
 	case <-m.done:
-		return m.endError()
+		return m.End().Err()
 	default:
 	}
 	switch {
@@ -153,7 +153,7 @@ func (m *Machine) save(ctx context.Context) (*Snapshot, error) {
 		return nil, errors.Join(context.Cause(ctx), s.Close())
 	}
 	if !m.End().Frozen { // it ended while its state was written
-		return nil, errors.Join(m.endError(), s.Close())
+		return nil, errors.Join(m.End().Err(), s.Close())
 	}
 	return s, nil
 }

@@ -51,6 +51,9 @@ var behaviours = map[string]func(*qemu){
 	"is killed in cont": func(q *qemu) {
 		q.serve(instead("cont", func(*qemu) { syscall.Kill(os.Getpid(), syscall.SIGKILL); hang(nil) }))
 	},
+	"panics": func(q *qemu) {
+		q.serve(after("cont", func(*qemu) { fmt.Println("Kernel panic - not syncing: Attempted to kill init!") }))
+	},
 	"dies after cont":          func(q *qemu) { q.serve(after("cont", die)) },
 	"refuses qmp_capabilities": func(q *qemu) { q.serve(refuse("qmp_capabilities")) },
 	"refuses cont":             func(q *qemu) { q.serve(refuse("cont")) },

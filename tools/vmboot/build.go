@@ -71,7 +71,7 @@ func (spec *buildSpec) run(o vm.Options, use func(ctx context.Context, m *vm.Mac
 	limit := spec.Machine.TimeLimit(time.Duration(spec.TimeLimit) * time.Second)
 	canceled, cancel := untilSignal(context.Background())
 	defer cancel()
-	ctx, stop := context.WithTimeoutCause(canceled, limit, fmt.Errorf("the time limit of %v is over", limit))
+	ctx, stop := context.WithTimeoutCause(canceled, limit, &vm.TimeError{Text: fmt.Sprintf("the time limit of %v is over", limit)})
 	defer stop()
 	if o.Dir, err = os.MkdirTemp("", "vm"); err != nil {
 		return err

@@ -13,7 +13,7 @@ import (
 )
 
 // errLimit is the cause of a context that ends with the time limit.
-var errLimit = errors.New("the time limit is over")
+var errLimit = &vm.TimeError{Text: "the time limit is over"}
 
 // test runs a boot test. args are for its hooks.
 func test(c *config, args []string) (err error) {
@@ -108,7 +108,7 @@ func watch(ctx context.Context, c *config, hooks *hooks, m *vm.Machine, limit ti
 		case !errors.As(err, &expect) || expect.Err == nil:
 			return err
 		case errors.Is(expect.Err, errLimit):
-			return fmt.Errorf("the console did not show %q within %v", expect.Pattern, limit)
+			return &vm.TimeError{Text: fmt.Sprintf("the console did not show %q within %v", expect.Pattern, limit)}
 		}
 		return expect.Err
 	}
@@ -116,7 +116,7 @@ func watch(ctx context.Context, c *config, hooks *hooks, m *vm.Machine, limit ti
 		// A machine whose end is expected may end while the hook runs.
 		if err := hooks.runWhileUp(ctx, c.RunWhileUp, m, c.ExitStatus != nil); err != nil {
 			if errors.Is(err, errLimit) {
-				return fmt.Errorf("run_while_up did not end within %v", limit)
+				return &vm.TimeError{Text: fmt.Sprintf("run_while_up did not end within %v", limit)}
 			}
 			return err
 		}
@@ -127,15 +127,15 @@ func watch(ctx context.Context, c *config, hooks *hooks, m *vm.Machine, limit ti
 	end, err := m.Wait(ctx)
 	switch {
 	case errors.Is(err, errLimit):
-		return fmt.Errorf("the guest did not end within %v", limit)
+		return &vm.TimeError{Text: fmt.Sprintf("the guest did not end within %v", limit)}
 	case err != nil:
 		return err
 	case end.Failure != nil:
 		return end.Failure
 	case *c.ExitStatus == 0 && !end.PoweredOff():
-		return fmt.Errorf("%v, want a power-off", end)
+		return fmt.Errorf("%w, want a power-off", end.Err())
 	case end.Signal != nil || end.ExitStatus != *c.ExitStatus:
-		return fmt.Errorf("%v, want exit status %d", end, *c.ExitStatus)
+		return fmt.Errorf("%w, want exit status %d", end.Err(), *c.ExitStatus)
 	}
 	return nil
 }

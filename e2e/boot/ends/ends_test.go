@@ -75,11 +75,11 @@ func TestFails(t *testing.T) {
 	// A guest on a busy machine takes long to boot. Only one of these needs a timeout.
 	const long = "240"
 	for _, test := range []struct{ way, timeout, log string }{
-		{"expect", "60", `vm: the console did not show "never": the test's time limit is nearly over\n *after \d+\.\d s under (tcg|kvm); 0 of 1 patterns seen, waiting for "never"\n`},
+		{"expect", "60", `vm: the console did not show "never": the test's time limit is nearly over\n *the time ran out, after \d+\.\d s under (tcg|kvm); 0 of 1 patterns seen, waiting for "never"\n`},
 		{"command", long, `vm: \["/program" "exit" "3"\]: exit status 3\n *standard error:\n *\| the status is 3\n`},
 		{"wait", long, `vm: WaitFor: run "/bin/sh": no such file or directory\n`},
 		{"crash", long, `vm: WriteFile /proc/sysrq-trigger: .*` + panics},
-		{"crash unnoticed", long, `vm: console matched fail_on pattern .*` + panics + `.*\n *after \d+\.\d s under (tcg|kvm)\n *last lines of the console \(all are in console.log\):\n`},
+		{"crash unnoticed", long, `vm: console matched fail_on pattern .*` + panics + `.*\n *the guest failed, after \d+\.\d s under (tcg|kvm)\n *last lines of the console \(all are in console.log\):\n`},
 	} {
 		t.Run(test.way, func(t *testing.T) {
 			t.Parallel()

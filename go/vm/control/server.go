@@ -149,7 +149,7 @@ func (s *Server) do(ctx context.Context, r *Request, files []*os.File, response 
 	case r.Expect != nil:
 		if limit := m.TimeLimit(r.Expect.Limit); limit > 0 {
 			var cancel func()
-			ctx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("waited %v", limit))
+			ctx, cancel = context.WithTimeoutCause(ctx, limit, &vm.TimeError{Text: fmt.Sprintf("waited %v", limit)})
 			defer cancel()
 		}
 		return m.Expect(ctx, r.Expect.Patterns...)

@@ -156,7 +156,7 @@ func testContext(t testing.TB) (ctx context.Context, closeTimeout time.Duration)
 		return ctx, 0
 	}
 	reserve, closeTimeout := vm.Reserve(time.Until(deadline))
-	ctx, cancel := context.WithDeadlineCause(ctx, deadline.Add(-reserve), errors.New("the test's time limit is nearly over"))
+	ctx, cancel := context.WithDeadlineCause(ctx, deadline.Add(-reserve), &vm.TimeError{Text: "the test's time limit is nearly over"})
 	t.Cleanup(cancel)
 	return ctx, closeTimeout
 }

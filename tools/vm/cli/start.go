@@ -118,7 +118,7 @@ func serveMachine(ctx context.Context, args []string, load Loader, ready *os.Fil
 	defer m.Close()
 	agentCtx, cancel := ctx, func() {}
 	if limit > 0 {
-		agentCtx, cancel = context.WithTimeoutCause(ctx, limit, fmt.Errorf("waited %v", limit))
+		agentCtx, cancel = context.WithTimeoutCause(ctx, limit, &vm.TimeError{Text: fmt.Sprintf("waited %v", limit)})
 	}
 	_, err = m.Agent(agentCtx)
 	cancel()
