@@ -28,7 +28,9 @@ func (c *Config) args(accelerator string, p *prepared) ([]string, error) {
 		args.add(p.memoryArgs(c.Memory)...)
 	}
 	c.addFirmware(&args, p)
-	c.addKernel(&args, accelerator, p)
+	if err := c.addKernel(&args, accelerator, p); err != nil {
+		return nil, err
+	}
 	if err := c.addDisks(&args, p); err != nil {
 		return nil, err
 	}
@@ -70,22 +72,32 @@ func flash(name, path string, readOnly bool) blockdev {
 	}
 }
 
-func (c *Config) addKernel(args *arguments, accelerator string, p *prepared) {
+// maxCommandLine is the length in bytes of the longest command line of Linux on x86_64
+// and arm64 (COMMAND_LINE_SIZE less the final zero). It ignores the rest.
+const maxCommandLine = 2047
+
+func (c *Config) addKernel(args *arguments, accelerator string, p *prepared) error {
 	if c.Kernel != "" {
 		args.add("-kernel", c.Kernel)
 	}
-	initrd, kernelArgs := c.Initrd, c.KernelArgs
+	initrd, line := c.Initrd, strings.Join(c.KernelArgs, " ")
 	if p.initrd != "" {
 		initrd = p.initrd
-		kernelArgs = append(kernelArgs[:len(kernelArgs):len(kernelArgs)], c.agentKernelArgs(accelerator)...)
+		own := len(line)
+		line = strings.TrimPrefix(line+" "+strings.Join(c.agentKernelArgs(accelerator), " "), " ")
+		if len(line) > maxCommandLine {
+			return fmt.Errorf("kernel_args is %d bytes long, and %d with the arguments that start the agent; Linux reads %d bytes, so make it shorter or set agent = \"none\"",
+				own, len(line), maxCommandLine)
+		}
 	}
 	// A guest that resumes has read its initrd.
 	if initrd != "" && !p.resumes {
 		args.add("-initrd", initrd)
 	}
-	if len(kernelArgs) > 0 {
-		args.add("-append", strings.Join(kernelArgs, " "))
+	if line != "" {
+		args.add("-append", line)
 	}
+	return nil
 }
 
 func (c *Config) addDisks(args *arguments, p *prepared) error {

@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"fmt"
 	"os/exec"
 	"slices"
 	"strings"
@@ -148,6 +149,24 @@ func TestArgsUnknownInterface(t *testing.T) {
 }
 
 // A shell must see the words that were put in, with its own folder.
+// Linux would cut off the arguments that start the agent.
+func TestLongCommandLine(t *testing.T) {
+	for length, fits := range map[int]bool{1900: true, 2047: false, 3000: false} {
+		c := Config{Arch: "x86_64", Kernel: "/k", KernelArgs: []string{strings.Repeat("x", length)}}
+		args, err := c.args("tcg", &prepared{initrd: "/i"})
+		if fits {
+			if line := args[slices.Index(args, "-append")+1]; err != nil || len(line) > maxCommandLine {
+				t.Errorf("kernel_args of %d bytes: %v, a command line of %d bytes", length, err, len(line))
+			}
+			continue
+		}
+		wantWords(t, err, fmt.Sprintf("kernel_args is %d bytes long, and ", length), "Linux reads 2047 bytes")
+		if _, err := c.args("tcg", &prepared{}); err != nil {
+			t.Errorf("kernel_args of %d bytes without an agent: %v", length, err)
+		}
+	}
+}
+
 func TestScript(t *testing.T) {
 	words := []string{"printf", "%s\n", "", "it's", `a "quoted" word`, "$HOME", "two words", "*", "/scratch/x/disk", `{"filename":"/scratch/x/it's"}`, "comma,=:", "/out/sandbox/linux-sandbox/17/execroot/_main/a"}
 	s := script{target: "//:t", dir: "/scratch/x", commands: [][]string{words}}
