@@ -133,7 +133,12 @@ func (s *Server) do(ctx context.Context, r *Request, files []*os.File, response 
 	switch {
 	case r.Exec != nil:
 		cmd := r.Exec.command()
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = files[0], files[1], files[2]
+		stdin, err := newInput(files[0])
+		if err != nil {
+			return err
+		}
+		defer stdin.stop()
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, files[1], files[2]
 		result, err := m.Exec(ctx, cmd)
 		response.ExitStatus, response.Signal = result.ExitStatus, int(result.Signal)
 		if err == nil && result.TimedOut {

@@ -27,7 +27,7 @@ const serveCommand = "serve-for-start"
 const readyFD = 3
 
 // start runs a machine in the background and prints the path of its socket once
-// its agent answers. The machine ends with the process that ran vm.
+// its agent answers. The machine ends with the program that ran vm: see findCaller.
 func start(ctx context.Context, args []string) error {
 	o, args, err := parse("start", "t", args)
 	if err != nil {
@@ -45,11 +45,24 @@ func start(ctx context.Context, args []string) error {
 		return err
 	}
 	defer ready.Close()
-	cmd := exec.Command(program, serveCommand, args[0], strconv.Itoa(os.Getppid()), o.limit.String())
-	cmd.Args[0] = "vm"
-	cmd.ExtraFiles = []*os.File{theirs}
+	caller, err := findCaller()
+	if err != nil {
+		return err
+	}
 	// The background process must not keep the caller's standard files open: a
 	// caller may wait until they are closed.
+	crash, err := os.CreateTemp("", "vm")
+	if err != nil {
+		return err
+	}
+	defer crash.Close()
+	if err := os.Remove(crash.Name()); err != nil {
+		return err
+	}
+	cmd := exec.Command(program, serveCommand, args[0], strconv.Itoa(caller), o.limit.String())
+	cmd.Args[0] = "vm"
+	cmd.ExtraFiles = []*os.File{theirs}
+	cmd.Stderr = crash
 	err = cmd.Start()
 	theirs.Close()
 	if err != nil {
@@ -62,12 +75,19 @@ func start(ctx context.Context, args []string) error {
 	}
 	socket, ok := strings.CutPrefix(string(answer), readyPrefix)
 	if !ok {
-		cmd.Wait()
+		ended := cmd.Wait()
+		if len(answer) == 0 {
+			text, _ := io.ReadAll(io.NewSectionReader(crash, 0, maxCrash))
+			return fmt.Errorf("start: the process that runs the machine ended without an answer: %v\n%s", ended, strings.TrimSpace(string(text)))
+		}
 		return fmt.Errorf("start: %s", strings.TrimSpace(string(answer)))
 	}
 	fmt.Println(socket)
 	return nil
 }
+
+// maxCrash bounds, in bytes, the messages of a process that crashed.
+const maxCrash = 8 << 10
 
 // readyPrefix begins the answer of serve if the machine runs: the path of its
 // socket follows. Any other answer is an error.
@@ -134,7 +154,7 @@ func serveMachine(ctx context.Context, args []string, load Loader, ready *os.Fil
 		return err
 	}
 	ready.Close()
-	untilGone(ctx, client, m.Done())
+	untilGone(ctx, newTie(client), m.Done())
 	return nil
 }
 
@@ -155,7 +175,7 @@ func logDir(c *vm.Config) (string, error) {
 }
 
 // untilGone waits until a process ends, the context ends, or done closes.
-func untilGone(ctx context.Context, pid int, done <-chan struct{}) {
+func untilGone(ctx context.Context, process *tie, done <-chan struct{}) {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -165,7 +185,7 @@ func untilGone(ctx context.Context, pid int, done <-chan struct{}) {
 		case <-done:
 			return
 		case <-tick.C:
-			if syscall.Kill(pid, 0) != nil {
+			if process.ended() {
 				return
 			}
 		}
