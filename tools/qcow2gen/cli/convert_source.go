@@ -170,15 +170,11 @@ func (c *convertArgs) openInput(stdin io.Reader) (*source, error) {
 
 // createAnonymous creates a file in dir that does not have a name any more.
 func createAnonymous(dir string) (*os.File, error) {
-	f, err := unnamed(dir)
-	if err == nil {
-		return f, nil
+	f, name, err := createTemporary(dir, 0o600)
+	if name != "" {
+		tempfile.Remove(name)
 	}
-	if f, err = tempfile.Create(dir); err != nil {
-		return nil, err
-	}
-	tempfile.Remove(f.Name())
-	return f, nil
+	return f, err
 }
 
 // copySparse copies r to f, which is empty, and returns the number of bytes. Blocks
