@@ -9,10 +9,10 @@ import (
 // A Layer is a member of a backing chain.
 type Layer struct {
 	Path        string // by which QEMU opens it
-	Format      string // FormatRaw or FormatQCOW2
+	Format      string // FormatRaw, FormatFile or FormatQCOW2
 	FileSize    int64  // in bytes
 	VirtualSize uint64 // in bytes
-	Image       *Image // nil if Format is FormatRaw
+	Image       *Image // nil unless Format is FormatQCOW2
 }
 
 // maxChainLength limits the work on a chain. QEMU has no limit of its own, but
@@ -116,7 +116,7 @@ func inspectLayer(path, format string, open layerOpener) (*Layer, *os.File, erro
 // bytes long and has the given format, and for qcow2 its Image.
 func inspectDisk(r io.ReaderAt, size int64, format string) (uint64, *Image, error) {
 	switch format {
-	case FormatRaw:
+	case FormatRaw, FormatFile:
 		virtualSize, err := roundUpSize(uint64(size))
 		return virtualSize, nil, err
 	case FormatQCOW2:

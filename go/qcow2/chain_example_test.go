@@ -28,6 +28,14 @@ func ExampleProbeFormat() {
 
 // QEMU uses the name by which it opened the image, not the target of a symbolic
 // link.
+func ExampleResolveDataFile() {
+	fmt.Println(qcow2.ResolveDataFile("disks/disk.qcow2", "disk.data"))
+	fmt.Println(qcow2.ResolveDataFile("disks/disk.qcow2", "a:b"))
+	// Output:
+	// disks/disk.data
+	// disks/a:b
+}
+
 func ExampleResolveBackingFile() {
 	fmt.Println(qcow2.ResolveBackingFile("bazel-bin/disk.qcow2", "disk.qcow2.backing/base.img"))
 	fmt.Println(qcow2.ResolveBackingFile("bazel-bin/disk.qcow2", "/images/base.img"))

@@ -86,7 +86,7 @@ func unknownBackingFormat(format string) error {
 // are not given. As in qemu-img, all layers must open.
 func (c *createArgs) openBackingChain(path string) (inputs []string, err error) {
 	format := c.values["backing_fmt"].text
-	if format != "" && format != qcow2.FormatRaw && format != qcow2.FormatQCOW2 {
+	if format != "" && !opens(format) {
 		return nil, fmt.Errorf("backing file %s has the format %s; qcow2gen opens only raw and qcow2, use -u and a size to leave the file closed", path, format)
 	}
 	layers, err := c.inspectBacking(path, format)
@@ -100,6 +100,11 @@ func (c *createArgs) openBackingChain(path string) (inputs []string, err error) 
 		inputs = append(inputs, layer.Path)
 	}
 	return inputs, c.useBackingSize(layers[0].VirtualSize)
+}
+
+// opens reports whether qcow2gen opens images of that format.
+func opens(format string) bool {
+	return format == qcow2.FormatRaw || format == qcow2.FormatFile || format == qcow2.FormatQCOW2
 }
 
 // inspectBacking opens the backing file and all layers below it, and returns

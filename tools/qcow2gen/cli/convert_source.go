@@ -211,7 +211,7 @@ func (s *source) inputs() []string {
 			paths = append(paths, layer.Path)
 		}
 		if layer.Image != nil && layer.Image.HasDataFile() {
-			paths = append(paths, qcow2.ResolveBackingFile(layer.Path, layer.Image.DataFile))
+			paths = append(paths, qcow2.ResolveDataFile(layer.Path, layer.Image.DataFile))
 		}
 	}
 	return paths
