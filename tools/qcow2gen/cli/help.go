@@ -52,7 +52,8 @@ Arguments:
 Arguments that qemu-img does not have:
   --detect-backing-format
      take the format of BACKING_FILE from its first bytes, instead of -B;
-     unsafe if a guest may have written to a raw file
+     unsafe if a guest may have written to a raw file; fail if the file is
+     plainly not a disk, such as an archive or a compressed file
   --backing-info JSON_FILE
      do not open BACKING_FILE; read its size, and without -B its format, from
      JSON_FILE, the output of info --output=json or --info-output
@@ -178,7 +179,8 @@ Arguments:
 
 Arguments that qemu-img does not have:
   --standalone-source
-     fail if SRC_FILE has a backing file or an external data file
+     fail if SRC_FILE has a backing file or an external data file, or, without
+     -f, if it is plainly not a disk
   --backing-path FILE
      open BACKING_FILE as FILE; the target records BACKING_FILE
   --detect-backing-format, --backing-info JSON_FILE, --standalone-backing,
