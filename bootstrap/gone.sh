@@ -20,7 +20,7 @@ end_server() {
   pid=$(cat "$1/server/server.pid.txt") || return 0
   for ((i = 0; i < 100; i++)); do
     # Another process may have its number by now.
-    tr '\0' '\n' <"/proc/$pid/cmdline" | grep --quiet --fixed-strings --line-regexp -e "--output_base=$1" || return 0
+    grep --quiet --null-data --fixed-strings --line-regexp -e "--output_base=$1" "/proc/$pid/cmdline" || return 0
     ((i > 0)) || kill "$pid"
     sleep 0.1
   done

@@ -57,7 +57,8 @@ def qcow2_image(
         output, or another image target, of which all layers are read. A qcow2
         file that names a backing file or an external data file is an error
         unless its target provides `Qcow2Info`, because Bazel does not know the
-        file that it names.
+        file that it names. A file that is plainly not a raw or qcow2 disk is an
+        error, too: see `backing_format` of `qcow2_overlay`.
       compression: (string) `"zstd"`, the default, which needs QEMU 5.1 (2020) or
         newer; `"zlib"`, for other readers; or `"none"`.
       backing: (label) an image below the new one: as `src`, a file or a target. Its

@@ -52,9 +52,12 @@ def qcow2_overlay(
       backing_format: (string) the format of `backing`, which is recorded in the
         overlay: `"raw"`, `"qcow2"`, or another block driver of QEMU, which
         requires `size`. The default, `"auto"`, detects it from the first bytes.
-        If both `size` and the format are given, the base is not an input of the
-        action: a remote executor does not need it. Trade-off: a `size` that is
-        too small goes undetected.
+        It fails for a file that is plainly not a raw or qcow2 disk: an archive,
+        a compressed file, a web page, a pointer of Git LFS, an empty file, an
+        image of another format, or a file `*.qcow2` that is not one. `"raw"`
+        takes any file. If both `size` and the format are given, the base is not
+        an input of the action: a remote executor does not need it. Trade-off: a
+        `size` that is too small goes undetected.
       out: (output) file name of the image. The default is `<name>.qcow2`.
       cluster_size: (string) the unit in which the overlay grows: a power of two
         from `"512"` to `"2M"`. The default is `"128K"` with `extended_l2`, and

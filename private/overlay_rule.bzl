@@ -59,7 +59,7 @@ def _backing(ctx):
         if format not in ["auto", info.format]:
             fail_attribute(ctx, "backing_format", format, "contradicts backing = \"%s\", which is %s; omit it" % (ctx.attr.backing.label, info.format))
         return struct(format = info.format, info = info)
-    if format not in ["auto", "raw", "qcow2"] and not ctx.attr.virtual_size:
+    if format not in ["auto", "raw", "file", "qcow2"] and not ctx.attr.virtual_size:
         fail_attribute(ctx, "backing_format", format, "requires size: the virtual size can be read from raw and qcow2 files only")
     return struct(format = format, info = None)
 

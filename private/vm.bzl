@@ -37,8 +37,8 @@ def qemu_vm(name, disks = [], **kwargs):
       disks: (list of labels and of `qemu_disk()` values) the guest's disks, in
         order; it boots from the first. A plain label is a virtio disk. The same
         image may appear more than once. The format of an image without
-        `Qcow2Info` is detected from its first bytes. A `select()` must consist
-        of lists of plain labels.
+        `Qcow2Info` is detected from its first bytes, as by `qcow2_overlay`. A
+        `select()` must consist of lists of plain labels.
       **kwargs: attributes that all rules have, such as `visibility`.
     """
     _qemu_vm(name = name, **(disk_attributes(disks) | agent_attributes(kwargs) | kwargs))

@@ -51,6 +51,14 @@ func ResolveBackingFile(path, name string) string {
 	if file, ok := strings.CutPrefix(name, "file:"); ok {
 		return file // relative to the working directory
 	}
+	return ResolveDataFile(path, name)
+}
+
+// ResolveDataFile returns the path by which OpenChain opens the external data
+// file name that the image at path records. It joins a relative name to the
+// directory of path as text. Unlike a backing file name, the name is always a
+// path: QEMU does not look for a protocol in it, not even for "file:".
+func ResolveDataFile(path, name string) string {
 	if filepath.IsAbs(name) {
 		return name
 	}

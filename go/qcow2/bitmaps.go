@@ -65,7 +65,7 @@ func (i *Image) readBitmaps(r io.ReaderAt, size int64) error {
 // size bytes long. It refuses images that QEMU does not open.
 func (i *Image) readBitmapDirectory(r io.ReaderAt, size uint64, visit func(e *bitmapDirectoryEntry, name string)) error {
 	start, length := i.bitmaps.BitmapDirectoryOffset, i.bitmaps.BitmapDirectorySize
-	if start > size || length > size-start {
+	if length > 0 && start >= size {
 		return errors.New("bitmap directory: it is beyond the end of the file")
 	}
 	directory := make([]byte, length)

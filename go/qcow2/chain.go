@@ -9,10 +9,10 @@ import (
 // A Layer is a member of a backing chain.
 type Layer struct {
 	Path        string // by which QEMU opens it
-	Format      string // FormatRaw or FormatQCOW2
+	Format      string // FormatRaw, FormatFile or FormatQCOW2
 	FileSize    int64  // in bytes
 	VirtualSize uint64 // in bytes
-	Image       *Image // nil if Format is FormatRaw
+	Image       *Image // nil unless Format is FormatQCOW2
 }
 
 // maxChainLength limits the work on a chain. QEMU has no limit of its own, but
@@ -23,8 +23,8 @@ const maxChainLength = 1000
 // layer without a backing file. An empty format means to probe; a layer that
 // records no backing format is probed as well. InspectChain fails if QEMU could
 // not open the chain. It also fails if a layer has a format other than raw or
-// qcow2, is cut off, is reached by a protocol, or is the same file as a layer
-// above it.
+// qcow2, is cut off a cluster or more before the end of its L1 table, is reached
+// by a protocol, or is the same file as a layer above it.
 func InspectChain(path, format string) ([]Layer, error) {
 	var layers []Layer
 	err := walkChain(path, format, openLayer, func(layer Layer, f *os.File) error {
@@ -116,7 +116,7 @@ func inspectLayer(path, format string, open layerOpener) (*Layer, *os.File, erro
 // bytes long and has the given format, and for qcow2 its Image.
 func inspectDisk(r io.ReaderAt, size int64, format string) (uint64, *Image, error) {
 	switch format {
-	case FormatRaw:
+	case FormatRaw, FormatFile:
 		virtualSize, err := roundUpSize(uint64(size))
 		return virtualSize, nil, err
 	case FormatQCOW2:
@@ -124,7 +124,7 @@ func inspectDisk(r io.ReaderAt, size int64, format string) (uint64, *Image, erro
 		if err != nil {
 			return 0, nil, err
 		}
-		if err := image.checkComplete(size); err != nil {
+		if err := image.checkComplete(size, "L1 table", image.Header.L1TableOffset, image.L1Bytes()); err != nil {
 			return 0, nil, err
 		}
 		return image.VirtualSize(), image, nil
@@ -140,20 +140,21 @@ func (e *unsupportedFormatError) Error() string {
 	return fmt.Sprintf("format %q is not supported, only %s and %s are", e.format, FormatRaw, FormatQCOW2)
 }
 
-// checkComplete refuses a file that is too short for its tables. QEMU opens it
-// and reads zeros for the missing part.
-func (i *Image) checkComplete(size int64) error {
-	for _, table := range []struct {
-		name           string
-		offset, length uint64
-	}{
-		// A table may be cut off behind its last used entry.
-		{"refcount table", i.Header.RefcountTableOffset, refcountTableEntrySize},
-		{"L1 table", i.Header.L1TableOffset, i.L1Bytes()},
-	} {
-		if table.length > 0 && table.offset+table.length > uint64(size) {
-			return fmt.Errorf("file is cut off: it is %d bytes long, its %s ends at %d", size, table.name, table.offset+table.length)
-		}
+// checkComplete refuses a file that is a cluster or more too short for the
+// table named what. As in QEMU, a file may end earlier within the last cluster
+// and reads as zeros after that. Where a whole cluster is missing, QEMU reads
+// zeros, too, but qemu-img check calls the image corrupt: its data is lost.
+func (i *Image) checkComplete(size int64, what string, offset, length uint64) error {
+	if length > 0 && !i.reaches(uint64(size), offset+length) {
+		return fmt.Errorf("file is cut off: it is %d bytes long, its %s ends at %d", size, what, offset+length)
 	}
 	return nil
+}
+
+// reaches reports whether a file of size bytes goes on to end, except for less
+// than a cluster (block/qcow2-refcount.c, qcow2_inc_refcounts_imrt). Like QEMU,
+// it rounds the size up to whole sectors.
+func (i *Image) reaches(size, end uint64) bool {
+	size = ceilDiv(size, sectorSize) * sectorSize
+	return end <= size || end-size < i.ClusterSize()
 }

@@ -1,6 +1,7 @@
 package qcow2_test
 
 import (
+	"errors"
 	"fmt"
 	"log"
 	"os"
@@ -28,6 +29,32 @@ func ExampleProbeFormat() {
 
 // QEMU uses the name by which it opened the image, not the target of a symbolic
 // link.
+func ExampleDetectFormat() {
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "disk.img")
+	if err := os.WriteFile(path, []byte("<!DOCTYPE html>\n<title>Not found"), 0o666); err != nil {
+		log.Fatal(err)
+	}
+	_, err = qcow2.DetectFormat(path)
+	var notDisk *qcow2.NotDiskError
+	if errors.As(err, &notDisk) {
+		fmt.Println(notDisk.What)
+	}
+	// Output: it is an HTML or XML page
+}
+
+func ExampleResolveDataFile() {
+	fmt.Println(qcow2.ResolveDataFile("disks/disk.qcow2", "disk.data"))
+	fmt.Println(qcow2.ResolveDataFile("disks/disk.qcow2", "a:b"))
+	// Output:
+	// disks/disk.data
+	// disks/a:b
+}
+
 func ExampleResolveBackingFile() {
 	fmt.Println(qcow2.ResolveBackingFile("bazel-bin/disk.qcow2", "disk.qcow2.backing/base.img"))
 	fmt.Println(qcow2.ResolveBackingFile("bazel-bin/disk.qcow2", "/images/base.img"))

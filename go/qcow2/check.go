@@ -139,7 +139,7 @@ func (c *checker) referToClusters(first, end, n uint64) {
 // withinFile counts n corruptions if the range ends a cluster or more after the
 // end of the file. The last cluster need not be complete.
 func (c *checker) withinFile(what string, offset, length, n uint64) bool {
-	if end := offset + length; end >= offset && (end <= c.size || end-c.size < c.clusterSize) {
+	if end := offset + length; end >= offset && c.image.reaches(c.size, end) {
 		return true
 	}
 	c.corrupt(n, "%s: %d bytes at offset %d are beyond the end of the file", what, length, offset)

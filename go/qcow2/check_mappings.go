@@ -12,7 +12,7 @@ func (c *checker) checkMappings() error {
 	if c.image.HasDataFile() && h.NbSnapshots > 0 {
 		c.corrupt(1, "%d snapshots in an image with an external data file", h.NbSnapshots)
 	}
-	length, err := c.image.readSnapshots(c.r, func(s *Snapshot, _ int64) error {
+	length, err := c.image.readSnapshots(c.r, func(s *Snapshot) error {
 		if h.Version >= 3 && s.extraDataSize < minSnapshotExtraDataV3 {
 			c.corrupt(1, "snapshot %q (%s): extra_data_size is %d, version 3 needs %d", s.ID, s.Name, s.extraDataSize, minSnapshotExtraDataV3)
 		}

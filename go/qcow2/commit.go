@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/rules-qcow2/rules_qcow2/internal/replace"
 )
 
 // Commit writes the data of the image at path, and of all layers between it and
@@ -15,8 +17,9 @@ import (
 // grows. The contents of other images on base change.
 //
 // Unless keep is true or base names a layer further down, the image is empty then: a
-// new file with the same options, permissions and, if that is allowed, owner replaces
-// it.
+// new file with the same options, mode, owner and, on Linux, extended attributes
+// replaces it. If the new file cannot have them, if the image has several hard links,
+// or if its folder does not allow a rename, it is emptied in place.
 //
 // A qcow2 base changes as OpenWriter says, a raw base in place. If the program ends
 // before, the image still has its contents, and Commit can be repeated. Nothing else
@@ -138,26 +141,32 @@ func commitRaw(top *Disk, target *layer, want filter, options ChangeOptions) err
 }
 
 // replaceByEmpty replaces the file at path, an image, by one without data.
-func replaceByEmpty(path string, image *Image) (err error) {
-	if path, err = filepath.EvalSymlinks(path); err != nil {
-		return err
-	}
-	info, err := os.Stat(path)
+func replaceByEmpty(path string, image *Image) error {
+	path, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return err
 	}
+	generate := func(f *os.File) error { return image.params().generate(f) }
+	if err = replaceFile(path, generate); replace.NeedsInPlace(err) {
+		return replace.InPlace(path, generate)
+	}
+	return err
+}
+
+// replaceFile replaces the file at path by a new one with the contents that write
+// writes.
+func replaceFile(path string, write func(*os.File) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".qcow2-*")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name())
-	copyOwner(f, info)
-	err = f.Chmod(info.Mode().Perm())
-	if err == nil {
-		err = image.params().generate(f)
-	}
+	err = write(f)
 	if err == nil {
 		err = f.Sync()
+	}
+	if err == nil {
+		err = replace.Like(f, path)
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err

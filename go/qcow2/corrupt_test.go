@@ -199,13 +199,14 @@ func (c *corruptor) value(old uint64, bits int) uint64 {
 	}
 }
 
-// compareVerdict compares Check with qemu-img check on a damaged image.
+// compareVerdict compares Check with qemu-img check on a damaged image, and
+// returns the exit code of qemu-img check.
 //
 // The counts must be the same, with one exception. An L2 table at an offset
 // that is not a multiple of the cluster size is corrupt, but QEMU still reads
 // it. Its counts then mean nothing, and it is enough that both call the image
 // corrupt.
-func compareVerdict(t *testing.T, dir string, image []byte, log []string) {
+func compareVerdict(t *testing.T, dir string, image []byte, log []string) int {
 	t.Helper()
 	f, err := os.CreateTemp(dir, "damaged")
 	if err != nil {
@@ -235,7 +236,7 @@ func compareVerdict(t *testing.T, dir string, image []byte, log []string) {
 	}
 	if theirs.Code > 3 {
 		t.Logf("no verdict of qemu-img\n%s", report.Bytes())
-		return
+		return theirs.Code
 	}
 	if got := verdict(ours, err); got != theirs.Code {
 		keep := filepath.Join(os.TempDir(), filepath.Base(f.Name()))
@@ -243,13 +244,14 @@ func compareVerdict(t *testing.T, dir string, image []byte, log []string) {
 		t.Fatalf("%s: verdict is %d\n%s", keep, got, report.Bytes())
 	}
 	if err != nil || theirs.Stdout == "" || hasUnalignedL2Table(ours) {
-		return
+		return theirs.Code
 	}
 	if got, want := checkJSON(t, ours), checkKeys(qemuJSON(t, theirs.Stdout)); !reflect.DeepEqual(got, want) {
 		keep := filepath.Join(os.TempDir(), filepath.Base(f.Name()))
 		writeFile(t, keep, image)
 		t.Fatalf("%s: counts differ\n%s", keep, report.Bytes())
 	}
+	return theirs.Code
 }
 
 // verdict is qemu-img's exit code for a result of Check.

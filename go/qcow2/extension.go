@@ -85,9 +85,9 @@ func (i *Image) readExtension(kind uint32, data []byte) error {
 		if len(data) > maxBackingFormatSize {
 			return fmt.Errorf("backing format is %d bytes long, QEMU allows %d", len(data), maxBackingFormatSize)
 		}
-		i.BackingFormat = string(data)
+		i.BackingFormat = cString(data)
 	case extensionDataFile:
-		i.DataFile = string(data)
+		i.DataFile = cString(data)
 	case extensionFeatureNames:
 		i.FeatureNames = decodeFeatureNames(data)
 	case extensionBitmaps:

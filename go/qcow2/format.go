@@ -192,5 +192,6 @@ const (
 // Format names, as QEMU's block drivers use them.
 const (
 	FormatRaw   = "raw"
+	FormatFile  = "file" // the protocol below raw; reads as raw
 	FormatQCOW2 = "qcow2"
 )

@@ -91,9 +91,9 @@ func (i *Image) HasBitmaps() bool { return i.Header.AutoclearFeatures&autoclearB
 func (i *Image) L1Bytes() uint64 { return uint64(i.Header.L1Size) * l1EntrySize }
 
 // Inspect reads the header cluster of the qcow2 image in r, its encryption
-// header, and the tables of its snapshots and bitmaps. r is size bytes long.
-// Inspect refuses images that QEMU's opener refuses, and a header that does not
-// fit into the file. The error is ErrFormat if the file is not a qcow2 image.
+// header, and the tables of its snapshots and bitmaps. r is size bytes long. As
+// in QEMU, it reads as zeros after that. Inspect refuses images that QEMU's
+// opener refuses, and a version 3 header that does not fit into the file. The error is ErrFormat if the file is not a qcow2 image.
 // Inspect opens no other file.
 func Inspect(r io.ReaderAt, size int64) (*Image, error) {
 	image, err := inspectForCheck(r, size)
@@ -103,10 +103,7 @@ func Inspect(r io.ReaderAt, size int64) (*Image, error) {
 	if image.Header.RefcountTableClusters == 0 {
 		return nil, errors.New("refcount_table_clusters is 0, at least 1 is needed")
 	}
-	_, err = image.readSnapshots(r, func(s *Snapshot, end int64) error {
-		if end > size {
-			return fmt.Errorf("file is cut off: it is %d bytes long, its snapshot table goes beyond %d", size, end)
-		}
+	_, err = image.readSnapshots(r, func(s *Snapshot) error {
 		image.Snapshots = append(image.Snapshots, *s)
 		return nil
 	})
@@ -129,7 +126,7 @@ func inspectForCheck(r io.ReaderAt, size int64) (*Image, error) {
 	if err := image.readHeader(r, size); err != nil {
 		return nil, err
 	}
-	if err := image.readNames(r, size); err != nil {
+	if err := image.readNames(r); err != nil {
 		return nil, err
 	}
 	if err := image.checkHeader(); err != nil {
@@ -141,12 +138,8 @@ func inspectForCheck(r io.ReaderAt, size int64) (*Image, error) {
 func (i *Image) readHeader(r io.ReaderAt, size int64) error {
 	h := &i.Header
 	raw := make([]byte, headerLengthV3)
-	n, err := r.ReadAt(raw[:max(0, min(size, headerLengthV3))], 0)
-	if err != nil && !errors.Is(err, io.EOF) {
+	if err := readZeroPadded(r, raw, 0); err != nil {
 		return err
-	}
-	if n < 8 {
-		return ErrFormat
 	}
 	if _, err := binary.Decode(raw, binary.BigEndian, h); err != nil {
 		return err
@@ -154,12 +147,8 @@ func (i *Image) readHeader(r io.ReaderAt, size int64) error {
 	if h.Magic != magic || h.Version != 2 && h.Version != 3 {
 		return ErrFormat
 	}
-	needed := headerLengthV2
-	if h.Version == 3 {
-		needed = minHeaderLengthV3
-	}
-	if n < needed {
-		return fmt.Errorf("file is %d bytes long, a version %d header takes %d", n, h.Version, needed)
+	if h.Version == 3 && size < minHeaderLengthV3 {
+		return fmt.Errorf("file is %d bytes long, a version 3 header takes %d", size, minHeaderLengthV3)
 	}
 	if h.Version == 2 {
 		h.IncompatibleFeatures, h.CompatibleFeatures, h.AutoclearFeatures = 0, 0, 0
@@ -178,10 +167,10 @@ func (i *Image) readHeader(r io.ReaderAt, size int64) error {
 }
 
 // readNames reads the header extensions and the backing file name.
-func (i *Image) readNames(r io.ReaderAt, size int64) error {
+func (i *Image) readNames(r io.ReaderAt) error {
 	h := &i.Header
-	cluster := make([]byte, min(uint64(size), i.ClusterSize()))
-	if _, err := r.ReadAt(cluster, 0); err != nil && !errors.Is(err, io.EOF) {
+	cluster := make([]byte, i.ClusterSize())
+	if err := readZeroPadded(r, cluster, 0); err != nil {
 		return err
 	}
 	extensionsEnd := uint64(len(cluster))

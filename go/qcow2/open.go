@@ -38,8 +38,8 @@ type openParams struct {
 	hasFormat, hasRoot, hasSnapshot bool
 }
 
-// OpenWithFormat sets the format of the top layer: FormatRaw or FormatQCOW2. By
-// default, OpenChain probes the first bytes, and Open expects qcow2. Set the
+// OpenWithFormat sets the format of the top layer: FormatRaw, FormatFile or
+// FormatQCOW2. By default, OpenChain probes the first bytes, and Open expects qcow2. Set the
 // format if you know it: a guest that can write to a raw disk decides what its
 // first bytes show.
 func OpenWithFormat(format string) *OpenOption {
@@ -155,10 +155,7 @@ func (d *Disk) openDataFile(info Layer, open layerOpener) (*file, error) {
 	if info.Image.DataFile == "" {
 		return nil, fmt.Errorf("qcow2: %s: guest data is in an external data file, but its name is not recorded", info.Path)
 	}
-	if err := checkFileName("data file", info.Image.DataFile); err != nil {
-		return nil, fmt.Errorf("%w, in %s", err, info.Path)
-	}
-	path := ResolveBackingFile(info.Path, info.Image.DataFile)
+	path := ResolveDataFile(info.Path, info.Image.DataFile)
 	f, size, err := open(path)
 	if err != nil {
 		return nil, fmt.Errorf("qcow2: %s: external data file: %w", info.Path, err)

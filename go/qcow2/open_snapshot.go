@@ -12,7 +12,7 @@ func (l *layer) useSnapshot(idOrName string) error {
 		return l.errorf("snapshot %q is asked for, but the image is raw and has none", idOrName)
 	}
 	var byID, byName *Snapshot
-	_, err := l.Image.readSnapshots(l.file.r, func(s *Snapshot, _ int64) error {
+	_, err := l.Image.readSnapshots(l.file.r, func(s *Snapshot) error {
 		if s.ID == idOrName && byID == nil {
 			byID = s
 		}
@@ -36,8 +36,8 @@ func (l *layer) useSnapshot(idOrName string) error {
 	if err := l.Image.checkTable(what, s.L1TableOffset, length, maxL1Bytes); err != nil {
 		return l.errorf("%w", err)
 	}
-	if end := s.L1TableOffset + length; end > uint64(l.FileSize) {
-		return l.errorf("file is cut off: it is %d bytes long, its %s ends at %d", l.FileSize, what, end)
+	if err := l.Image.checkComplete(l.FileSize, what, s.L1TableOffset, length); err != nil {
+		return l.errorf("%w", err)
 	}
 	if s.DiskSize > math.MaxInt64 {
 		return l.errorf("virtual size of snapshot %q is %d bytes, allowed are %d", idOrName, s.DiskSize, int64(math.MaxInt64))

@@ -161,12 +161,18 @@ func (p *params) checkDataFile() error {
 	if p.dataFileRaw && p.hasBackingFile {
 		return errors.New("qcow2: an image with a raw external data file cannot have a backing file")
 	}
-	return checkFileName("data file", p.dataFile)
+	if err := checkText("data file", p.dataFile); err != nil {
+		return err
+	}
+	if protocol, ok := protocolOf(p.dataFile); ok {
+		return fmt.Errorf("qcow2: data file name %q would be read as a path by QEMU 9.1 and newer, and as the protocol %q by older versions (put ./ in front of a relative path, and use an absolute path without file:)", p.dataFile, protocol)
+	}
+	return nil
 }
 
-// checkFileName refuses names that QEMU would not open, would cut off, or would
-// not take for a file. what is the name of the field for messages.
-func checkFileName(what, name string) error {
+// checkText refuses names that QEMU would not open or would cut off. what is the
+// name of the field for messages.
+func checkText(what, name string) error {
 	switch {
 	case name == "":
 		return fmt.Errorf("qcow2: %s name is empty, a path is needed", what)
@@ -174,6 +180,15 @@ func checkFileName(what, name string) error {
 		return fmt.Errorf("qcow2: %s name is %d bytes long, qcow2 allows %d", what, len(name), maxBackingFileSize)
 	case strings.ContainsRune(name, 0):
 		return fmt.Errorf("qcow2: %s name %q holds a NUL byte, at which QEMU would cut it off", what, name)
+	}
+	return nil
+}
+
+// checkFileName is checkText for a backing file name. It also refuses names that
+// QEMU would not take for a file.
+func checkFileName(what, name string) error {
+	if err := checkText(what, name); err != nil {
+		return err
 	}
 	if protocol, ok := protocolOf(name); ok {
 		if protocol == "file" && strings.HasPrefix(name, "file:/") {

@@ -74,8 +74,9 @@ type file struct {
 	os   *os.File
 }
 
-// readAt fills p from offset off. The file reads as zeros after its end,
-// because a writer need not fill the last cluster.
+// readAt fills p from offset off. The file reads as zeros after its end, because
+// a writer need not fill the last cluster, whether it is a table, data or
+// compressed.
 func (f *file) readAt(p []byte, off int64) error {
 	n := max(0, min(int64(len(p)), f.size-off))
 	clear(p[n:])

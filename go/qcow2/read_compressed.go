@@ -90,8 +90,6 @@ func (l *layer) decompress(dst []byte, host, size int64) error {
 	if host >= l.FileSize {
 		return fmt.Errorf("the file is %d bytes long", l.FileSize)
 	}
-	// The last compressed cluster of a file need not fill its last sector.
-	size = min(size, l.FileSize-host)
 	buffer := compressedData.Get().(*[]byte)
 	defer compressedData.Put(buffer)
 	if int64(cap(*buffer)) < size {

@@ -135,8 +135,8 @@ func (l *layer) l2TableOffset(l1Index int64) (int64, error) {
 	switch {
 	case offset%clusterSize != 0:
 		return 0, l.errorf("L1 table at offset %d, entry %d: offset of the L2 table is %d, which is not a multiple of the cluster size %d", l.l1Offset, l1Index, offset, clusterSize)
-	case offset > 0 && offset+clusterSize > l.FileSize:
-		return 0, l.errorf("L1 table at offset %d, entry %d: offset of the L2 table is %d, but the file of %d bytes ends before the table does", l.l1Offset, l1Index, offset, l.FileSize)
+	case offset >= max(1, l.FileSize): // its end may be missing
+		return 0, l.errorf("L1 table at offset %d, entry %d: offset of the L2 table is %d, but the file of %d bytes ends before the table", l.l1Offset, l1Index, offset, l.FileSize)
 	}
 	return offset, nil
 }

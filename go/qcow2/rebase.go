@@ -29,7 +29,7 @@ func (o *ChangeOptions) writer(backing *Disk, size int64) WriterOptions {
 // the old and the new backing file differ and the image has no data, Rebase writes
 // the data of the old one to the image.
 //
-// The image records backing and backingFormat, "raw" or "qcow2", as Generate does.
+// The image records backing and backingFormat, "raw", "file" or "qcow2", as Generate does.
 // A relative name is relative to the directory of path. The image changes as
 // OpenWriter says: until the end, it has its old backing file and its old contents.
 func Rebase(path, backing, backingFormat string, options ChangeOptions) error {
@@ -115,7 +115,7 @@ func commonLayer(a, b *Disk) (int, error) {
 	for depth, l := range a.layers {
 		if found, err := same(l, b.layers[0]); err != nil || found {
 			// The formats decide what the file reads as.
-			if err == nil && l.Format != b.layers[0].Format {
+			if err == nil && (l.Image == nil) != (b.layers[0].Image == nil) {
 				return 0, nil
 			}
 			return depth, err

@@ -60,10 +60,9 @@ const (
 	maxSnapshotExtraDataSize = 1024
 )
 
-// readSnapshots calls each for all entries of the snapshot table, in order,
-// with the offset in the file at which the entry ends. It returns the length
-// of the table in bytes, and stops at the first error.
-func (i *Image) readSnapshots(r io.ReaderAt, each func(s *Snapshot, end int64) error) (int64, error) {
+// readSnapshots calls each for all entries of the snapshot table, in order. It
+// returns the length of the table in bytes, and stops at the first error.
+func (i *Image) readSnapshots(r io.ReaderAt, each func(s *Snapshot) error) (int64, error) {
 	h := &i.Header
 	if err := i.checkTable("snapshot table", h.SnapshotsOffset, uint64(h.NbSnapshots)*snapshotHeaderSize, maxSnapshots*snapshotHeaderSize); err != nil {
 		return 0, err
@@ -80,7 +79,7 @@ func (i *Image) readSnapshots(r io.ReaderAt, each func(s *Snapshot, end int64) e
 		if offset-start > maxSnapshotTableBytes {
 			return 0, fmt.Errorf("snapshot table takes %d bytes up to entry %d, QEMU allows %d", offset-start, n, maxSnapshotTableBytes)
 		}
-		if err := each(s, offset); err != nil {
+		if err := each(s); err != nil {
 			return 0, err
 		}
 	}

@@ -112,8 +112,7 @@ func (w *Writer) readBack(cluster uint64, unit int, b []byte) error {
 		clear(b)
 		return nil
 	case w.isNormal(e, unit):
-		_, err := w.f.ReadAt(b, host+int64(unit*w.unitSize))
-		return err
+		return readZeroPadded(w.f, b, host+int64(unit*w.unitSize))
 	case !w.params.hasBackingFile && w.options.Backing == nil:
 		clear(b)
 		return nil
@@ -151,9 +150,8 @@ func (w *Writer) readBackCompressed(e l2Entry, unit int, b []byte) error {
 		whole = make([]byte, w.params.clusterSize)
 	}
 	offset, length := compressedCluster(e.descriptor, w.clusterBits())
-	// The last sector may end after the file.
 	src := make([]byte, length)
-	if n, err := w.f.ReadAt(src, int64(offset)); n == 0 {
+	if err := readZeroPadded(w.f, src, int64(offset)); err != nil {
 		return err
 	}
 	if err := decompress(whole, src); err != nil {

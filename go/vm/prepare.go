@@ -126,7 +126,15 @@ func (p *prepared) addLayer(c *Config, layer Layer, disk Disk) error {
 	if err != nil {
 		return err
 	}
-	chain, err := qcow2.InspectChain(base, disk.Format)
+	format := disk.Format
+	if format == "" {
+		// Another error is that of InspectChain, too.
+		var notDisk *qcow2.NotDiskError
+		if format, err = qcow2.DetectFormat(base); errors.As(err, &notDisk) {
+			return fmt.Errorf("disk %s: %s; %s; to use it as a raw disk anyway, set its format to raw, in Bazel by a qcow2_overlay on it with backing_format = \"raw\"", base, notDisk.What, notDisk.Advice)
+		}
+	}
+	chain, err := qcow2.InspectChain(base, format)
 	if err != nil {
 		return fmt.Errorf("disk %s cannot be opened: %w", base, err)
 	}

@@ -70,7 +70,7 @@ func TestNoImage(t *testing.T) {
 }
 
 func TestEmptyImage(t *testing.T) {
-	newInner(t, "empty_image").fails(t, "//tests/vm:empty_image: disk ", "empty.img: the virtual size is 0")
+	newInner(t, "empty_image").fails(t, "//tests/vm:empty_image: disk ", "empty.img: it is empty; ")
 }
 
 func TestBadExtraArgument(t *testing.T) {

@@ -63,7 +63,7 @@ func (c *check) run() (err error) {
 	var wrong []string
 	for _, layer := range layers {
 		fmt.Fprintf(&report, "%s: %s\n", layer.Filename, layer.Format)
-		if layer.Format == "raw" {
+		if layer.Format == "raw" || layer.Format == "file" {
 			report.WriteString("a raw image does not have metadata to check\n\n")
 			continue
 		}

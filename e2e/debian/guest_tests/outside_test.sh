@@ -23,6 +23,7 @@ fail() {
 }
 
 # A shell in the guest, with the test's folder, runfiles, environment and user.
+# shellcheck disable=SC2016 # for the shell in the guest
 printf '%s\n' 'pwd' 'cat guest_tests/data.txt' 'echo "srcdir=$TEST_SRCDIR"' 'grep -c rules_qcow2 /proc/cmdline' 'exit 5' |
   check 5 shell_in_debian_test --interactive
 has "/var/tmp/bazel/runfiles/$TEST_WORKSPACE"

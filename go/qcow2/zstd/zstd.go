@@ -20,6 +20,7 @@ func init() {
 	// do so at the same time.
 	decoder, err := zstd.NewReader(nil,
 		zstd.WithDecoderConcurrency(0),
+		zstd.WithDecoderMaxWindow(maxWindow), // see frameLength
 		zstd.WithDecodeAllCapLimit(true))
 	if err != nil {
 		panic(err) // the options contradict each other
@@ -54,6 +55,11 @@ const (
 	blockHeaderSize = 3
 	blockRLE        = 1 // Block_Type of one byte that is repeated
 	checksumSize    = 4
+
+	// The limits of libzstd in bytes (lib/zstd.h, ZSTD_WINDOWLOG_MAX_64 with the
+	// largest mantissa, and ZSTD_WINDOWLOG_LIMIT_DEFAULT).
+	maxWindow       = 1<<31 + 7<<28
+	maxStreamWindow = 1 << 27
 )
 
 var errShort = errors.New("the compressed data ends within a frame")
@@ -65,6 +71,12 @@ func frameLength(b []byte) (int, error) {
 	rest, err := header.DecodeAndStrip(b)
 	if err != nil {
 		return 0, err
+	}
+	// QEMU uses libzstd with its defaults. ZSTD_decompressStream checks the size
+	// of the window, unless the frame says how long its content is: then it
+	// decompresses the frame in one pass, without a window.
+	if !header.Skippable && (header.WindowSize > maxWindow || header.WindowSize > maxStreamWindow && !header.HasFCS) {
+		return 0, fmt.Errorf("the window of a frame is %d bytes, QEMU allows %d", header.WindowSize, maxStreamWindow)
 	}
 	length := uint64(len(b) - len(rest))
 	if header.Skippable {

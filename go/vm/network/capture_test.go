@@ -106,8 +106,9 @@ func TestTcpdump(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer in.Close()
-	// Reads its input: it may not be allowed to open files.
-	cmd := exec.Command(tcpdump, "-n", "-vv", "-e", "-r", "-")
+	// Reads its input: it may not be allowed to open files. As root it would become a
+	// user that may not exist.
+	cmd := exec.Command(tcpdump, "-Z", "root", "-n", "-vv", "-e", "-r", "-")
 	cmd.Stdin = in
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -86,8 +86,13 @@ func unknownBackingFormat(format string) error {
 // are not given. As in qemu-img, all layers must open.
 func (c *createArgs) openBackingChain(path string) (inputs []string, err error) {
 	format := c.values["backing_fmt"].text
-	if format != "" && format != qcow2.FormatRaw && format != qcow2.FormatQCOW2 {
+	if format != "" && !opens(format) {
 		return nil, fmt.Errorf("backing file %s has the format %s; qcow2gen opens only raw and qcow2, use -u and a size to leave the file closed", path, format)
+	}
+	if c.detectBackingFormat {
+		if format, err = detectFormat(path, `set backing_format = "raw" (-F raw)`); err != nil {
+			return nil, fmt.Errorf("backing file cannot be used: %w", err)
+		}
 	}
 	layers, err := c.inspectBacking(path, format)
 	if err != nil {
@@ -100,6 +105,25 @@ func (c *createArgs) openBackingChain(path string) (inputs []string, err error) 
 		inputs = append(inputs, layer.Path)
 	}
 	return inputs, c.useBackingSize(layers[0].VirtualSize)
+}
+
+// detectFormat returns the format of the disk in the file at path. If the file is
+// plainly not a disk, the error says so, and how to use it as a raw disk anyway.
+func detectFormat(path, anyway string) (string, error) {
+	format, err := qcow2.DetectFormat(path)
+	if err == nil {
+		return format, nil
+	}
+	var notDisk *qcow2.NotDiskError
+	if errors.As(err, &notDisk) {
+		return "", fmt.Errorf("%s; to use it as a raw disk anyway, %s", reason(err), anyway)
+	}
+	return "", errors.New(layerReason(err))
+}
+
+// opens reports whether qcow2gen opens images of that format.
+func opens(format string) bool {
+	return format == qcow2.FormatRaw || format == qcow2.FormatFile || format == qcow2.FormatQCOW2
 }
 
 // inspectBacking opens the backing file and all layers below it, and returns

@@ -72,11 +72,17 @@ func (c *convertArgs) openSource(stdin io.Reader) (*source, error) {
 	return s, nil
 }
 
-// checkSource refuses a source that needs other files, if the command line says
-// so.
+// checkSource refuses a source that needs other files, or that is plainly not a
+// disk, if the command line says so.
 func (c *convertArgs) checkSource(path string) error {
 	if !c.standaloneSource {
 		return nil
+	}
+	if c.sourceFormat == "" {
+		var err error
+		if c.sourceFormat, err = detectFormat(path, `use -f raw, in Bazel a qcow2_overlay on it with backing_format = "raw"`); err != nil {
+			return err
+		}
 	}
 	layer, err := qcow2.InspectLayer(path, c.sourceFormat)
 	if err != nil {
@@ -170,15 +176,11 @@ func (c *convertArgs) openInput(stdin io.Reader) (*source, error) {
 
 // createAnonymous creates a file in dir that does not have a name any more.
 func createAnonymous(dir string) (*os.File, error) {
-	f, err := unnamed(dir)
-	if err == nil {
-		return f, nil
+	f, name, err := createTemporary(dir, 0o600)
+	if name != "" {
+		tempfile.Remove(name)
 	}
-	if f, err = tempfile.Create(dir); err != nil {
-		return nil, err
-	}
-	tempfile.Remove(f.Name())
-	return f, nil
+	return f, err
 }
 
 // copySparse copies r to f, which is empty, and returns the number of bytes. Blocks
@@ -211,7 +213,7 @@ func (s *source) inputs() []string {
 			paths = append(paths, layer.Path)
 		}
 		if layer.Image != nil && layer.Image.HasDataFile() {
-			paths = append(paths, qcow2.ResolveBackingFile(layer.Path, layer.Image.DataFile))
+			paths = append(paths, qcow2.ResolveDataFile(layer.Path, layer.Image.DataFile))
 		}
 	}
 	return paths

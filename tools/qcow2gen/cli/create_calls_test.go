@@ -354,6 +354,13 @@ t.qcow2 ""
 -o data_file=sub t.qcow2 1M
 -o data_file=nope/d t.qcow2 1M
 -o data_file=a:b t.qcow2 1M
+-o data_file=file:a:b t.qcow2 1M
+-o data_file=file:./a:b t.qcow2 1M
+-o data_file=file::b t.qcow2 1M
+-o data_file=file:file:d t.qcow2 1M
+-o data_file=file: t.qcow2 1M
+-o data_file=json:{} t.qcow2 1M
+-o data_file=nbd:d t.qcow2 1M
 -o data_file=d.raw,compat=0.10 t.qcow2 1M
 -o data_file=d.raw -b base.qcow2 -F qcow2 t.qcow2
 -o data_file=d.raw,data_file_raw=on -b base.qcow2 -F qcow2 t.qcow2

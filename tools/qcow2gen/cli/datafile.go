@@ -18,7 +18,17 @@ const sectorSize = 512
 
 // dataFile is the path of the external data file.
 func (c *createArgs) dataFile() string {
-	return strings.TrimPrefix(c.values["data_file"].text, "file:")
+	return dataFileName(c.values["data_file"].text)
+}
+
+// dataFileName is the name of the data file that the image records. Like
+// qemu-img, it puts ./ in front of a path with a colon that follows file:.
+func dataFileName(text string) string {
+	path, ok := strings.CutPrefix(text, "file:")
+	if i := strings.IndexAny(path, ":/"); ok && i >= 0 && path[i] == ':' {
+		return "./" + path
+	}
+	return path
 }
 
 func (c *createArgs) checkDataFile() error {

@@ -42,7 +42,9 @@ Arguments:
   -q, --quiet
      quiet mode (produce only error messages if any)
   FILE
-     name of the image file to create (an existing file is replaced)
+     name of the image file to create. An existing file is replaced and keeps
+     its mode, owner, group and extended attributes. If that is impossible,
+     or if it has several hard links, it is written in place
   SIZE[bKMGTPE]
      image size with optional multiplier suffix (powers of 1024)
      (required unless BACKING_FILE is specified)
@@ -50,7 +52,8 @@ Arguments:
 Arguments that qemu-img does not have:
   --detect-backing-format
      take the format of BACKING_FILE from its first bytes, instead of -B;
-     unsafe if a guest may have written to a raw file
+     unsafe if a guest may have written to a raw file; fail if the file is
+     plainly not a disk, such as an archive or a compressed file
   --backing-info JSON_FILE
      do not open BACKING_FILE; read its size, and without -B its format, from
      JSON_FILE, the output of info --output=json or --info-output
@@ -122,7 +125,8 @@ const convertHelp = `Usage:
         [-m NUM_PARALLEL] [-p] [-q] [-U] SRC_FILE TGT_FILE
 
 Copy an image to another one, in the same or another format. If this fails,
-TGT_FILE is not created or changed, except with -n and on a block device.
+TGT_FILE is not created or changed, except with -n, on a block device, and if
+the copy to a file that is written in place fails.
 
 Arguments:
   -h, --help
@@ -171,11 +175,12 @@ Arguments:
      name of the source image file; with -f raw, - is the standard input, which
      qemu-img cannot read
   TGT_FILE
-     name of the target image file (an existing file is replaced)
+     name of the target image file; an existing file is replaced as by create
 
 Arguments that qemu-img does not have:
   --standalone-source
-     fail if SRC_FILE has a backing file or an external data file
+     fail if SRC_FILE has a backing file or an external data file, or, without
+     -f, if it is plainly not a disk
   --backing-path FILE
      open BACKING_FILE as FILE; the target records BACKING_FILE
   --detect-backing-format, --backing-info JSON_FILE, --standalone-backing,

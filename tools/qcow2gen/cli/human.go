@@ -58,6 +58,9 @@ func (i *imageInfo) human() string {
 		line("Format specific information:")
 		appendHuman(&b, i.formatSpecific(), "    ")
 	}
+	if i.Format == qcow2.FormatFile {
+		return b.String() // the file itself is the top node
+	}
 	line("Child node '/file':")
 	line("    filename: %s", i.Path)
 	line("    protocol type: %s", i.protocol)

@@ -84,7 +84,7 @@ func inspectOne(path, format string) ([]imageInfo, error) {
 		}
 	}
 	switch info.Format {
-	case qcow2.FormatRaw:
+	case qcow2.FormatRaw, qcow2.FormatFile:
 		info.VirtualSize = roundUp(uint64(info.FileSize), sectorSize)
 	case qcow2.FormatQCOW2:
 		if info.Image, err = qcow2.Inspect(f, info.FileSize); err != nil {

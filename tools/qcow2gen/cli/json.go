@@ -49,6 +49,9 @@ func (i *imageInfo) json() jsonObject {
 		file = append(file, jsonMember{"format-specific", jsonObject{{"type", "file"}, {"data", jsonObject{}}}})
 	}
 	file = append(file, jsonMember{"dirty-flag", false})
+	if i.Format == qcow2.FormatFile {
+		return file
+	}
 
 	o := jsonObject{{"children", jsonArray{jsonObject{{"name", "file"}, {"info", file}}}}}
 	image := i.Image

@@ -73,7 +73,7 @@ func layerSize(text, backing, format string) (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("size is %q: %w", text, err)
 	}
-	if format != "" && format != qcow2.FormatRaw && format != qcow2.FormatQCOW2 {
+	if format != "" && !opens(format) {
 		return size, nil
 	}
 	layer, err := qcow2.InspectLayer(backing, format)

@@ -100,7 +100,7 @@ func applyCompat(v formatValue) (*qcow2.GenerateOption, error) {
 
 // applyDataFile drops "file:", of which QEMU stores only the path.
 func applyDataFile(v formatValue) (*qcow2.GenerateOption, error) {
-	return qcow2.GenerateWithDataFile(strings.TrimPrefix(v.text, "file:")), nil
+	return qcow2.GenerateWithDataFile(dataFileName(v.text)), nil
 }
 
 func generateWithRefcountBits(bits uint64) *qcow2.GenerateOption {

@@ -3,12 +3,15 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 
+	"github.com/rules-qcow2/rules_qcow2/internal/replace"
 	"github.com/rules-qcow2/rules_qcow2/tools/qcow2gen/tempfile"
 )
 
@@ -20,7 +23,12 @@ import (
 // them are complete. The file that was created first gets its name last: if it exists
 // after a kill, the others exist as well.
 //
-// Nothing is synced: the files survive a kill or a full disk, but not a power
+// A file that replaces another one is like it, as [replace.Like] says. If it cannot be,
+// or if its folder does not allow a rename, the file that exists is written in place.
+// Its old contents are then lost if that fails, so files are written in place last,
+// when the others have their names and only the copy itself can fail.
+//
+// Nothing else is synced: the files survive a kill or a full disk, but not a power
 // cut, like all files of a build.
 type outputs struct {
 	files []*outputFile
@@ -32,6 +40,8 @@ type outputFile struct {
 	temporary string // the present name; "" if the file does not have one
 	target    string // the final name, with symbolic links followed
 	existed   bool
+	inPlace   bool // it is copied into the target
+	closed    bool
 }
 
 // A grownFile is one that exists and is extended with zeros.
@@ -53,17 +63,35 @@ func (o *outputs) create(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir := directory(target)
-	f, err := unnamed(dir)
-	temporary := ""
-	if err != nil {
-		if f, err = tempfile.Create(dir); err != nil {
-			return nil, err
-		}
-		temporary = f.Name()
+	perm := os.FileMode(0o666)
+	if existed {
+		perm = 0o600 // the old file may be readable for nobody else
 	}
-	o.files = append(o.files, &outputFile{f, temporary, target, existed})
+	f, temporary, err := createTemporary(directory(target), perm)
+	inPlace := existed && replace.NeedsInPlace(err)
+	if inPlace {
+		dir := os.TempDir()
+		if f, temporary, err = createTemporary(dir+"/", perm); err != nil {
+			return nil, fmt.Errorf("its folder does not allow a temporary file, and %s does not either: %s; set TMPDIR to a folder with room for the file", dir, reason(err))
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	o.files = append(o.files, &outputFile{File: f, temporary: temporary, target: target, existed: existed, inPlace: inPlace})
 	return f, nil
+}
+
+// createTemporary creates a file in dir, which is empty or ends in a slash. The file
+// has the name that is returned, or none.
+func createTemporary(dir string, perm os.FileMode) (f *os.File, name string, err error) {
+	if f, err := unnamed(dir, perm); err == nil {
+		return f, "", nil
+	}
+	if f, err = tempfile.Create(dir, perm); err != nil {
+		return nil, "", err
+	}
+	return f, f.Name(), nil
 }
 
 // grow extends the existing file at path with zeros to at least size bytes.
@@ -85,10 +113,7 @@ func (o *outputs) grow(path string, size int64) error {
 func (o *outputs) commit() (err error) {
 	defer tempfile.Postpone()()
 	for _, f := range o.files {
-		if f.temporary == "" {
-			continue // it must be open to get its name
-		}
-		if err := f.Close(); err != nil { // some file systems write only now
+		if err := f.complete(); err != nil {
 			return fmt.Errorf("%s cannot be written: %s", f.target, reason(err))
 		}
 	}
@@ -107,14 +132,46 @@ func (o *outputs) commit() (err error) {
 		}
 	}
 	for _, f := range slices.Backward(o.files) {
-		if err := f.publish(); err != nil {
+		if f.inPlace {
+			continue
+		}
+		err := f.publish()
+		if f.existed && replace.NeedsInPlace(err) {
+			f.inPlace = true
+			continue
+		}
+		if err != nil {
 			return fmt.Errorf("%s cannot be given its name: %s", f.target, reason(err))
 		}
 		if !f.existed {
 			undo = append(undo, func() { os.Remove(f.target) })
 		}
 	}
+	for _, f := range slices.Backward(o.files) {
+		if !f.inPlace {
+			continue
+		}
+		if err := f.overwrite(); err != nil {
+			return fmt.Errorf("%s cannot be written: %s", f.target, reason(err))
+		}
+	}
 	return nil
+}
+
+// complete prepares the file for its final name.
+func (f *outputFile) complete() error {
+	if f.existed && !f.inPlace {
+		err := replace.Like(f.File, f.target)
+		f.inPlace = replace.NeedsInPlace(err)
+		if err != nil && !f.inPlace {
+			return err
+		}
+	}
+	if f.inPlace || f.temporary == "" {
+		return nil // it must be open to be read or to get its name
+	}
+	f.closed = true
+	return f.Close() // some file systems write only now
 }
 
 // publish gives the file its final name.
@@ -138,8 +195,60 @@ func (f *outputFile) publish() error {
 	return nil
 }
 
-// discard closes the files and removes those without their final name: after a
-// successful commit there are none.
+// overwrite copies the file into its target, which exists.
+func (f *outputFile) overwrite() error {
+	from := f.File
+	if f.closed {
+		var err error
+		if from, err = os.Open(f.temporary); err != nil {
+			return err
+		}
+		defer from.Close()
+	}
+	// QEMU may have opened the target since create.
+	if _, err := checkReplaceable(f.target); err != nil {
+		return err
+	}
+	return replace.InPlace(f.target, func(to *os.File) error { return copyData(to, from) })
+}
+
+// copyData copies a file to an empty one. It does not copy holes, where the system
+// can tell them from data.
+func copyData(to, from *os.File) error {
+	size, err := from.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
+	for end := int64(0); end < size; {
+		var start int64
+		start, end = nextData(from, end, size)
+		if _, err := io.Copy(io.NewOffsetWriter(to, start), io.NewSectionReader(from, start, end-start)); err != nil {
+			return err
+		}
+	}
+	return to.Truncate(size)
+}
+
+// nextData returns the first range of data at off or later, in a file of size bytes.
+func nextData(f *os.File, off, size int64) (start, end int64) {
+	const seekData, seekHole = 3, 4 // Linux's values
+	if runtime.GOOS != "linux" {
+		return off, size
+	}
+	start, err := f.Seek(off, seekData)
+	if errors.Is(err, syscall.ENXIO) {
+		return size, size
+	}
+	if err != nil {
+		return off, size
+	}
+	if end, err = f.Seek(start, seekHole); err != nil {
+		return start, size
+	}
+	return start, end
+}
+
+// discard closes the files and removes those that still have a temporary name.
 func (o *outputs) discard() {
 	for _, f := range o.files {
 		f.Close()

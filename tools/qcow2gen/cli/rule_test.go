@@ -26,7 +26,7 @@ func TestDetectBackingFormat(t *testing.T) {
 	mustRefuse(t, dir, []string{"--detect-backing-format", "-u"}, "create", "-u", "-b", "base.raw", "--detect-backing-format", "x", "1M")
 	mustRefuse(t, dir, []string{"--detect-backing-format", "needs a backing file"}, "create", "--detect-backing-format", "x", "1M")
 	writeFile(t, "KDMV and more of a VMDK file", dir, "vmdk")
-	mustRefuse(t, dir, []string{`"vmdk" is not supported, only raw and qcow2 are`}, "create", "-b", "vmdk", "--detect-backing-format", "x", "1M")
+	mustRefuse(t, dir, []string{"vmdk: it is a VMDK image"}, "create", "-b", "vmdk", "--detect-backing-format", "x", "1M")
 }
 
 // TestBackingInfo checks that the backing file may be missing.

@@ -7,11 +7,11 @@ import (
 	"unsafe"
 )
 
-// createUnnamed creates a file without a name in dir. Not every file system
-// supports this.
-func createUnnamed(dir string) (*os.File, error) {
+// createUnnamed creates a file without a name in dir, with the permissions perm
+// without the umask. Not every file system supports this.
+func createUnnamed(dir string, perm os.FileMode) (*os.File, error) {
 	const oTmpfile = 0x400000 | syscall.O_DIRECTORY // O_TMPFILE, missing from package syscall
-	f, err := os.OpenFile(dir+".", os.O_RDWR|oTmpfile, 0o666)
+	f, err := os.OpenFile(dir+".", os.O_RDWR|oTmpfile, perm)
 	if err != nil {
 		return nil, err
 	}

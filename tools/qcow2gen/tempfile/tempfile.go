@@ -70,12 +70,12 @@ func Postpone() (resume func()) {
 }
 
 // Create creates a file with a temporary name in dir, which is empty or ends in
-// a slash. The file has the permissions of any new file.
-func Create(dir string) (*os.File, error) {
+// a slash. Its permissions are perm without the umask.
+func Create(dir string, perm os.FileMode) (*os.File, error) {
 	HandleSignals()
 	defer Postpone()()
 	for {
-		f, err := os.OpenFile(newName(dir), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+		f, err := os.OpenFile(newName(dir), os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
 		if errors.Is(err, os.ErrExist) {
 			continue
 		}

@@ -1,7 +1,0 @@
-//go:build !unix
-
-package qcow2
-
-import "os"
-
-func copyOwner(*os.File, os.FileInfo) {}
