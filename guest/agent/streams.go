@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"sync"
 	"time"
 	"unsafe"
 
@@ -85,8 +86,7 @@ func (s *streams) finish() {
 		s.stdin.Close()
 	}
 	for _, o := range s.outputs {
-		// Wake the reader.
-		o.r.SetReadDeadline(time.Unix(1, 0))
+		o.commandEnded()
 	}
 	for _, o := range s.outputs {
 		<-o.done
@@ -95,14 +95,49 @@ func (s *streams) finish() {
 
 // output is standard output or standard error of a command.
 //
-// A command that ended may leave processes behind that hold its outputs, such as a
-// server that it started. They must not keep the request open, and their writes
-// must not fail. So the request has what was in the pipe when the command ended,
-// and what comes after that is discarded for as long as someone may write.
+// A command that ended may leave processes behind that hold its outputs. Some of them
+// still write its output, such as sed in `echo text > >(sed …)` of bash: the request has
+// that. Others are servers that it started: they must not keep the request open, and
+// their writes must not fail. So the request ends when an output is silent for
+// silence, or after patience, and what comes after that is discarded.
 type output struct {
 	r    *os.File
 	want bool
 	done chan struct{}
+
+	mu   sync.Mutex
+	last time.Time // when the request ends at the latest; zero while the command runs
+}
+
+// Times after the end of a command. An emulated guest takes 0.1 s to start a program.
+const (
+	silence  = time.Second
+	patience = 5 * time.Second
+)
+
+// commandEnded starts to wait for silence.
+func (o *output) commandEnded() {
+	o.mu.Lock()
+	o.last = time.Now()
+	if o.want {
+		o.last = o.last.Add(patience)
+	}
+	o.mu.Unlock()
+	o.waitOn()
+}
+
+// waitOn lets the next read wait for as long as it may.
+func (o *output) waitOn() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.last.IsZero() {
+		return
+	}
+	deadline := time.Now().Add(silence)
+	if deadline.After(o.last) {
+		deadline = o.last
+	}
+	o.r.SetReadDeadline(deadline)
 }
 
 func (o *output) copy(w io.WriteCloser) {
@@ -113,11 +148,11 @@ func (o *output) copy(w io.WriteCloser) {
 	io.Copy(io.Discard, o.r)
 }
 
-// send copies until the command ended or the host wants no more.
+// send copies until the command and its output ended or the host wants no more.
 func (o *output) send(w io.WriteCloser) {
 	b := copyBuffers.Get().(*[2 * protocol.MaxPayload]byte)
 	defer copyBuffers.Put(b)
-	left := -1 // bytes to read yet; unknown while the command runs
+	left := -1 // bytes to read yet; unknown while more may come
 	for left != 0 {
 		room := b[:]
 		if left > 0 {
@@ -128,6 +163,9 @@ func (o *output) send(w io.WriteCloser) {
 			if _, err := w.Write(room[:n]); err != nil {
 				return
 			}
+		}
+		if n > 0 && left < 0 {
+			o.waitOn()
 		}
 		if left > 0 {
 			left -= n

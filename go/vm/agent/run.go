@@ -34,8 +34,10 @@ type Command struct {
 	// they are the same writer, only one goroutine at a time calls Write. If a
 	// Write fails, the command is killed.
 	//
-	// They get all that the command wrote. Processes that it leaves behind, such as
-	// a server, may go on writing: that is discarded.
+	// They get all that the command wrote, and what processes that it leaves behind
+	// write until they close the outputs, or are silent for 1 s, or for 5 s at most.
+	// What they write later is discarded. A server with other outputs, as in
+	// "server >/dev/null 2>&1 &", costs no such wait.
 	Stdout, Stderr io.Writer
 	// TimeLimit kills the command after that time in the guest. 0 means no limit.
 	// The context's end kills it as well, and is an error.

@@ -8,12 +8,14 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/rules-qcow2/rules_qcow2/go/vm/agent"
+	"github.com/rules-qcow2/rules_qcow2/internal/need"
 )
 
 func run(t *testing.T, ctx context.Context, c *agent.Client, cmd agent.Command) (stdout, stderr string, r agent.Result) {
@@ -192,10 +194,51 @@ func TestProcessesLeftBehind(t *testing.T) {
 // What a command wrote just before it ended is not lost.
 func TestLastOutput(t *testing.T) {
 	ctx, c := connect(t)
-	for range 50 {
+	for range 5 {
 		stdout, _, _ := run(t, ctx, c, agent.Command{Args: []string{"sh", "-c", "sleep 0.5 >/dev/null & head -c 60000 /dev/zero"}})
 		if len(stdout) != 60000 {
 			t.Fatalf("got %d bytes, want 60000", len(stdout))
+		}
+	}
+}
+
+// Processes of the command that outlive it still write its output.
+func TestOutputAfterTheEnd(t *testing.T) {
+	ctx, c := connect(t)
+	for script, want := range map[string]string{
+		"(sleep 0.3; echo late) & echo first":                              "first\nlate\n",
+		"(sleep 0.3; echo 1; sleep 0.6; echo 2; sleep 0.6; echo 3) &":      "1\n2\n3\n",
+		"(sleep 0.3; head -c 3000000 /dev/zero) &":                         strings.Repeat("\x00", 3_000_000),
+		"exec 3>&1; (sleep 0.3; echo late >&3) >/dev/null 2>&1 & exit 0":   "late\n",
+		"sleep 20 >/dev/null 2>&1 & echo first":                            "first\n",
+		"sleep 20 & echo first":                                            "first\n", // silent
+		"for i in $(seq 200); do sleep 0.1; echo x >&2; done & echo first": "first\n", // never silent
+	} {
+		t.Run(script, func(t *testing.T) {
+			t.Parallel()
+			begin := time.Now()
+			stdout, _, r := run(t, ctx, c, agent.Command{Args: []string{"sh", "-c", script}})
+			if stdout != want || !r.Success() {
+				t.Errorf("got %.100q, %v; want %.100q", stdout, r, want)
+			}
+			if took := time.Since(begin); took > 50*time.Second {
+				t.Errorf("the command took %v, want that it does not wait for processes that it left behind", took)
+			}
+		})
+	}
+}
+
+// Bash does not wait for the processes of >(…).
+func TestProcessSubstitution(t *testing.T) {
+	if _, err := exec.LookPath("bash"); err != nil {
+		need.Skip(t, "bash is not on PATH")
+	}
+	ctx, c := connect(t)
+	for range 10 {
+		for _, script := range []string{"echo important > >(sed s/x/y/)", "exec > >(cat); echo important"} {
+			if stdout, _, r := run(t, ctx, c, agent.Command{Args: []string{"bash", "-c", script}}); stdout != "important\n" || !r.Success() {
+				t.Fatalf("%s: got %q, %v", script, stdout, r)
+			}
 		}
 	}
 }
