@@ -136,7 +136,8 @@ skip() {
   ((skipped += 1))
 }
 
-title() { printf '\n=== %s\n' "$1"; }
+# title TEXT also prints the seconds since the start.
+title() { printf '\n=== %s (%d s)\n' "$1" "$SECONDS"; }
 
 shell_scripts() {
   printf '%s\n' bazelw bootstrap/in-root .ci/run
@@ -194,7 +195,7 @@ if ./bazelw --version </dev/null; then
   # With the defaults of later versions of Bazel: the rules, their tests and
   # their users. The tests of Go packages do not depend on these flags.
   TARGETS="//tests/... //examples/... //docs/..." workspace . --config=later "$@"
-  workspace e2e/smoke --config=later "$@"
+  workspace e2e/smoke --config=later --config=plus "$@"
   while read -r module; do
     folder=$(dirname "$module")
     workspace "$folder" "$@"
