@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/rules-qcow2/rules_qcow2/internal/need"
 	"github.com/rules-qcow2/rules_qcow2/internal/qemuimg"
 	"github.com/rules-qcow2/rules_qcow2/internal/smallfs"
 )
@@ -176,7 +177,8 @@ func inSmallFS(t *testing.T, size string, test func(dir string)) {
 	}
 	dir := t.TempDir()
 	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), smallDirVariable+"="+dir)
+	// Bazel's shards do not concern a process that runs one test.
+	cmd.Env = append(os.Environ(), smallDirVariable+"="+dir, "TEST_TOTAL_SHARDS=")
 	smallfs.Mount(t, cmd, dir, size)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -195,7 +197,7 @@ func TestReplaceBindMount(t *testing.T) {
 			existing(0o600)(t, path)
 			existing(0o640)(t, path+".source")
 			if err := syscall.Mount(path+".source", path, "", syscall.MS_BIND, ""); err != nil {
-				t.Skipf("cannot mount: %v", err)
+				need.Skip(t, "cannot mount: %v", err)
 			}
 			t.Cleanup(func() { syscall.Unmount(path, 0) })
 		}}
