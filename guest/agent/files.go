@@ -87,5 +87,5 @@ func unpackTree(q *protocol.Request) error {
 	if err := checkPath(m.Path); err != nil {
 		return err
 	}
-	return tree.Unpack(q.Reader(protocol.Data), m.Path, tree.UnpackOptions{KeepOwner: m.KeepOwner, Devices: true})
+	return tree.Unpack(q.Reader(protocol.Data), m.Path, tree.UnpackOptions{KeepOwner: m.KeepOwner, Into: m.Into, Devices: true})
 }

@@ -70,12 +70,14 @@ type Tree struct {
 	Path        string // absolute
 	FollowLinks bool   // OpPack: send what symbolic links point to
 	KeepOwner   bool   // OpUnpack: apply owners, and set-user-ID and set-group-ID bits
+	Into        string // OpUnpack: the name of the copy if Path is a directory; "" if Path is its name
 }
 
 func (m *Tree) fields(c *coder) {
 	c.string(&m.Path)
 	c.bool(&m.FollowLinks)
 	c.bool(&m.KeepOwner)
+	c.string(&m.Into)
 }
 
 // Dial is the body of OpDial.

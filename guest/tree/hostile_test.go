@@ -84,7 +84,7 @@ func TestHostile(t *testing.T) {
 		{"device", top().add(kindBlock, "b", ""), "b is a device file"},
 		{"unknown record", top().add('?', "b", ""), "unknown record '?'"},
 		{"unknown record in a file", file().add(kindFile, "x", ""), "in a file"},
-		{"file in place of a full directory", top().add(kindFile, "full", ""), "directory not empty"},
+		{"file in place of a full directory", top().add(kindFile, "full", ""), "is a directory, and the copy is not"},
 		{"more than its end", top().up().up(), "continues after its end"},
 		{"too deep", deep, "more than 256 directories"},
 		{"too many", many, "more than 10 files"},

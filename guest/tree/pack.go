@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 const filepathSeparator = filepath.Separator
@@ -16,6 +17,11 @@ type PackOptions struct {
 	// FollowLinks sends what symbolic links point to instead of the links: for
 	// trees of links such as Bazel's runfiles.
 	FollowLinks bool
+	// FollowLinksOut sends what a symbolic link points to if that is outside of the
+	// directory at path: the folders of runfiles consist of such links. Other links are
+	// sent as links, relative to their directory, so that they hold in the copy. A link
+	// to nothing is sent as it is.
+	FollowLinksOut bool
 	// FileMode replaces the permissions of all files that are not directories, and
 	// directories get 0755, unless it is 0: for files whose permissions mean
 	// nothing, such as the outputs of a build.
@@ -34,7 +40,7 @@ func Pack(w io.Writer, path string, opts PackOptions) error {
 	if err != nil {
 		return err
 	}
-	p := packer{encoder: encoder{w: w}, opts: opts, linked: make(map[fileID]string)}
+	p := packer{encoder: encoder{w: w}, opts: opts, linked: make(map[fileID]string), top: path}
 	return p.add(path, "", "", 0)
 }
 
@@ -53,6 +59,7 @@ type packer struct {
 	fsys   fs.FS             // nil: the system's files
 	linked map[fileID]string // where in the stream a file with several names came first
 	room   []byte            // for data, with space for a record's header
+	top    string            // the directory that is sent, or one that a link leads to, without links
 }
 
 // add sends the file at path. In the stream it is called name, and inside is its
@@ -92,9 +99,22 @@ func (p *packer) add(path, name, inside string, depth int) error {
 		}
 		return p.file(path, n, sys.dense)
 	case fs.ModeSymlink:
+		if p.opts.FollowLinksOut {
+			to, within, err := p.resolve(path)
+			switch {
+			case err != nil:
+				return err
+			case to != "" && !within:
+				return p.followOut(to, name, inside, depth)
+			case to != "":
+				n.target = to
+			}
+		}
 		n.kind = kindSymlink
-		if n.target, err = os.Readlink(path); err != nil {
-			return err
+		if n.target == "" {
+			if n.target, err = os.Readlink(path); err != nil {
+				return err
+			}
 		}
 		if len(n.target) > maxTarget {
 			return fmt.Errorf("%s: symbolic link to %d bytes, the limit is %d", path, len(n.target), maxTarget)
@@ -114,6 +134,40 @@ func (p *packer) add(path, name, inside string, depth int) error {
 		return fmt.Errorf("%s: cannot copy a file of type %s", path, mode.Type())
 	}
 	return p.entry(n)
+}
+
+// resolve returns where a symbolic link leads: to a path without links outside of
+// p.top, or, inside it, to a path relative to the link's directory. to is "" if the link
+// leads to nothing.
+func (p *packer) resolve(path string) (to string, inside bool, err error) {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", false, nil
+	}
+	if real != p.top && !strings.HasPrefix(real, strings.TrimSuffix(p.top, "/")+"/") {
+		if p.top == real || strings.HasPrefix(p.top, strings.TrimSuffix(real, "/")+"/") {
+			return "", false, fmt.Errorf("%s: symbolic link to %s, which contains it", path, real)
+		}
+		return real, false, nil
+	}
+	target, err := os.Readlink(path)
+	if err != nil || !filepath.IsAbs(target) {
+		return target, true, err
+	}
+	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
+	if err != nil {
+		return "", false, err
+	}
+	to, err = filepath.Rel(dir, real)
+	return to, true, err
+}
+
+// followOut sends the file or directory that a link leads to in the place of the link.
+func (p *packer) followOut(to, name, inside string, depth int) error {
+	top := p.top
+	p.top = to
+	defer func() { p.top = top }()
+	return p.add(to, name, inside, depth)
 }
 
 // mode returns the mode that is sent for a file.
@@ -275,7 +329,8 @@ func (p *packer) sparse(f *os.File) (int64, error) {
 			return 0, err
 		}
 		if offset < hole {
-			break // the file became shorter
+			// The file became shorter, or its size means nothing, as in sysfs.
+			return offset, nil
 		}
 	}
 	info, err := f.Stat()

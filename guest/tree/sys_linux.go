@@ -16,7 +16,7 @@ type system struct {
 	links        uint64
 	id           fileID
 	major, minor uint32
-	dense        bool // the file has no holes
+	dense        bool // the file has no holes; also if its size is 0, which may mean nothing
 }
 
 func systemOf(info fs.FileInfo) system {
@@ -31,7 +31,7 @@ func systemOf(info fs.FileInfo) system {
 		// As glibc's major and minor.
 		major: uint32(st.Rdev>>8&0xfff | st.Rdev>>32&^0xfff),
 		minor: uint32(st.Rdev&0xff | st.Rdev>>12&^0xff),
-		dense: st.Size > 0 && st.Blocks*512 >= st.Size,
+		dense: st.Blocks*512 >= st.Size,
 	}
 }
 
@@ -47,10 +47,6 @@ func nextData(f *os.File, offset int64) (data, hole int64, err error) {
 		return 0, 0, errors.ErrUnsupported
 	case err != nil:
 		return 0, 0, err
-	}
-	if info, err := f.Stat(); err == nil && info.Size() == 0 {
-		// procfs accepts the call but has data where the size says there is none.
-		return 0, 0, errors.ErrUnsupported
 	}
 	hole, err = f.Seek(data, seekHole)
 	return data, hole, err

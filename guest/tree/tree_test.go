@@ -146,8 +146,66 @@ func TestOneFile(t *testing.T) {
 	if got := shell(t, dir, "cat old"); got != "old\n" {
 		t.Errorf("the link was followed: %q", got)
 	}
-	if err := transfer(t, filepath.Join(dir, "file"), filepath.Join(dir, "full"), PackOptions{}, UnpackOptions{}); err == nil {
-		t.Error("a file replaced a directory that is not empty")
+	// A file does not replace a directory.
+	shell(t, dir, "mkdir empty")
+	for _, name := range []string{"full", "empty"} {
+		path := filepath.Join(dir, name)
+		want := path + " is a directory, and the copy is not; give the copy another name"
+		if err := transfer(t, filepath.Join(dir, "file"), path, PackOptions{}, UnpackOptions{}); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	if err := transfer(t, filepath.Join(dir, "file"), filepath.Join(dir, "none")+"/", PackOptions{}, UnpackOptions{}); err == nil || !strings.Contains(err.Error(), "/none/ is not a directory that exists; make it") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// With Into, a copy is where cp -r makes it.
+func TestInto(t *testing.T) {
+	for _, test := range []struct{ src, dst string }{
+		{"file", "new"}, {"file", "old"}, {"file", "dir"}, {"file", "dir/"}, {"file", "link"}, {"file", "dir/deep"},
+		{"tree", "new"}, {"tree", "dir"}, {"tree", "dir/"}, {"tree", "link"}, {"tree", "dir/deep"},
+	} {
+		var got [2]string
+		for i := range got {
+			dir := t.TempDir()
+			shell(t, dir, "mkdir -p tree/sub dir/deep; echo f >file; echo x >tree/sub/x; echo old >old; ln -s dir link")
+			if i == 0 {
+				shell(t, dir, "cp -r "+test.src+" "+test.dst)
+			} else if err := transfer(t, filepath.Join(dir, test.src), dir+"/"+test.dst, PackOptions{}, UnpackOptions{Into: test.src}); err != nil {
+				t.Errorf("%s to %s: %v", test.src, test.dst, err)
+			}
+			got[i] = shell(t, dir, "find . | sort; find . -type f -exec cat {} +")
+		}
+		if got[0] != got[1] {
+			t.Errorf("%s to %s:\n%s\nwant as with cp:\n%s", test.src, test.dst, got[1], got[0])
+		}
+	}
+}
+
+// Links that lead out of the tree are followed, as those in Bazel's runfiles need it.
+func TestFollowLinksOut(t *testing.T) {
+	dir := t.TempDir()
+	shell(t, dir, `mkdir -p src/sub out/deep; echo a >out/a; echo b >out/deep/b; ln -s ../a out/deep/up; echo c >src/c
+		ln -s "$PWD/out/a" src/absolute; ln -s ../../out/a src/sub/relative; ln -s "$PWD/out/deep" src/folder
+		ln -s c src/inside; ln -s ../c src/sub/inside; ln -s "$PWD/src/c" src/sub/absolute-inside; ln -s missing src/dangling
+		ln -s "$PWD/src" alias`)
+	for _, src := range []string{"src", "alias"} {
+		dst := filepath.Join(dir, "copy of "+src)
+		if err := transfer(t, filepath.Join(dir, src), dst, PackOptions{FollowLinksOut: true}, UnpackOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		const want = "./absolute f \n./c f \n./dangling l missing\n./folder d \n./folder/b f \n./folder/up f \n./inside l c\n./sub d \n./sub/absolute-inside l ../c\n./sub/inside l ../c\n./sub/relative f \n"
+		if got := shell(t, dst, "find . -mindepth 1 -printf '%p %y %l\n' | LC_ALL=C sort"); got != want {
+			t.Errorf("got\n%s\nwant\n%s", got, want)
+		}
+		if got := shell(t, dst, "cat absolute folder/b folder/up sub/relative sub/absolute-inside"); got != "a\nb\na\na\nc\n" {
+			t.Errorf("got %q", got)
+		}
+	}
+	shell(t, dir, "ln -s .. src/sub/up; ln -s ../.. src/sub/out")
+	if err := Pack(io.Discard, filepath.Join(dir, "src"), PackOptions{FollowLinksOut: true}); err == nil || !strings.Contains(err.Error(), "sub/out: symbolic link to "+dir+", which contains it") {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -207,6 +265,41 @@ func TestProc(t *testing.T) {
 	}
 	if got := shell(t, "/", "cmp /proc/version "+dst); got != "" {
 		t.Error(got)
+	}
+}
+
+// Sizes and holes mean nothing in the kernel's file systems.
+func TestKernelFiles(t *testing.T) {
+	for _, path := range []string{
+		"/proc/sys/kernel/ostype", "/proc/self/cmdline", "/proc/self/limits", "/sys/class/net/lo/mtu", "/sys/kernel/mm/transparent_hugepage/enabled",
+		"/sys/fs/cgroup/cgroup.controllers", "/sys/fs/cgroup/cgroup.procs",
+	} {
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Logf("not on this machine: %v", err)
+			continue
+		}
+		dst := filepath.Join(t.TempDir(), "copy")
+		if err := transfer(t, path, dst, PackOptions{}, UnpackOptions{}); err != nil {
+			t.Errorf("%s: %v", path, err)
+			continue
+		}
+		got, err := os.ReadFile(dst)
+		if err != nil || !bytes.Equal(got, want) && path != "/sys/fs/cgroup/cgroup.procs" || len(got) == 0 {
+			t.Errorf("%s: got %q, %v; want %q", path, got, err, want)
+		}
+	}
+}
+
+// Directories of a copy can be replaced and removed.
+func TestWritableDirs(t *testing.T) {
+	src, dst := t.TempDir(), filepath.Join(t.TempDir(), "copy")
+	shell(t, src, "mkdir -p d/e; echo x >d/e/f; chmod 555 d/e d; chmod 444 d/e/f")
+	if err := transfer(t, src, dst, PackOptions{}, UnpackOptions{WritableDirs: true}); err != nil {
+		t.Fatal(err)
+	}
+	if got := shell(t, dst, "stat -c %a d d/e d/e/f"); got != "755\n755\n444\n" {
+		t.Errorf("permissions %q", got)
 	}
 }
 

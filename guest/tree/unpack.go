@@ -17,6 +17,12 @@ type UnpackOptions struct {
 	// set-group-ID bits that have a meaning only with them. It needs root.
 	// Otherwise all files belong to the caller.
 	KeepOwner bool
+	// Into is the name of the copy if path is a directory: the copy is then in it, as
+	// with cp. If it is "", path is the name of the copy.
+	Into string
+	// WritableDirs gives the caller all permissions for directories that are made, so
+	// that the copy can be removed or replaced.
+	WritableDirs bool
 	// Devices allows device files.
 	Devices bool
 	// MaxBytes is the limit for the content of all files, without holes. 0 means
@@ -88,6 +94,16 @@ func (u *unpacker) all(path string) error {
 		return malformed("begins with %q", n.name)
 	}
 	// The top gets its name here, in a directory that the stream does not know.
+	info, statErr := os.Stat(path)
+	switch isDir := statErr == nil && info.IsDir(); {
+	case isDir && u.opts.Into != "":
+		if err := checkName(u.opts.Into); err != nil {
+			return err
+		}
+		path = filepath.Join(path, u.opts.Into)
+	case !isDir && strings.HasSuffix(path, "/"):
+		return fmt.Errorf("%s is not a directory that exists; make it, or leave the slash out", path)
+	}
 	path = filepath.Clean(path)
 	parent := filepath.Dir(path)
 	if err := os.MkdirAll(parent, 0o777); err != nil {
@@ -210,6 +226,9 @@ func (u *unpacker) leave() error {
 		return err
 	}
 	defer dir.Close()
+	if u.opts.WritableDirs {
+		l.entry.perm |= 0o700
+	}
 	if err := u.apply(dir, l.entry); err != nil {
 		return err
 	}
@@ -274,6 +293,9 @@ func (u *unpacker) make(parent *level, n entry) error {
 
 // remove removes what is in the place of a file that is not a directory.
 func remove(parent *level, name string) error {
+	if info, err := parent.root.Lstat(name); err == nil && info.IsDir() {
+		return fmt.Errorf("%s is a directory, and the copy is not; give the copy another name", filepath.Join(parent.path, name))
+	}
 	err := parent.root.Remove(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -92,6 +92,19 @@ func TestCLI(t *testing.T) {
 	}
 	c.fails(`run "/none": no such file or directory`, 1, "exec", "--", "/none")
 	c.fails(`user "daemon": /etc/passwd has no "daemon"`, 1, "exec", "-u", "daemon", "--", "/program", "echo")
+	// As with cp.
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "file"), []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.want("", 0, "copy", filepath.Join(dir, "file"), ":/tmp")
+	c.want("", 0, "copy", dir+"/.", ":/tmp/contents")
+	c.want("", 0, "copy", ":/tmp", dir)
+	for _, name := range []string{"tmp/file", "tmp/contents/file"} {
+		if b, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(b) != "text" {
+			t.Errorf("%s: got %q, %v", name, b, err)
+		}
+	}
 	c.want("", 0, "wait-for", "--", "/program", "echo")
 	c.fails(`["/program" "exit" "4"] did not succeed: waited 2s; last: exit status 4`+"\n  standard error:\n  | the status is 4", 1,
 		"wait-for", "-t", "2s", "--", "/program", "exit", "4")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path/filepath"
 
 	"github.com/rules-qcow2/rules_qcow2/guest/protocol"
 	"github.com/rules-qcow2/rules_qcow2/guest/tree"
@@ -61,6 +62,9 @@ func (c *Client) WriteFile(ctx context.Context, name string, content []byte, per
 
 // CopyOptions change what CopyTo and CopyFrom do.
 type CopyOptions struct {
+	// Into makes the copy in dst, under the name of src, if dst is a directory that
+	// exists, as cp does. Otherwise dst is the name of the copy.
+	Into bool
 	// FollowLinks copies what symbolic links point to instead of the links.
 	FollowLinks bool
 	// KeepOwner keeps owners and groups, by number, and the set-user-ID and
@@ -82,27 +86,40 @@ type CopyOptions struct {
 // CopyTo copies the file or directory src of the host to the path dst in the
 // guest: dst is the name of the copy, not of a directory to copy into. Missing
 // directories on the way are made. Files that exist are replaced; of directories
-// that exist, the permissions and other files stay. Permissions, modification
-// times, symbolic and hard links, holes, FIFOs and devices are kept. Sockets and
-// extended attributes are not copied.
+// that exist, the permissions and other files stay. A file does not replace a
+// directory. Permissions, modification times, symbolic and hard links, holes, FIFOs
+// and devices are kept. Sockets and extended attributes are not copied.
+//
+// A symbolic link that leads out of src is copied as what it points to: the folders of
+// Bazel's runfiles consist of such links. One to a directory that contains it is an
+// error.
 //
 // On hosts that do not run Linux, hard links and holes become plain files.
 func (c *Client) CopyTo(ctx context.Context, dst, src string, opts CopyOptions) error {
-	return c.send(ctx, dst, opts, func(w io.Writer) error {
-		return tree.Pack(w, src, tree.PackOptions{FollowLinks: opts.FollowLinks, FileMode: opts.FileMode, Link: opts.Link})
+	return c.send(ctx, dst, opts.into(src), opts, func(w io.Writer) error {
+		return tree.Pack(w, src, tree.PackOptions{FollowLinks: opts.FollowLinks, FollowLinksOut: !opts.FollowLinks, FileMode: opts.FileMode, Link: opts.Link})
 	})
 }
 
 // CopyFS copies fsys to the directory dst in the guest, as CopyTo does. Links in it
 // are followed.
 func (c *Client) CopyFS(ctx context.Context, dst string, fsys fs.FS) error {
-	return c.send(ctx, dst, CopyOptions{}, func(w io.Writer) error {
+	return c.send(ctx, dst, "", CopyOptions{}, func(w io.Writer) error {
 		return tree.PackFS(w, fsys)
 	})
 }
 
-func (c *Client) send(ctx context.Context, dst string, opts CopyOptions, pack func(io.Writer) error) error {
-	k, err := c.open(ctx, protocol.OpUnpack, &protocol.Tree{Path: dst, KeepOwner: opts.KeepOwner})
+// into returns the name of a copy of src in a directory, "" without Into.
+func (o *CopyOptions) into(src string) string {
+	if !o.Into {
+		return ""
+	}
+	return filepath.Base(src)
+}
+
+// send sends what pack writes. The copy is dst, or into in dst if that is a directory.
+func (c *Client) send(ctx context.Context, dst, into string, opts CopyOptions, pack func(io.Writer) error) error {
+	k, err := c.open(ctx, protocol.OpUnpack, &protocol.Tree{Path: dst, KeepOwner: opts.KeepOwner, Into: into})
 	if err != nil {
 		return err
 	}
@@ -127,13 +144,14 @@ func (c *Client) send(ctx context.Context, dst string, opts CopyOptions, pack fu
 }
 
 // CopyFrom copies the file or directory src of the guest to the path dst on the
-// host, as CopyTo does. It writes nothing outside dst, whatever the guest sends,
-// and does not make devices. If it fails, part of the copy may exist.
+// host, as CopyTo does, but links stay links. It writes nothing outside dst, whatever
+// the guest sends, and does not make devices. Without KeepOwner, the caller has all
+// permissions for its directories. If it fails, part of the copy may exist.
 //
 // A symbolic link of the copy may point anywhere: do not follow links in files
 // from a guest that you do not trust.
 func (c *Client) CopyFrom(ctx context.Context, src, dst string, opts CopyOptions) error {
-	limits := tree.UnpackOptions{KeepOwner: opts.KeepOwner, MaxBytes: opts.MaxBytes, MaxEntries: opts.MaxFiles}
+	limits := tree.UnpackOptions{KeepOwner: opts.KeepOwner, WritableDirs: !opts.KeepOwner, Into: opts.into(src), MaxBytes: opts.MaxBytes, MaxEntries: opts.MaxFiles}
 	if limits.MaxBytes == 0 {
 		limits.MaxBytes = DefaultMaxBytes
 	}

@@ -31,7 +31,7 @@ func shell(t *testing.T, dir, script string) string {
 func TestCopy(t *testing.T) {
 	ctx, c := connect(t)
 	dir := t.TempDir()
-	shell(t, dir, `mkdir -p src/d; echo one >src/one; ln src/one src/d/two; ln -s /etc src/link; chmod 640 src/one
+	shell(t, dir, `mkdir -p src/d; echo one >src/one; ln src/one src/d/two; ln -s d src/link; chmod 640 src/one
 		truncate -s 50M src/sparse; head -c 3000000 /dev/urandom >src/d/random; touch -d 2001-02-03 src/one`)
 	if err := c.CopyTo(ctx, dir+"/guest/copy", dir+"/src", agent.CopyOptions{}); err != nil {
 		t.Fatal(err)

@@ -41,6 +41,8 @@ type Copy struct {
 	From    string `json:"from"`
 	To      string `json:"to"`
 	ToGuest bool   `json:"to_guest"`
+	// Into makes the copy in To, under its name in From, if To is a directory.
+	Into bool `json:"into,omitempty"`
 }
 
 // Expect waits for patterns on the console.

@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/rules-qcow2/rules_qcow2/go/vm"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/agent"
 )
 
 // maxSocketPath bounds the path of a Unix socket: 108 bytes on Linux, 104 on
@@ -148,9 +149,11 @@ func (s *Server) do(ctx context.Context, r *Request, files []*os.File, response 
 	case r.WaitFor != nil:
 		return m.WaitFor(ctx, r.WaitFor.command(), r.WaitFor.Limit)
 	case r.Copy != nil && r.Copy.ToGuest:
-		return m.CopyTo(ctx, r.Copy.To, r.Copy.From)
+		return s.copy(ctx, r.Copy, (*agent.Client).CopyTo)
 	case r.Copy != nil:
-		return m.CopyFrom(ctx, r.Copy.From, r.Copy.To)
+		return s.copy(ctx, r.Copy, func(client *agent.Client, ctx context.Context, to, from string, o agent.CopyOptions) error {
+			return client.CopyFrom(ctx, from, to, o)
+		})
 	case r.Expect != nil:
 		if limit := m.TimeLimit(r.Expect.Limit); limit > 0 {
 			var cancel func()
@@ -171,6 +174,18 @@ func (s *Server) do(ctx context.Context, r *Request, files []*os.File, response 
 		return nil
 	}
 	return errors.New("the request is empty")
+}
+
+// copy copies in one of both directions.
+func (s *Server) copy(ctx context.Context, c *Copy, copy func(client *agent.Client, ctx context.Context, to, from string, o agent.CopyOptions) error) error {
+	client, err := s.machine.Agent(ctx)
+	if err != nil {
+		return err
+	}
+	if err := copy(client, ctx, c.To, c.From, agent.CopyOptions{Into: c.Into}); err != nil {
+		return s.machine.Explain(err)
+	}
+	return nil
 }
 
 func (e *Exec) command() vm.Command {

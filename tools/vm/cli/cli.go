@@ -26,7 +26,8 @@ Use the machine of the socket in $VM_SOCKET, or of -s SOCKET behind COMMAND:
   exec [-i] [-u USER] [-C DIR] [-e KEY=VALUE]... [-t TIME] [--] PROGRAM [ARGUMENT]...
                               run a command in the guest; its exit status is vm's
   copy HOST :GUEST            copy a file or folder into the guest
-  copy :GUEST HOST            copy a file or folder out of the guest
+  copy :GUEST HOST            copy a file or folder out of the guest. As with cp, the
+                              copy is in the second path if that is a folder
   wait-for [-u USER] [-t TIME] [--] PROGRAM [ARGUMENT]...
                               repeat a command in the guest until it succeeds
   expect [-t TIME] PATTERN... wait until the console shows the patterns, in order
@@ -183,17 +184,19 @@ func newRequest(command string, o *options, args []string) (*control.Request, er
 }
 
 // copyRequest copies between a path of the host and one of the guest, which
-// begins with a colon.
+// begins with a colon. As with cp, a source that ends in "/." means the contents of a
+// folder.
 func copyRequest(from, to string) (*control.Request, error) {
 	fromGuest, isFrom := strings.CutPrefix(from, ":")
 	toGuest, isTo := strings.CutPrefix(to, ":")
 	if isFrom == isTo {
 		return nil, fmt.Errorf("copy: %q and %q: exactly one must be in the guest, as in :/etc/hosts", from, to)
 	}
-	c := &control.Copy{From: from, To: toGuest, ToGuest: true}
+	into := from != "." && !strings.HasSuffix(from, "/.")
+	c := &control.Copy{From: from, To: toGuest, ToGuest: true, Into: into}
 	host := &c.From
 	if isFrom {
-		c = &control.Copy{From: fromGuest, To: to}
+		c = &control.Copy{From: fromGuest, To: to, Into: into}
 		host = &c.To
 	}
 	var err error
