@@ -102,21 +102,30 @@ def _resource_set(machine):
     """Returns the function that tells Bazel what the action needs."""
     size, _ = parse_size(machine["memory"])
     need = max(machine["cpus"], (size + _GIB - 1) // _GIB)
-    for limit, resources in [(1, _small), (2, _medium), (4, _large)]:
+    for limit, resources in [(1, _up_to_1), (2, _up_to_2), (4, _up_to_4), (8, _up_to_8), (16, _up_to_16), (32, _up_to_32)]:
         if need <= limit:
             return resources
-    return _huge
+    return _up_to_64
 
 # Bazel calls these without the context of the rule, so they cannot have further
 # parameters. Each has as many processors as GiB of memory.
-def _small(_os, _inputs):
+def _up_to_1(_os, _inputs):
     return {"cpu": 1, "memory": 1024}
 
-def _medium(_os, _inputs):
+def _up_to_2(_os, _inputs):
     return {"cpu": 2, "memory": 2048}
 
-def _large(_os, _inputs):
+def _up_to_4(_os, _inputs):
     return {"cpu": 4, "memory": 4096}
 
-def _huge(_os, _inputs):
+def _up_to_8(_os, _inputs):
     return {"cpu": 8, "memory": 8192}
+
+def _up_to_16(_os, _inputs):
+    return {"cpu": 16, "memory": 16384}
+
+def _up_to_32(_os, _inputs):
+    return {"cpu": 32, "memory": 32768}
+
+def _up_to_64(_os, _inputs):
+    return {"cpu": 64, "memory": 65536}

@@ -3,7 +3,7 @@
 load(":action.bzl", "machine_with_disks")
 load(":machine.bzl", "MACHINE_ATTRS", "machine", "without_agent")
 load(":providers.bzl", "QemuVmInfo")
-load(":runner.bzl", "EXEC_GROUPS", "rlocationpath", "run", "target_name")
+load(":runner.bzl", "EXEC_GROUPS", "rlocationpath", "run", "target_name", "test_resources")
 
 # Not given.
 _NO_EXIT_STATUS = -1
@@ -16,7 +16,7 @@ def _qemu_boot_test_impl(ctx):
     programs = [target for target in [ctx.attr.run_after, ctx.attr.run_while_up] if target]
     if ctx.attr.time_limit < 0:
         fail("%s: time_limit = %d must be at least 1 second" % (ctx.label, ctx.attr.time_limit))
-    return [run(
+    return [test_resources(ctx, config), run(
         ctx,
         config | {
             "exit_status": _exit_status(ctx, vm),

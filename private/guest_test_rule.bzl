@@ -3,7 +3,7 @@
 load(":action.bzl", "machine_with_disks")
 load(":disk.bzl", "DISK_ATTRS")
 load(":providers.bzl", "QemuVmInfo")
-load(":runner.bzl", "EXEC_GROUPS", "list_runfiles", "rlocationpath", "run", "target_name")
+load(":runner.bzl", "EXEC_GROUPS", "list_runfiles", "rlocationpath", "run", "target_name", "test_resources")
 
 _ArgsInfo = provider(
     doc = "The arguments of a test target.",
@@ -64,6 +64,7 @@ def _qemu_guest_test_impl(ctx):
     )
     return [
         default,
+        test_resources(ctx, vm.config),
         RunEnvironmentInfo(
             environment = environment,
             inherited_environment = given.inherited_environment,

@@ -66,7 +66,7 @@ the second serial port, for kernels without virtio_console. It transfers about
         default = "max",
     ),
     "cpus": attr.int(
-        doc = "number of processors. Bazel counts a test as one; if there are more, add the tag `cpu:<n>` to the test.",
+        doc = "number of processors. `qemu_boot_test` and `qemu_guest_test` reserve them on the host, and `memory`; a `go_test` or `sh_test` with machines needs the tags `cpu:<n>` and `resources:memory:<MiB>` for that.",
         default = 1,
     ),
     "data": attr.label_list(

@@ -62,6 +62,26 @@ def run(ctx, config, suffix, runfiles):
         runfiles = own,
     )
 
+def test_resources(ctx, machine):
+    """Returns the provider that tells Bazel what a test with a machine needs.
+
+    Args:
+      ctx: the context of a test rule. Its own tags take precedence.
+      machine: the machine's config: a dict.
+
+    Returns:
+      A testing.ExecutionInfo.
+    """
+    resources = {
+        "cpu:": "cpu:%d" % machine["cpus"],
+        "resources:memory:": "resources:memory:%s" % machine["memory"].removesuffix("M"),
+    }
+    return testing.ExecutionInfo({
+        need: ""
+        for prefix, need in resources.items()
+        if not [tag for tag in ctx.attr.tags if tag.startswith(prefix)]
+    })
+
 def list_runfiles(ctx, output, runfiles):
     """Declares an action that writes the rlocation path of each runfile in a line.
 

@@ -40,6 +40,13 @@ def _config_test_impl(ctx):
     want = json.decode(ctx.attr.config)
     asserts.equals(env, want, {key: configs[0][key] for key in want})
 
+    # Bazel reserves what the machine takes.
+    asserts.equals(
+        env,
+        {"cpu:%d" % configs[0]["cpus"]: "", "resources:memory:" + configs[0]["memory"].removesuffix("M"): ""},
+        analysistest.target_under_test(env)[testing.ExecutionInfo].requirements,
+    )
+
     # All files that it names are runfiles.
     runfiles = {
         file.short_path.removeprefix("../"): None
