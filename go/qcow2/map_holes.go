@@ -1,10 +1,6 @@
 package qcow2
 
-import (
-	"errors"
-	"runtime"
-	"syscall"
-)
+import "github.com/rules-qcow2/rules_qcow2/internal/sparse"
 
 // A fileRun is a range of a file that is either all data or all a hole.
 type fileRun struct {
@@ -31,31 +27,19 @@ func (p *prober) fileStatus(depth int, f *file, off, length int64) status {
 	return s
 }
 
-// Values of whence for lseek on Linux.
-const (
-	seekData = 3
-	seekHole = 4
-)
-
 // runAt returns the run of data or hole at off. If the system cannot tell, it
 // is data. length is the length of a run up to the end of the file.
 func (f *file) runAt(off, length int64) fileRun {
 	unknown := fileRun{off, off + length, false}
-	if f.os == nil || runtime.GOOS != "linux" {
+	if f.os == nil {
 		return unknown
 	}
-	data, err := f.os.Seek(off, seekData)
+	start, end, err := sparse.NextData(f.os, off, off+length)
 	switch {
-	case errors.Is(err, syscall.ENXIO):
-		return fileRun{off, off + length, true} // no data from off on
-	case err != nil || data < off:
+	case err != nil || end < start:
 		return unknown
-	case data > off:
-		return fileRun{off, data, true}
+	case start > off:
+		return fileRun{off, start, true}
 	}
-	hole, err := f.os.Seek(off, seekHole)
-	if err != nil || hole <= off {
-		return unknown
-	}
-	return fileRun{off, hole, false}
+	return fileRun{off, end, false}
 }

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/rules-qcow2/rules_qcow2/internal/sparse"
 )
 
 const filepathSeparator = filepath.Separator
@@ -97,7 +99,7 @@ func (p *packer) add(path, name, inside string, depth int) error {
 			}
 			p.linked[sys.id] = inside
 		}
-		return p.file(path, n, sys.dense)
+		return p.file(path, n, info.Size(), sys.dense)
 	case fs.ModeSymlink:
 		if p.opts.FollowLinksOut {
 			to, within, err := p.resolve(path)
@@ -251,8 +253,9 @@ func (p *packer) list(path string) ([]string, error) {
 // read. It is checked only where nothing of the file was sent.
 var errGone = fs.ErrNotExist
 
-// file sends a regular file: its entry, its data, its size.
-func (p *packer) file(path string, n entry, dense bool) error {
+// file sends a regular file of length bytes: its entry, its data, its size. A dense one
+// is sent to its end, wherever that is.
+func (p *packer) file(path string, n entry, length int64, dense bool) error {
 	var f fs.File
 	var err error
 	if p.fsys != nil {
@@ -272,7 +275,7 @@ func (p *packer) file(path string, n entry, dense bool) error {
 	}
 	var size int64
 	if file, ok := f.(*os.File); ok && !dense {
-		size, err = p.sparse(file)
+		size, err = p.sparse(file, length)
 	} else {
 		size, err = p.stretch(f, 0, 1<<63-1)
 	}
@@ -307,23 +310,18 @@ func (p *packer) stretch(r io.Reader, offset, limit int64) (int64, error) {
 	return offset, nil
 }
 
-// sparse sends the data of f and skips its holes.
-func (p *packer) sparse(f *os.File) (int64, error) {
-	var offset int64
-	for {
-		data, hole, err := nextData(f, offset)
-		if errors.Is(err, errors.ErrUnsupported) {
-			// Not a file system with holes: procfs and the like.
-			return p.stretch(f, offset, 1<<63-1)
-		}
+// sparse sends the data of f, which is size bytes long, and skips its holes.
+func (p *packer) sparse(f *os.File, size int64) (int64, error) {
+	for offset := int64(0); offset < size; {
+		data, hole, err := sparse.NextData(f, offset, size)
 		if err != nil {
 			return 0, err
 		}
-		if data < 0 {
-			break
-		}
 		if _, err := f.Seek(data, io.SeekStart); err != nil {
 			return 0, err
+		}
+		if hole = min(hole, size); data >= hole {
+			break // a hole up to the end
 		}
 		if offset, err = p.stretch(f, data, hole); err != nil {
 			return 0, err
@@ -333,9 +331,5 @@ func (p *packer) sparse(f *os.File) (int64, error) {
 			return offset, nil
 		}
 	}
-	info, err := f.Stat()
-	if err != nil {
-		return 0, err
-	}
-	return max(info.Size(), offset), nil
+	return size, nil
 }

@@ -1,9 +1,7 @@
 package tree
 
 import (
-	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -33,23 +31,6 @@ func systemOf(info fs.FileInfo) system {
 		minor: uint32(st.Rdev&0xff | st.Rdev>>12&^0xff),
 		dense: st.Blocks*512 >= st.Size,
 	}
-}
-
-// nextData returns the first stretch of data at or after offset; data is -1 if
-// only a hole or the end of the file follows.
-func nextData(f *os.File, offset int64) (data, hole int64, err error) {
-	const seekData, seekHole = 3, 4
-	data, err = f.Seek(offset, seekData)
-	switch {
-	case errors.Is(err, syscall.ENXIO):
-		return -1, 0, nil
-	case err != nil && offset == 0:
-		return 0, 0, errors.ErrUnsupported
-	case err != nil:
-		return 0, 0, err
-	}
-	hole, err = f.Seek(data, seekHole)
-	return data, hole, err
 }
 
 func makeFIFO(path string, perm uint32) error {

@@ -21,10 +21,6 @@ type system struct {
 
 func systemOf(fs.FileInfo) system { return system{} }
 
-func nextData(*os.File, int64) (data, hole int64, err error) {
-	return 0, 0, errors.ErrUnsupported
-}
-
 func makeFIFO(string, uint32) error  { return errors.ErrUnsupported }
 func makeDevice(string, entry) error { return errors.ErrUnsupported }
 

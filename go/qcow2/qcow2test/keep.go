@@ -1,14 +1,14 @@
 package qcow2test
 
 import (
-	"bytes"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/rules-qcow2/rules_qcow2/internal/sparse"
 )
 
 // KeepVariable is an environment variable. If it is not empty, the disks of
@@ -58,33 +58,9 @@ func copySparse(from, to string) error {
 	if err != nil {
 		return err
 	}
-	length, err := io.Copy(&holeWriter{file: target}, source)
-	if err := errors.Join(err, target.Truncate(length), target.Close()); err != nil {
+	if err := errors.Join(sparse.Copy(target, source), target.Close()); err != nil {
 		os.Remove(to)
 		return err
 	}
 	return nil
-}
-
-// holeWriter writes to an empty file and skips blocks of zeros.
-type holeWriter struct {
-	file   *os.File
-	offset int64
-}
-
-// holeSize is the block size of common file systems in bytes.
-const holeSize = 4096
-
-var zeros [holeSize]byte
-
-func (w *holeWriter) Write(b []byte) (written int, err error) {
-	for len(b) > 0 && err == nil {
-		block := b[:min(len(b), holeSize)]
-		n := len(block)
-		if !bytes.Equal(block, zeros[:n]) {
-			n, err = w.file.WriteAt(block, w.offset)
-		}
-		b, w.offset, written = b[n:], w.offset+int64(n), written+n
-	}
-	return written, err
 }

@@ -3,15 +3,14 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/rules-qcow2/rules_qcow2/internal/replace"
+	"github.com/rules-qcow2/rules_qcow2/internal/sparse"
 	"github.com/rules-qcow2/rules_qcow2/tools/qcow2gen/tempfile"
 )
 
@@ -209,43 +208,7 @@ func (f *outputFile) overwrite() error {
 	if _, err := checkReplaceable(f.target); err != nil {
 		return err
 	}
-	return replace.InPlace(f.target, func(to *os.File) error { return copyData(to, from) })
-}
-
-// copyData copies a file to an empty one. It does not copy holes, where the system
-// can tell them from data.
-func copyData(to, from *os.File) error {
-	size, err := from.Seek(0, io.SeekEnd)
-	if err != nil {
-		return err
-	}
-	for end := int64(0); end < size; {
-		var start int64
-		start, end = nextData(from, end, size)
-		if _, err := io.Copy(io.NewOffsetWriter(to, start), io.NewSectionReader(from, start, end-start)); err != nil {
-			return err
-		}
-	}
-	return to.Truncate(size)
-}
-
-// nextData returns the first range of data at off or later, in a file of size bytes.
-func nextData(f *os.File, off, size int64) (start, end int64) {
-	const seekData, seekHole = 3, 4 // Linux's values
-	if runtime.GOOS != "linux" {
-		return off, size
-	}
-	start, err := f.Seek(off, seekData)
-	if errors.Is(err, syscall.ENXIO) {
-		return size, size
-	}
-	if err != nil {
-		return off, size
-	}
-	if end, err = f.Seek(start, seekHole); err != nil {
-		return start, size
-	}
-	return start, end
+	return replace.InPlace(f.target, func(to *os.File) error { return sparse.Copy(to, from) })
 }
 
 // discard closes the files and removes those that still have a temporary name.
