@@ -9,8 +9,8 @@
 //	}
 //
 // Methods that return no error fail the test with t.Fatal, so call them from the
-// test's goroutine. The methods of [vm.Machine] that take a context are for
-// everything else: a Machine has them as well.
+// test's goroutine or from its clean-up functions. The methods of [vm.Machine] that
+// take a context are for everything else: a Machine has them as well.
 package vmtest
 
 import (
@@ -146,7 +146,8 @@ func locate(path string) (string, error) {
 // testContext returns a context that ends early enough before the test's deadline for a
 // report, and the machine's Options.CloseTimeout, 0 without a deadline.
 func testContext(t testing.TB) (ctx context.Context, closeTimeout time.Duration) {
-	ctx = t.Context()
+	// Unlike t.Context, it is not canceled before clean-ups that use the machine.
+	ctx = context.Background()
 	deadliner, ok := t.(interface{ Deadline() (time.Time, bool) })
 	if !ok {
 		return ctx, 0
@@ -178,10 +179,10 @@ func keepLogs(t testing.TB, name, logs string) {
 	t.Logf("vmtest: the logs of %s are in the test's outputs, folder %s", name, filepath.Base(dir))
 }
 
-// fatal ends the test.
+// fatal ends the test. The message has the end of the console.
 func (m *Machine) fatal(what string, err error) {
 	m.t.Helper()
-	m.t.Fatalf("%s: %s: %v", m.Name(), what, err)
+	m.t.Fatalf("%s: %s: %v", m.Name(), what, m.Report(err))
 }
 
 // Run runs a line for the guest's shell, /bin/sh, and returns its standard
@@ -207,7 +208,7 @@ func (m *Machine) Output(args ...string) string {
 		m.fatal(what, err)
 	}
 	if !result.Success() {
-		m.t.Fatalf("%s: %s: %v%s", m.Name(), what, result, vm.Outputs(&stdout, &stderr))
+		m.fatal(what, fmt.Errorf("%v%s", result, vm.Outputs(&stdout, &stderr)))
 	}
 	return output.String()
 }

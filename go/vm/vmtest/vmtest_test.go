@@ -109,6 +109,23 @@ func TestForkFails(t *testing.T) {
 	}
 }
 
+// A clean-up function of a test can still use the machine.
+func TestCleansUp(t *testing.T) {
+	m := start(t)
+	t.Cleanup(func() {
+		if path := m.Screenshot(); path != "" {
+			t.Log("the clean-up used the machine")
+		}
+	})
+	t.Error("fails")
+}
+
+func TestCleanUp(t *testing.T) {
+	if out, _ := fails(t, "TestCleansUp", "runs"); !strings.Contains(out, "the clean-up used the machine") {
+		t.Error(out)
+	}
+}
+
 func TestMachineFails(t *testing.T) {
 	out, files := fails(t, "TestFailsLater", "has KVM errors after cont")
 	if want := "KVM internal error"; !strings.Contains(out, want) {
