@@ -93,8 +93,8 @@ func Interact(c *Config, dir string, args []string, messages io.Writer) error {
 // afterwards. Signals from the terminal are for the guest; other signals to
 // this process end QEMU.
 func foreground(c *Config, args, env []string, files []*os.File, messages io.Writer) error {
-	restore := saveTerminal(os.Stdin)
-	defer restore()
+	defer takeTerminal(os.Stdin)()
+	defer saveTerminal(os.Stdin)()
 
 	conn, theirs, err := socketPair(syscall.SOCK_STREAM)
 	if err != nil {

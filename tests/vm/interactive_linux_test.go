@@ -55,6 +55,15 @@ func TestInteractiveBootTest(t *testing.T) {
 	i.checkClean(t)
 }
 
+// As `bazel run` starts a test: in the background of the terminal.
+func TestInteractiveInTheBackground(t *testing.T) {
+	i := newInner(t, "hangs", "--interactive")
+	i.cmd.Args = append([]string{"sh", "-c", `set -m; "$0" "$@" & wait $!`}, i.cmd.Args...)
+	i.cmd.Path = "/bin/sh"
+	runOnTerminal(t, i)
+	i.checkClean(t)
+}
+
 // runOnTerminal runs a machine on a new terminal until the guest has finished,
 // leaves it with Ctrl-A X, and returns the terminal's output.
 func runOnTerminal(t *testing.T, i *inner) string {
