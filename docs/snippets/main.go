@@ -78,9 +78,6 @@ func run(ctx context.Context, checkout string, lintOnly bool, only []string) err
 		}
 		problems = append(problems, failures...)
 	}
-	for _, problem := range problems {
-		fmt.Println(problem)
-	}
 	notRun, blocks := 0, 0
 	for _, p := range pages {
 		for _, b := range p.blocks {
@@ -92,6 +89,10 @@ func run(ctx context.Context, checkout string, lintOnly bool, only []string) err
 		}
 	}
 	fmt.Printf("%d pages, %d blocks of code, %d of them not run\n", len(pages), blocks, notRun)
+	// They are last: a log may be read from its end.
+	for _, problem := range problems {
+		fmt.Println(problem)
+	}
 	if len(problems) > 0 {
 		return fmt.Errorf("%d problems", len(problems))
 	}
