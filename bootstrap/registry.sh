@@ -131,8 +131,9 @@ common --registry=file://$1
 common --lockfile_mode=off
 common --noenable_workspace
 # The nested workspaces share outputs, mainly the Go standard library. Outputs
-# from the cache are still written to bazel-bin.
-common --disk_cache=$CACHE/disk --experimental_disk_cache_gc_max_size=8G
+# from the cache are still written to bazel-bin. All workspaces together have more than
+# 8 GB of outputs; a cache that is too small for them runs all tests again each time.
+common --disk_cache=$CACHE/disk --experimental_disk_cache_gc_max_size=16G
 common --remote_download_outputs=all
 # Repositories share the Go modules that gazelle fetches and compiles.
 common --repo_env=GO_REPOSITORY_USE_HOST_CACHE=1 --repo_env=GOPATH=$CACHE/go
