@@ -24,14 +24,18 @@ trap 'rm -rf "$scratch"' EXIT
 # with its log, or text instead.
 count_tests() {
   awk '
+    # The text after the first place of a text; "" if the line does not have it.
+    function after(line, text, at) {
+      at = index(line, text)
+      return at ? substr(line, at + length(text)) : ""
+    }
     function string(line, key) {
-      if (!sub(".*\"" key "\":\"", "", line)) return ""
+      line = after(line, "\"" key "\":\"")
       gsub(/\\"/, "\001", line); sub(/".*/, "", line); gsub("\001", "\"", line); gsub(/\\n/, " ", line)
       return line
     }
     function file(line, name) {
-      if (!sub(".*\"name\":\"" name "\",", "", line)) return ""
-      line = string("{" line, "uri")
+      line = string(after(line, "\"name\":\"" name "\","), "uri")
       return sub("^file://", "", line) ? line : ""
     }
     { id = $0; sub(/}.*/, "", id); label = string(id, "label") }
