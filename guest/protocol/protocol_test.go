@@ -149,16 +149,23 @@ func TestFlowControl(t *testing.T) {
 		t.Errorf("the host read %d bytes, want at most %d", got, limit)
 	}
 	for _, ch := range []Channel{Data, Stderr} {
-		if n := len(flood.in[ch].buf); n != Window {
+		if n, _ := held(flood.in[ch]); n != Window {
 			t.Errorf("channel %d holds %d bytes, want %d", ch, n, Window)
 		}
 		// A quarter of the window is granted again when it was read.
 		io.ReadFull(flood.Reader(ch), make([]byte, Window/2))
 		io.ReadFull(flood.Reader(ch), make([]byte, Window))
-		if n := cap(flood.in[ch].buf); n > 3*Window {
+		if _, n := held(flood.in[ch]); n > 3*Window {
 			t.Errorf("channel %d takes %d bytes, want at most %d", ch, n, 3*Window)
 		}
 	}
+}
+
+// held returns how many bytes a channel holds, and how many it takes.
+func held(b *inbox) (length, capacity int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.buf), cap(b.buf)
 }
 
 // frames builds what an agent or a host might send.
