@@ -11,6 +11,10 @@ DEFAULT_FAIL_ON = [
     "BUG: unable to handle",
     "Oops: [0-9]",
     "You are in (emergency|rescue) mode",
+    "Entering emergency mode\\. Exit the shell",
+    "Gave up waiting for root file system device",
+    "^grub( rescue)?> ",
+    "BdsDxe: No bootable option or device was found",
 ]
 
 def qemu_boot_test(name, vm = None, disks = [], expect = [], fail_on = DEFAULT_FAIL_ON, exit_status = None, **kwargs):

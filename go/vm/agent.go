@@ -224,6 +224,19 @@ func (m *Machine) Agent(ctx context.Context) (*agent.Client, error) {
 	return m.agent.client, nil
 }
 
+// agentAnswered reports whether there is an agent that has answered.
+func (m *Machine) agentAnswered() bool {
+	if m.agent == nil {
+		return false
+	}
+	select {
+	case <-m.agent.ready:
+		return m.agent.client != nil
+	default:
+		return false
+	}
+}
+
 // agentHint says how the agent should have started, and what a user can change.
 func (c *Config) agentHint() string {
 	driver, other := "virtio_console", `, or set agent_channel = "serial"`

@@ -119,6 +119,7 @@ ExecStartPre=-modprobe -a -q %s
 ExecStartPre=mkdir -p %s
 ExecStartPre=%s
 ExecStart=%s
+StandardError=journal+console
 TasksMax=infinity
 `, agentModules, mountDir, c.mountCommand(), c.agentCommand())
 }
@@ -146,9 +147,9 @@ modprobe -a -q %s
 mkdir -p %s
 %s || exit
 if command -v systemd-run >/dev/null; then
-  systemd-run --no-block --unit=%s -p DefaultDependencies=no -p IgnoreOnIsolate=yes -p TasksMax=infinity %[5]s
+  systemd-run --no-block --unit=%s -p DefaultDependencies=no -p IgnoreOnIsolate=yes -p StandardError=journal+console -p TasksMax=infinity %[5]s
 else
-  setsid %[5]s </dev/null >/dev/null 2>&1 &
+  setsid %[5]s </dev/null >/dev/null 2>/dev/console &
 fi
 `, agentModules, mountDir, c.mountCommand(), agentUnit, c.agentCommand()),
 	}

@@ -168,6 +168,16 @@ func (m *Machine) quit(gone <-chan struct{}) (killed bool) {
 // asked, as if its power were cut.
 func (m *Machine) Stop() { m.stopOnce.Do(func() { close(m.stop) }) }
 
+// Running reports whether the machine has not ended yet.
+func (m *Machine) Running() bool {
+	select {
+	case <-m.done:
+		return false
+	default:
+		return true
+	}
+}
+
 // Done returns a channel that closes when the machine has ended.
 func (m *Machine) Done() <-chan struct{} { return m.done }
 

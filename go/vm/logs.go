@@ -13,21 +13,26 @@ import (
 
 // logs are the files that a machine leaves for the reader of a failure.
 type logs struct {
-	console log // console.log: raw output of the first serial port
-	qemu    log // qemu.log: QEMU's standard error
-	files   []*os.File
+	console  log // console.log: raw output of the first serial port
+	qemu     log // qemu.log: QEMU's standard error
+	firmware log // firmware.log: what SeaBIOS says when it boots a disk
+	files    []*os.File
 }
 
 // open creates the logs in dir, and command, the script that runs the machine
 // again. Without dir it writes none.
-func (l *logs) open(dir, command string) error {
+func (l *logs) open(dir, command string, firmware bool) error {
 	if dir == "" {
 		return nil
 	}
 	if err := os.WriteFile(filepath.Join(dir, "command"), []byte(command), 0o666); err != nil {
 		return err
 	}
-	for name, log := range map[string]*log{"console.log": &l.console, "qemu.log": &l.qemu} {
+	logs := map[string]*log{"console.log": &l.console, "qemu.log": &l.qemu}
+	if firmware {
+		logs["firmware.log"] = &l.firmware
+	}
+	for name, log := range logs {
 		file, err := os.Create(filepath.Join(dir, name))
 		if err != nil {
 			l.close()
@@ -102,7 +107,7 @@ func (m *Machine) Report(err error) error {
 		return err
 	}
 	m.mu.Lock()
-	stderr, screenshotError := append([]string(nil), m.stderr...), m.screenshotError
+	stderr, screenshotError, failedUnits := append([]string(nil), m.stderr...), m.screenshotError, m.failedUnits
 	m.mu.Unlock()
 	var b strings.Builder
 	b.WriteString("  ")
@@ -111,6 +116,12 @@ func (m *Machine) Report(err error) error {
 	}
 	fmt.Fprintf(&b, "after %.1f s under %s", time.Since(m.started).Seconds(), m.accelerator)
 	b.WriteString(m.console.progress() + "\n")
+	for _, hint := range m.hints() {
+		fmt.Fprintf(&b, "  %s\n", hint)
+	}
+	if len(failedUnits) > 0 {
+		fmt.Fprintf(&b, "  failed units in the guest%s: %q\n", m.inLog(" (their messages are in journal.log)"), failedUnits)
+	}
 	if len(stderr) > 0 {
 		fmt.Fprintf(&b, "  QEMU's messages%s:\n", m.inLog(" (qemu.log)"))
 		writeLines(&b, stderr)

@@ -11,11 +11,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/rules-qcow2/rules_qcow2/go/vm/network"
@@ -32,13 +34,18 @@ const (
 	defaultCloseTimeout = 5 * time.Second
 )
 
-// DefaultFailOn are messages that mean a crash: panics of Linux and systemd's
-// emergency mode.
+// DefaultFailOn are messages that mean a crash, or that the guest waits for a user: panics
+// of Linux, emergency modes of systemd and dracut, the shell of initramfs-tools, the
+// prompt of GRUB, a UEFI firmware without anything to boot from.
 var DefaultFailOn = []string{
 	"Kernel panic - not syncing",
 	"BUG: unable to handle",
 	"Oops: [0-9]",
 	"You are in (emergency|rescue) mode",
+	"Entering emergency mode\\. Exit the shell",
+	"Gave up waiting for root file system device",
+	"^grub( rescue)?> ",
+	"BdsDxe: No bootable option or device was found",
 }
 
 // Options say how to run a machine.
@@ -46,8 +53,9 @@ type Options struct {
 	// Dir is an empty folder for the machine's layers and temporary files. The
 	// caller removes it after Close.
 	Dir string
-	// Logs is a folder for console.log, qemu.log, command and screenshot.png.
-	// Without it, none is written. A log ends after 64 MiB.
+	// Logs is a folder for console.log, qemu.log, firmware.log, command and
+	// screenshot.png, and for what CollectLogs collects. Without it, none is written. A
+	// log ends after 64 MiB.
 	Logs string
 	// Console receives a copy of console.log.
 	Console io.Writer
@@ -76,9 +84,9 @@ type Options struct {
 	// goroutine that did it, with the name of the step.
 	Trace func(step string)
 	// CloseTimeout limits all that happens once the machine is to end: the
-	// screenshot, and QEMU's own end before it is killed. It also limits how long the
-	// guest may take to end a command whose context is done. The default is 5 s, times
-	// Config.TimeLimitFactor. [Reserve] has one for tests.
+	// screenshot, and QEMU's own end before it is killed. It also limits CollectLogs, and
+	// how long the guest may take to end a command whose context is done. The default is
+	// 5 s, times Config.TimeLimitFactor. [Reserve] has one for tests.
 	CloseTimeout time.Duration
 }
 
@@ -88,7 +96,7 @@ type Options struct {
 // hangs, and for QEMU's.
 func Reserve(total time.Duration) (reserve, closeTimeout time.Duration) {
 	reserve = min(max(total/10, 2*time.Second), 15*time.Second, total/2)
-	return reserve, min(reserve*2/5, defaultCloseTimeout)
+	return reserve, min(reserve*3/10, defaultCloseTimeout)
 }
 
 // StepSaved is the step of Freeze after which QEMU ends.
@@ -119,14 +127,15 @@ type Machine struct {
 	prepared    *prepared
 	started     time.Time
 
-	process *process
-	qmp     *qmpClient
-	console *console
-	logs    logs
-	ports   map[string]string
-	agent   *agentLink      // nil without an agent
-	links   []*network.Port // one per network
-	cards   []Card          // one per network, and those that a snapshot has besides
+	process  *process
+	qmp      *qmpClient
+	console  *console
+	logs     logs
+	ports    map[string]string
+	firmware net.Conn        // SeaBIOS's debug port; nil without one
+	agent    *agentLink      // nil without an agent
+	links    []*network.Port // one per network
+	cards    []Card          // one per network, and those that a snapshot has besides
 
 	stop     chan struct{} // closed by Stop
 	stopOnce sync.Once
@@ -137,6 +146,7 @@ type Machine struct {
 	end             End
 	stderr          []string
 	screenshotError error
+	failedUnits     []string // of systemd in the guest
 }
 
 // Start starts a machine: it boots, or resumes from Config.Snapshot. The context
@@ -218,7 +228,7 @@ func (m *Machine) startQEMU() error {
 	if err != nil {
 		return err
 	}
-	if err := m.logs.open(m.options.Logs, p.script(c, command)); err != nil {
+	if err := m.logs.open(m.options.Logs, p.script(c, command), c.hasDebugPort()); err != nil {
 		return err
 	}
 	if withAgent || c.Snapshot != nil && c.Snapshot.fingerprint.Agent {
@@ -249,6 +259,16 @@ func (m *Machine) startQEMU() error {
 		files = append(files, theirs)
 	case c.Snapshot != nil && c.Snapshot.fingerprint.Agent:
 		c.addAgent(&all, "null,id=agent") // the device must be there
+	}
+	if c.hasDebugPort() {
+		ours, theirs, err := socketPair(syscall.SOCK_STREAM)
+		if err != nil {
+			return err
+		}
+		defer theirs.Close()
+		m.firmware = ours
+		addDebugPort(&all, firstFD+len(files))
+		files = append(files, theirs)
 	}
 	if err := m.attach(); err != nil {
 		return err
@@ -302,6 +322,9 @@ func (m *Machine) detach() {
 	}
 	if m.agent != nil {
 		m.agent.conn.Close()
+	}
+	if m.firmware != nil {
+		m.firmware.Close()
 	}
 	if ram := m.takeRAM(); ram != nil { // no snapshot has taken it
 		ram.Close()
@@ -360,15 +383,17 @@ func (m *Machine) run(ctx context.Context) error {
 // when QEMU has ended and all have been read.
 func (m *Machine) readOutput() <-chan struct{} {
 	var readers sync.WaitGroup
-	readers.Add(2)
-	go func() {
-		defer readers.Done()
-		m.readConsole()
-	}()
-	go func() {
-		defer readers.Done()
-		readLines(m.process.stderr, m.stderrLine)
-	}()
+	readAll := []func(){m.readConsole, func() { readLines(m.process.stderr, m.stderrLine) }}
+	if m.firmware != nil {
+		readAll = append(readAll, m.readFirmware)
+	}
+	for _, read := range readAll {
+		readers.Add(1)
+		go func() {
+			defer readers.Done()
+			read()
+		}()
+	}
 	read, gone := make(chan struct{}), make(chan struct{})
 	go func() {
 		readers.Wait()
@@ -383,6 +408,9 @@ func (m *Machine) readOutput() <-chan struct{} {
 			case <-time.After(m.options.CloseTimeout):
 				end()
 			}
+		}
+		if m.firmware != nil {
+			m.firmware.Close()
 		}
 		<-read
 		m.process.close()

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/rules-qcow2/rules_qcow2/guest/protocol"
@@ -13,6 +14,39 @@ import (
 
 // flushDelay is how long a closed connection may take to send the bytes written before.
 const flushDelay = 2 * time.Second
+
+// addresses returns the addresses to try: those of the name localhost (RFC 6761) without
+// the guest's resolver, which may ask a server that does not exist.
+func addresses(network, address string) []string {
+	host, port, err := net.SplitHostPort(address)
+	if network == "unix" || err != nil || !strings.EqualFold(host, "localhost") {
+		return []string{address}
+	}
+	v4, v6 := net.JoinHostPort("127.0.0.1", port), net.JoinHostPort("::1", port)
+	switch network {
+	case "tcp4":
+		return []string{v4}
+	case "tcp6":
+		return []string{v6}
+	}
+	return []string{v4, v6}
+}
+
+// dialAny connects to the first address that answers. The error is that of the first one.
+func dialAny(ctx context.Context, network string, addresses []string) (net.Conn, error) {
+	var d net.Dialer
+	var first error
+	for _, address := range addresses {
+		conn, err := d.DialContext(ctx, network, address)
+		if err == nil {
+			return conn, nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return nil, first
+}
 
 // dial connects to an address as the guest sees it, and joins the connection with
 // the data channel. Each direction ends for itself.
@@ -26,8 +60,7 @@ func dial(q *protocol.Request) error {
 	default:
 		return fmt.Errorf("dial: unknown network %q; use tcp or unix", m.Network)
 	}
-	var d net.Dialer
-	conn, err := d.DialContext(q.Context(), m.Network, m.Address)
+	conn, err := dialAny(q.Context(), m.Network, addresses(m.Network, m.Address))
 	if err != nil {
 		return err
 	}

@@ -47,10 +47,11 @@ const fdDirs = 3
 func runInit() error {
 	k, exe, err := detachedDirs()
 	if err != nil {
-		return halt(err)
+		return fmt.Errorf("process 1: %w", err)
 	}
 	cmdline, _ := k.proc.read("cmdline")
 	args := parseCmdline(cmdline)
+	halt := func(err error) error { return halt(k, args[argTTY], err) }
 	root := args["root"]
 	_, statErr := os.Stat(distroInit)
 	hasInit := statErr == nil
@@ -85,9 +86,34 @@ func runInit() error {
 	return halt(reap(start))
 }
 
-// halt reports why process 1 cannot go on. The kernel panics when it ends.
-func halt(err error) error {
-	return fmt.Errorf("process 1: %w", err)
+// haltDelay is how long process 1 waits for the host before it ends.
+const haltDelay = 2 * time.Second
+
+// halt tells the host why process 1 cannot go on, and returns it for the console, which
+// may not be one that the host sees. The kernel panics when process 1 ends.
+func halt(k kernelDirs, tty string, err error) error {
+	err = fmt.Errorf("process 1: %w", err)
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		if f, openErr := openChannel(k, tty); openErr == nil {
+			newAgent(k).refuse(f, err)
+		}
+	}()
+	select {
+	case <-told:
+	case <-time.After(haltDelay):
+	}
+	return err
+}
+
+// openChannel opens the channel to the host: a serial line, or the virtio-serial port if
+// tty is "".
+func openChannel(k kernelDirs, tty string) (*os.File, error) {
+	if tty != "" {
+		return openTTY("/dev/" + strings.TrimPrefix(tty, "/dev/"))
+	}
+	return k.openPort(protocol.PortName)
 }
 
 // detachedDirs mounts the kernel's file systems, opens them, and detaches them. It
@@ -153,6 +179,7 @@ func startChild(k kernelDirs, exe string, follow bool, tty string) (pid int, err
 
 // runFromInit is the child of process 1.
 func runFromInit(args []string) error {
+	logPrefix = kernelError + logPrefix
 	k := kernelDirs{proc: fdDirs, sys: fdDirs + 1, dev: fdDirs + 2, cgroup: fdDirs + 3}
 	var st syscall.Stat_t
 	if syscall.Fstat(int(k.cgroup), &st) != nil || st.Mode&syscall.S_IFMT != syscall.S_IFDIR {
@@ -174,13 +201,10 @@ func runFromInit(args []string) error {
 			}
 		}
 	}
-	if tty != "" {
-		a.serveForever(func() (*os.File, error) { return openTTY("/dev/" + strings.TrimPrefix(tty, "/dev/")) })
-	}
 	modprobe := time.Now()
 	a.serveForever(func() (*os.File, error) {
-		f, err := k.openPort(protocol.PortName)
-		if err != nil && !time.Now().Before(modprobe) {
+		f, err := openChannel(k, tty)
+		if err != nil && tty == "" && !time.Now().Before(modprobe) {
 			// A driver that is a module would be loaded late by udev, if at all.
 			loadDrivers()
 			modprobe = time.Now().Add(5 * time.Second)

@@ -40,9 +40,15 @@ func main() {
 	}
 }
 
-// logf writes a line to standard error: the kernel's log, if process 1 is ours.
+var logPrefix = "rules_qcow2 agent: "
+
+// kernelError begins a line of the kernel's log that the console shows in spite of quiet
+// on the kernel's command line.
+const kernelError = "<3>"
+
+// logf writes a line to standard error: the console, the kernel's log or the journal.
 func logf(format string, args ...any) {
-	os.Stderr.WriteString("rules_qcow2 agent: " + fmt.Sprintf(format, args...) + "\n")
+	os.Stderr.WriteString(logPrefix + fmt.Sprintf(format, args...) + "\n")
 }
 
 // runProgram serves on a port until that ends for good.

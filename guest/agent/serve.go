@@ -62,20 +62,36 @@ func (a *agent) serve(f *os.File) error {
 // session is over and its commands are being killed. The error is nil if the host
 // needs another version.
 func (a *agent) session(r *bufio.Reader, w *protocol.Writer, hello protocol.Hello) error {
+	if err := a.answer(w, hello); err != nil || hello.Version != protocol.Version {
+		return err
+	}
+	s := protocol.NewSession(w, hello.Nonce, a.handle)
+	err := s.Serve(r)
+	s.Fail(err)
+	return err
+}
+
+func (a *agent) answer(w *protocol.Writer, hello protocol.Hello) error {
 	info := a.info()
-	err := w.WriteAnswer(protocol.Answer{
+	return w.WriteAnswer(protocol.Answer{
 		Nonce:   hello.Nonce,
 		Version: protocol.Version,
 		Name:    protocol.AgentName,
 		Info:    protocol.Encode(&info),
 	})
-	if err != nil || hello.Version != protocol.Version {
+}
+
+// refuse answers a hello, and then says why there is no session.
+func (a *agent) refuse(f *os.File, why error) error {
+	hello, err := protocol.ReadHello(bufio.NewReaderSize(f, 2*protocol.MaxFrame))
+	if err != nil {
 		return err
 	}
-	s := protocol.NewSession(w, hello.Nonce, a.handle)
-	err = s.Serve(r)
-	s.Fail(err)
-	return err
+	w := protocol.NewWriter(f)
+	if err := a.answer(w, hello); err != nil {
+		return err
+	}
+	return w.Lost(why.Error())
 }
 
 // cancelDelay is how long a canceled request may take to end before the host gets

@@ -1,11 +1,10 @@
 package main
 
 import (
-	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/rules-qcow2/rules_qcow2/go/vm"
+	"github.com/rules-qcow2/rules_qcow2/tools/vm/cli"
 )
 
 // Limits are how long the parts of a test may take. 0 means without a limit.
@@ -20,14 +19,10 @@ type limits struct {
 // without one.
 func newLimits(own time.Duration, testTimeout string) (limits, error) {
 	l := limits{machine: own}
-	if testTimeout == "" {
-		return l, nil
+	total, err := cli.ParseTimeout(testTimeout)
+	if err != nil || total == 0 {
+		return l, err
 	}
-	seconds, err := strconv.Atoi(testTimeout)
-	if err != nil || seconds < 1 {
-		return limits{}, fmt.Errorf("TEST_TIMEOUT is %q; it must be a number of seconds", testTimeout)
-	}
-	total := time.Duration(seconds) * time.Second
 	reserve, closing := vm.Reserve(total)
 	l.test, l.closing = total-reserve, closing
 	if l.machine == 0 || l.machine > l.test {

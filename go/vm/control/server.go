@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 
 	"github.com/rules-qcow2/rules_qcow2/go/vm"
@@ -29,7 +30,8 @@ type Server struct {
 	listener *net.UnixListener
 	machine  *vm.Machine
 	ctx      context.Context
-	cancel   context.CancelFunc
+	cancel   context.CancelCauseFunc
+	requests sync.WaitGroup
 }
 
 // Listen starts a server for a machine, at a socket in a new folder. Only the
@@ -53,15 +55,32 @@ func Listen(m *vm.Machine) (*Server, error) {
 		os.RemoveAll(s.dir)
 		return nil, err
 	}
-	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	go s.accept()
 	return s, nil
 }
 
+// errClosed is the cause of a context that ends with the server.
+var errClosed = errors.New("the machine ends")
+
+// Cancel ends all requests, for the reason why, and waits until they are answered.
+func (s *Server) Cancel(why error) {
+	s.cancel(why)
+	s.Wait()
+}
+
+// Wait takes no more requests, and waits until those that came are answered: for a
+// machine that has ended.
+func (s *Server) Wait() {
+	s.listener.Close()
+	s.requests.Wait()
+}
+
 // Close ends the server and cancels all requests.
 func (s *Server) Close() error {
-	s.cancel()
-	return errors.Join(s.listener.Close(), os.RemoveAll(s.dir))
+	s.cancel(errClosed)
+	s.listener.Close()
+	return os.RemoveAll(s.dir)
 }
 
 func (s *Server) accept() {
@@ -70,7 +89,11 @@ func (s *Server) accept() {
 		if err != nil {
 			return
 		}
-		go s.serve(conn)
+		s.requests.Add(1)
+		go func() {
+			defer s.requests.Done()
+			s.serve(conn)
+		}()
 	}
 }
 
@@ -79,7 +102,10 @@ func (s *Server) serve(conn *net.UnixConn) {
 	defer conn.Close()
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
+	// A client that says nothing does not hold up the end of the server.
+	stop := context.AfterFunc(s.ctx, func() { conn.CloseRead() })
 	request, files, err := receive(conn)
+	stop()
 	defer func() {
 		for _, f := range files {
 			f.Close()
@@ -92,12 +118,26 @@ func (s *Server) serve(conn *net.UnixConn) {
 			io.Copy(io.Discard, conn)
 			cancel()
 		}()
-		err = s.do(ctx, request, files, &response)
+		if err = s.do(ctx, request, files, &response); err != nil {
+			err = s.report(ctx, request, err)
+		}
 	}
 	if err != nil {
 		response.Error = err.Error()
 	}
 	json.NewEncoder(conn).Encode(&response)
+}
+
+// report adds to an error the end of the console and more, unless it is about this request
+// only: the guest refused it, a file of the host is missing, or the client is gone.
+func (s *Server) report(ctx context.Context, r *Request, err error) error {
+	refusal := (*agent.Error)(nil)
+	running := s.ctx.Err() == nil && s.machine.Running()
+	if errors.As(err, &refusal) || running && (ctx.Err() != nil || r.Copy != nil || r.Screenshot != "") {
+		return err
+	}
+	s.machine.CollectLogs()
+	return s.machine.Report(err)
 }
 
 // receive reads a request and the three files that come with it.

@@ -46,6 +46,7 @@ func (n *Network) forward(from *Port, frame []byte) {
 		return
 	}
 	n.capture(frame)
+	from.watch(frame)
 	to := destination(frame)
 	if to != n.station.mac {
 		n.mu.RLock()

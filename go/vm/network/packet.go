@@ -60,6 +60,15 @@ func parseUDP(p packet) (datagram, bool) {
 	}, true
 }
 
+// isDHCPRequest reports whether a packet is from a client to servers.
+func (p packet) isDHCPRequest() bool {
+	if p.protocol != protocolUDP {
+		return false
+	}
+	d, ok := parseUDP(p)
+	return ok && d.toPort == portDHCPServer
+}
+
 // checksum returns the Internet checksum (RFC 1071) of b and of a sum to start
 // with. Over data with a right checksum it is 0.
 func checksum(sum uint32, b []byte) uint16 {

@@ -27,6 +27,7 @@ type Port struct {
 	down  *wire    // to the guest
 
 	received, invalid atomic.Uint64
+	configured        atomic.Bool
 	learned           int // addresses in the network's table; guarded by network.mu
 
 	closing   sync.Once
@@ -110,6 +111,33 @@ func (p *Port) Addr() netip.Addr { return p.addr }
 // Prefix returns the machine's IPv4 address with the length of its subnet, as
 // in 10.77.0.2/24: the form that `ip address add` takes.
 func (p *Port) Prefix() netip.Prefix { return netip.PrefixFrom(p.addr, p.network.prefix.Bits()) }
+
+// Configured reports whether the guest has asked for an address by DHCP, or has sent
+// something from the port's address.
+func (p *Port) Configured() bool { return p.configured.Load() }
+
+// watch sets configured.
+func (p *Port) watch(frame []byte) {
+	if p.configured.Load() {
+		return
+	}
+	payload := frame[headerSize:]
+	switch etherType(frame) {
+	case typeARP:
+		const sender = 14
+		if len(payload) < sender+4 || netip.AddrFrom4([4]byte(payload[sender:])) != p.addr {
+			return
+		}
+	case typeIPv4:
+		packet, ok := parseIPv4(payload)
+		if !ok || packet.from != p.addr && !packet.isDHCPRequest() {
+			return
+		}
+	default:
+		return
+	}
+	p.configured.Store(true)
+}
 
 // File returns the descriptor for QEMU's -netdev dgram. The port owns it: Close
 // closes it. While the port is open, a QEMU that ended can be followed by

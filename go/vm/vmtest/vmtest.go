@@ -22,6 +22,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,6 +39,8 @@ type Machine struct {
 	config  *vm.Config
 	options vm.Options
 
+	reported atomic.Bool // a message of the test has the end of the console
+
 	// Guarded by freezing.
 	snapshot  *vm.Snapshot // nil until the machine is frozen
 	freezeErr error        // why it could not be frozen
@@ -48,9 +51,10 @@ type Machine struct {
 // returns when QEMU runs the guest; calls that need the guest's agent wait for
 // it.
 //
-// The machine ends with the test. If the test has failed by then, the test's
-// undeclared outputs have its console.log, qemu.log, screenshot.png and command,
-// a script that runs the machine again.
+// The machine ends with the test. If the test has failed by then, its log has the end of
+// the console, and its undeclared outputs have console.log, qemu.log, screenshot.png,
+// command, which is a script that runs the machine again, and what
+// [vm.Machine.CollectLogs] collects.
 //
 // A message of [vm.DefaultFailOn] on the console, such as a kernel panic, ends
 // the machine; calls that use it then fail with that message.
@@ -87,12 +91,25 @@ func start(t testing.TB, config *vm.Config, options vm.Options) *Machine {
 		t.Fatalf("%s: %v", config.Target, err)
 	}
 	m := &Machine{Machine: machine, t: t, ctx: ctx, config: config, options: options}
-	t.Cleanup(func() {
-		if end := m.Close(); end.Failure != nil && !t.Failed() {
-			t.Errorf("%s: %v", m.Name(), m.Report(end.Failure))
-		}
-	})
+	t.Cleanup(m.close)
 	return m
+}
+
+// errTestFailed is reported of a machine whose own calls have not failed.
+var errTestFailed = errors.New("the test failed while this machine ran")
+
+// close ends the machine at the end of the test.
+func (m *Machine) close() {
+	if m.t.Failed() && !m.reported.Load() {
+		m.CollectLogs()
+	}
+	switch end := m.Close(); {
+	case m.reported.Load() || end.Frozen:
+	case end.Failure != nil:
+		m.t.Errorf("%s: %v", m.Name(), m.Report(end.Failure))
+	case m.t.Failed():
+		m.t.Logf("%s: %v", m.Name(), m.Report(errTestFailed))
+	}
 }
 
 // Network makes a network between machines, which ends with the test. Attach a
@@ -182,6 +199,8 @@ func keepLogs(t testing.TB, name, logs string) {
 // fatal ends the test. The message has the end of the console.
 func (m *Machine) fatal(what string, err error) {
 	m.t.Helper()
+	m.CollectLogs() // Report names the failed units
+	m.reported.Store(true)
 	m.t.Fatalf("%s: %s: %v", m.Name(), what, m.Report(err))
 }
 
@@ -226,7 +245,14 @@ func (t tee) Write(b []byte) (int, error) {
 // with the last failure if that takes until the test's deadline.
 func (m *Machine) WaitFor(line string) {
 	m.t.Helper()
-	if err := m.Machine.WaitFor(m.ctx, vm.Command{Args: []string{"/bin/sh", "-c", line}}, 0); err != nil {
+	m.WaitForWithin(0, line)
+}
+
+// WaitForWithin is WaitFor with a limit, times Config.TimeLimitFactor. 0 is no limit but
+// the test's deadline.
+func (m *Machine) WaitForWithin(limit time.Duration, line string) {
+	m.t.Helper()
+	if err := m.Machine.WaitFor(m.ctx, vm.Command{Args: []string{"/bin/sh", "-c", line}}, limit); err != nil {
 		m.fatal("WaitFor", err)
 	}
 }
@@ -236,7 +262,7 @@ func (m *Machine) WaitFor(line string) {
 func (m *Machine) Expect(patterns ...string) {
 	m.t.Helper()
 	if err := m.Machine.Expect(m.ctx, patterns...); err != nil {
-		m.t.Fatalf("%s: %v", m.Name(), m.Report(err))
+		m.fatal("Expect", err)
 	}
 }
 

@@ -131,7 +131,12 @@ func serveMachine(ctx context.Context, args []string, load Loader, ready *os.Fil
 	if err != nil {
 		return err
 	}
-	m, err := vm.Start(ctx, config, vm.Options{Dir: dir, Logs: logs, FailOn: vm.DefaultFailOn, Agent: true})
+	ctx, stop, closeTimeout, err := untilDeadline(ctx, client)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	m, err := vm.Start(ctx, config, vm.Options{Dir: dir, Logs: logs, FailOn: vm.DefaultFailOn, Agent: true, CloseTimeout: closeTimeout})
 	if err != nil {
 		return fmt.Errorf("%s: %w", config.Target, err)
 	}
@@ -143,7 +148,7 @@ func serveMachine(ctx context.Context, args []string, load Loader, ready *os.Fil
 	_, err = m.Agent(agentCtx)
 	cancel()
 	if err != nil {
-		return fmt.Errorf("%s: %w", config.Target, err)
+		return fmt.Errorf("%s: %w", config.Target, m.Report(err))
 	}
 	server, err := control.Listen(m)
 	if err != nil {
@@ -155,6 +160,12 @@ func serveMachine(ctx context.Context, args []string, load Loader, ready *os.Fil
 	}
 	ready.Close()
 	untilGone(ctx, newTie(client), m.Done())
+	switch {
+	case isDeadline(ctx):
+		server.Cancel(errDeadline)
+	case !m.Running():
+		server.Wait()
+	}
 	return nil
 }
 

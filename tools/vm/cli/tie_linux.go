@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // findCaller returns the process that uses the machine: the nearest one above this one
@@ -40,6 +41,7 @@ func findCaller() (int, error) {
 type processInfo struct {
 	parent int
 	state  string
+	start  time.Duration // since the host's boot
 	exe    string // "" if it belongs to another user
 	args   []string
 }
@@ -66,11 +68,58 @@ func readProcess(pid int) (*processInfo, error) {
 // parseStat reads /proc/PID/stat: the name in parentheses may have any character.
 func parseStat(stat []byte) (*processInfo, error) {
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	if len(fields) < 2 {
+	if len(fields) < 20 {
 		return nil, fmt.Errorf("unexpected content: %q", stat)
 	}
 	parent, err := strconv.Atoi(fields[1])
-	return &processInfo{state: fields[0], parent: parent}, err
+	if err != nil {
+		return nil, err
+	}
+	// Linux counts hundredths of a second for programs, whatever it does itself.
+	start, err := strconv.ParseInt(fields[19], 10, 64)
+	return &processInfo{state: fields[0], parent: parent, start: time.Duration(start) * time.Second / 100}, err
+}
+
+// testAge returns the age of the test that a process belongs to: that of its oldest
+// ancestor with the test's time limit in its environment. It is 0 if that is not known.
+func testAge(pid int) time.Duration {
+	now, err := uptime()
+	if err != nil {
+		return 0
+	}
+	start := now
+	for {
+		p, err := readProcess(pid)
+		if err != nil || !inSameTest(pid) {
+			return now - start
+		}
+		start, pid = p.start, p.parent
+	}
+}
+
+// inSameTest reports whether a process has the variables of this process's test.
+func inSameTest(pid int) bool {
+	environment, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "environ"))
+	if err != nil {
+		return false
+	}
+	variables := strings.Split(string(environment), "\x00")
+	for _, name := range []string{"TEST_TIMEOUT", "TEST_TARGET"} {
+		if value, ok := os.LookupEnv(name); ok && !slices.Contains(variables, name+"="+value) {
+			return false
+		}
+	}
+	return true
+}
+
+// uptime returns the time since the host's boot.
+func uptime() (time.Duration, error) {
+	b, err := os.ReadFile("/proc/uptime")
+	if err != nil {
+		return 0, err
+	}
+	first, _, _ := strings.Cut(string(b), " ")
+	return time.ParseDuration(first + "s")
 }
 
 // A tie tells when a process ends.
