@@ -36,8 +36,16 @@ type prepared struct {
 // snapshot's.
 func prepare(c *Config, o *Options) (*prepared, error) {
 	p := &prepared{dir: o.Dir, resumes: c.Snapshot != nil}
+	if err := p.addAll(c, o); err != nil {
+		p.ramFile.Close() // of a nil file, an error
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *prepared) addAll(c *Config, o *Options) error {
 	if err := p.addRAM(c.Snapshot, o.Saveable); err != nil {
-		return nil, fmt.Errorf("RAM: %w", err)
+		return fmt.Errorf("RAM: %w", err)
 	}
 	vars := c.UEFIVars
 	if c.Snapshot != nil {
@@ -52,22 +60,22 @@ func prepare(c *Config, o *Options) (*prepared, error) {
 			layer = o.Layers[i]
 		}
 		if err := p.addLayer(c, layer, disk); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if c.UEFICode != "" {
 		p.vars = filepath.Join(o.Dir, "uefi-vars.fd")
 		if err := copyFile(p.vars, vars); err != nil {
-			return nil, fmt.Errorf("UEFI variables: %w", err)
+			return fmt.Errorf("UEFI variables: %w", err)
 		}
 		p.add("cp", vars, p.vars)
 	}
 	if len(c.Files) > 0 {
 		if err := p.addFiles(c.Files); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return p, nil
+	return nil
 }
 
 // addRAM sets where the RAM is: in QEMU alone; in a snapshot; or, if it is

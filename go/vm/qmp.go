@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -47,6 +48,9 @@ type qmpAnswer struct {
 // errQMPClosed is the reason of a connection that QEMU closed, as it does when it ends.
 var errQMPClosed = errors.New("QEMU closed its monitor")
 
+// maxMessage bounds, in bytes, a message from QEMU, and so the memory for it.
+const maxMessage = 16 << 20
+
 // newQMP starts to read from conn. It ends when conn is closed.
 func newQMP(conn net.Conn, onEvent func(qmpEvent)) *qmpClient {
 	c := &qmpClient{conn: conn, onEvent: onEvent, closed: make(chan struct{}), pending: map[int]chan qmpAnswer{}}
@@ -56,8 +60,10 @@ func newQMP(conn net.Conn, onEvent func(qmpEvent)) *qmpClient {
 
 func (c *qmpClient) read() {
 	defer close(c.closed)
-	decoder := json.NewDecoder(c.conn)
+	limited := &io.LimitedReader{R: c.conn}
+	decoder := json.NewDecoder(limited)
 	for {
+		limited.N = maxMessage
 		var message struct {
 			qmpAnswer
 			qmpEvent
@@ -66,6 +72,9 @@ func (c *qmpClient) read() {
 			c.reason = errQMPClosed
 			if syntax := (*json.SyntaxError)(nil); errors.As(err, &syntax) {
 				c.reason = fmt.Errorf("QEMU sent something that is not QMP: %w", err)
+			}
+			if limited.N == 0 {
+				c.reason = fmt.Errorf("QEMU sent a QMP message of more than %d MiB", maxMessage>>20)
 			}
 			return
 		}

@@ -66,3 +66,26 @@ func TestQMPExecuteWithoutAnAnswer(t *testing.T) {
 		t.Errorf("got answer %s, %v, want 2", answer, err)
 	}
 }
+
+// Messages up to the limit are answers, however many come. A longer one ends the
+// connection.
+func TestQMPLongMessage(t *testing.T) {
+	message := func(n, size int) string {
+		begin, end := fmt.Sprintf(`{"id": %d, "return": "`, n), `"}`
+		return begin + strings.Repeat("x", size-len(begin)-len(end)) + end
+	}
+	const short = 3
+	c, _ := serveQMP(t, func(n int) string {
+		if n <= short {
+			return message(n, maxMessage*3/4)
+		}
+		return message(n, maxMessage+1<<20)
+	})
+	for range short {
+		if answer, err := c.execute(t.Context(), "query", nil); err != nil || len(answer) < maxMessage/2 {
+			t.Fatalf("got %d bytes, %v", len(answer), err)
+		}
+	}
+	_, err := c.execute(t.Context(), "query", nil)
+	wantWords(t, err, "QMP query: QEMU sent a QMP message of more than 16 MiB")
+}

@@ -78,6 +78,9 @@ func (g *group) empty() bool {
 	return bytes.Contains(b[:n], []byte("populated 0\n"))
 }
 
+// startProcess is os.StartProcess. Variable for tests.
+var startProcess = os.StartProcess
+
 // process is a command that runs.
 type process struct {
 	*os.Process
@@ -120,7 +123,7 @@ func (s *starter) try(c *command, files []*os.File, g *group) (*process, error) 
 	// agent could change it.
 	s.setScore("0")
 	defer s.setScore("-1000")
-	p, err := os.StartProcess(c.path, c.args, attr)
+	p, err := startProcess(c.path, c.args, attr)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@
 package fakeqemu
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -12,6 +13,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/rules-qcow2/rules_qcow2/guest/protocol"
 )
 
 // option is an argument of a fake. The next argument is the name of a behaviour.
@@ -73,6 +76,19 @@ var behaviours = map[string]func(*qemu){
 	},
 	"powers off in a migration": func(q *qemu) {
 		q.serve(answer("qom-get", "pc-q35-11.0-machine"), rule{command: "query-migrate", answers: true, value: map[string]any{"status": "completed"}, first: powerOff})
+	},
+	// These need a machine with an agent.
+	"has an agent that hangs": func(q *qemu) {
+		go runAgent(func(*protocol.Request) { hang(nil) })
+		q.serve()
+	},
+	"has an agent that hangs, does not quit": func(q *qemu) {
+		go runAgent(func(*protocol.Request) { hang(nil) })
+		q.serve(after("quit", hang))
+	},
+	"has commands that write without end": func(q *qemu) {
+		go runAgent(writeWithoutEnd)
+		q.serve()
 	},
 	"has no space after cont": func(q *qemu) {
 		q.serve(after("cont", func(q *qemu) {
@@ -151,6 +167,37 @@ func hang(*qemu) { time.Sleep(time.Hour) }
 func die(*qemu) {
 	fmt.Fprintln(os.Stderr, "qemu: cannot go on")
 	os.Exit(7)
+}
+
+// agentFD is the file descriptor of the agent's channel in machines without networks.
+const agentFD = 4
+
+// runAgent answers a hello as an agent does, and calls handle for each request.
+func runAgent(handle func(*protocol.Request)) {
+	channel := os.NewFile(agentFD, "agent")
+	r, w := bufio.NewReaderSize(channel, 2*protocol.MaxFrame), protocol.NewWriter(channel)
+	hello, err := protocol.ReadHello(r)
+	if err == nil {
+		err = w.WriteAnswer(protocol.Answer{
+			Nonce: hello.Nonce, Version: protocol.Version, Name: protocol.AgentName, Info: protocol.Encode(&protocol.Info{}),
+		})
+	}
+	if err == nil {
+		err = protocol.NewSession(w, hello.Nonce, handle).Serve(r)
+	}
+	fmt.Fprintln(os.Stderr, "fake agent:", err)
+}
+
+// writeWithoutEnd is a command that fills its standard output until it is canceled.
+func writeWithoutEnd(q *protocol.Request) {
+	q.Started(1)
+	out, zeros := q.Writer(protocol.Data), make([]byte, 1<<20)
+	for {
+		if _, err := out.Write(zeros); err != nil {
+			q.Finish(protocol.Failure(err, func(error) uint32 { return 0 }))
+			return
+		}
+	}
 }
 
 // startChild starts a process that keeps standard output open.

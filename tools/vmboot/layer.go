@@ -69,11 +69,12 @@ func writeLayer(path string) (target string, err error) {
 }
 
 func (spec *layerSpec) write() (err error) {
-	log, err := os.Create(spec.Log)
+	file, err := os.Create(spec.Log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, log.Close()) }()
+	defer func() { err = errors.Join(err, file.Close()) }()
+	log := &stepLog{w: file, left: maxStepLog}
 	use := spec.provision
 	if c := &spec.Machine; c.Agent == vm.AgentNone {
 		use = spec.watch

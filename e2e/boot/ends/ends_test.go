@@ -77,6 +77,7 @@ func TestFails(t *testing.T) {
 	for _, test := range []struct{ way, timeout, log string }{
 		{"expect", "60", `vm: the console did not show "never": the test's time limit is nearly over\n *the time ran out, after \d+\.\d s under (tcg|kvm); 0 of 1 patterns seen, waiting for "never"\n`},
 		{"command", long, `vm: \["/program" "exit" "3"\]: exit status 3\n *standard error:\n *\| the status is 3\n`},
+		{"output", long, `vm: \["/program" "zeros"\]: the standard output is larger than 64 MiB; use Exec with Stdout\n`},
 		{"wait", long, `vm: WaitFor: run "/bin/sh": no such file or directory\n`},
 		{"crash", long, `vm: WriteFile /proc/sysrq-trigger: .*` + panics},
 		{"crash unnoticed", long, `vm: console matched fail_on pattern .*` + panics + `.*\n *the guest failed, after \d+\.\d s under (tcg|kvm)\n *last lines of the console \(all are in console.log\):\n`},

@@ -14,12 +14,11 @@ func TestFailing(t *testing.T) {
 	m := vmtest.Start(t, os.Getenv("MACHINE"))
 	switch way := os.Getenv("WAY"); way {
 	case "command":
-		program, err := runfiles.Rlocation(os.Getenv("PROGRAM"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		m.CopyTo("/program", program)
+		copyProgram(t, m)
 		m.Output("/program", "exit", "3")
+	case "output":
+		copyProgram(t, m)
+		m.Output("/program", "zeros")
 	case "wait":
 		m.WaitFor("true")
 	case "expect":
@@ -39,4 +38,14 @@ func TestFailing(t *testing.T) {
 	default:
 		t.Fatalf("WAY is %q", way)
 	}
+}
+
+// copyProgram copies a program to the guest.
+func copyProgram(t *testing.T, m *vmtest.Machine) {
+	t.Helper()
+	program, err := runfiles.Rlocation(os.Getenv("PROGRAM"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.CopyTo("/program", program)
 }

@@ -206,22 +206,26 @@ func (m *Machine) fatal(what string, err error) {
 
 // Run runs a line for the guest's shell, /bin/sh, and returns its standard
 // output. The test fails with the end of both outputs if the exit status is not
-// 0.
+// 0. If the standard output is larger than 64 MiB, the command is killed and the
+// test fails: use Exec with Stdout for such commands.
 func (m *Machine) Run(line string) string {
 	m.t.Helper()
 	return m.Output("/bin/sh", "-c", line)
 }
 
 // Output runs a program in the guest, without a shell, and returns its standard
-// output. The test fails as with Run.
+// output, up to 64 MiB. The test fails as with Run.
 func (m *Machine) Output(args ...string) string {
 	m.t.Helper()
-	var output strings.Builder
+	output := output{limit: maxOutput}
 	var stdout, stderr vm.Tail
 	result, err := m.Exec(m.ctx, vm.Command{Args: args, Stdout: tee{&output, &stdout}, Stderr: &stderr})
 	what := args[len(args)-1]
 	if len(args) != 3 || args[0] != "/bin/sh" {
 		what = fmt.Sprintf("%q", args)
+	}
+	if longErr := (*longOutputError)(nil); errors.As(err, &longErr) {
+		err = longErr // without the words about a write
 	}
 	if err != nil {
 		m.fatal(what, err)
@@ -229,7 +233,7 @@ func (m *Machine) Output(args ...string) string {
 	if !result.Success() {
 		m.fatal(what, fmt.Errorf("%v%s", result, vm.Outputs(&stdout, &stderr)))
 	}
-	return output.String()
+	return output.b.String()
 }
 
 type tee struct {

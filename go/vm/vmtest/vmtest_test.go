@@ -36,7 +36,7 @@ func start(t *testing.T) *vmtest.Machine {
 	}
 	b, err := json.Marshal(vm.Config{
 		Target: "//:machine", QEMU: self, Arch: "x86_64", Machine: "q35", CPUModel: "max", CPUs: 1, Memory: "32M", Accel: "tcg",
-		QEMUArgs: fakeqemu.Args(behaviour),
+		QEMUArgs: fakeqemu.Args(behaviour), Agent: agent(behaviour),
 	})
 	target := filepath.Join(t.TempDir(), "machine")
 	if err == nil {
@@ -46,6 +46,14 @@ func start(t *testing.T) *vmtest.Machine {
 		t.Fatal(err)
 	}
 	return vmtest.Start(t, target)
+}
+
+// agent returns the Config.Agent of a machine with a behaviour.
+func agent(behaviour string) string {
+	if strings.Contains(behaviour, "agent") || strings.Contains(behaviour, "commands") {
+		return vm.AgentInstalled
+	}
+	return vm.AgentNone
 }
 
 func TestFailsToStart(t *testing.T) { start(t) }
@@ -62,13 +70,16 @@ func TestFailsToFork(t *testing.T) {
 
 func TestFailsLater(t *testing.T) { start(t).Wait() }
 
-// fails runs a test that fails, and returns its output and the names of the files
-// among its undeclared outputs.
-func fails(t *testing.T, name, behaviour string) (out string, files map[string]bool) {
+func TestFailsInCommand(t *testing.T) { start(t).Run("the command") }
+
+// fails runs a test that fails, with further arguments for its process, and returns its
+// output and the names of the files among its undeclared outputs.
+func fails(t *testing.T, name, behaviour string, args ...string) (out string, files map[string]bool) {
 	t.Helper()
 	outputs := t.TempDir()
-	cmd := exec.Command(os.Args[0], "-test.run=^"+name+"$", "-test.v")
-	cmd.Env = append(os.Environ(), behaviourVariable+"="+behaviour, "TEST_UNDECLARED_OUTPUTS_DIR="+outputs)
+	cmd := exec.Command(os.Args[0], append([]string{"-test.run=^" + name + "$", "-test.v"}, args...)...)
+	// The test must run in any shard, and TEST_TIMEOUT is that of this test.
+	cmd.Env = append(os.Environ(), behaviourVariable+"="+behaviour, "TEST_UNDECLARED_OUTPUTS_DIR="+outputs, "TEST_TOTAL_SHARDS=", "TEST_TIMEOUT=")
 	b, err := cmd.CombinedOutput()
 	if err == nil || !strings.Contains(string(b), "--- FAIL: "+name) || strings.Contains(string(b), "panic:") {
 		t.Fatalf("%s with a machine that %s: %v, want a failure without a panic:\n%s", name, behaviour, err, b)
@@ -133,5 +144,35 @@ func TestMachineFails(t *testing.T) {
 	}
 	if !files["TestFailsLater_machine_/qemu.log"] {
 		t.Errorf("the logs are not among the outputs: %v", files)
+	}
+}
+
+// A command cannot fill the memory of the host.
+func TestLongOutput(t *testing.T) {
+	out, _ := fails(t, "TestFailsInCommand", "has commands that write without end", "-test.timeout=1m")
+	if want := "machine: the command: the standard output is larger than 64 MiB; use Exec with Stdout\n"; !strings.Contains(out, want) {
+		t.Errorf("the log does not say %q:\n%s", want, out)
+	}
+}
+
+// A guest that hangs leaves the time for a report: for the end of the command in the
+// guest, which does not come, and for QEMU's end.
+func TestGuestHangs(t *testing.T) {
+	for _, behaviour := range []string{"has an agent that hangs", "has an agent that hangs, does not quit"} {
+		t.Run(behaviour, func(t *testing.T) {
+			t.Parallel()
+			out, files := fails(t, "TestFailsInCommand", behaviour, "-test.timeout=6s")
+			for _, want := range []string{
+				"machine: the command: the test's time limit is nearly over (the guest did not end a canceled request within ",
+				"  the time ran out, after ",
+			} {
+				if !strings.Contains(out, want) {
+					t.Errorf("the log does not say %q:\n%s", want, out)
+				}
+			}
+			if !files["TestFailsInCommand_machine_/qemu.log"] || !files["TestFailsInCommand_machine_/console.log"] {
+				t.Errorf("the logs are not among the outputs: %v", files)
+			}
+		})
 	}
 }

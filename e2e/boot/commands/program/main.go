@@ -26,7 +26,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("usage: program echo WORD... | log LINE | environment NAME | exit STATUS | killed | upper | serve ADDRESS | get URL | background COMMAND... | random | cpus | now")
+		return fmt.Errorf("usage: program echo WORD... | log LINE | environment NAME | exit STATUS | zeros | killed | upper | serve ADDRESS | get URL | background COMMAND... | random | cpus | now")
 	}
 	switch command, args := args[0], args[1:]; command {
 	case "echo":
@@ -54,6 +54,12 @@ func run(args []string) error {
 		}
 		fmt.Fprintln(os.Stderr, "the status is", status)
 		os.Exit(status)
+	case "zeros":
+		for b := make([]byte, 1<<20); ; {
+			if _, err := os.Stdout.Write(b); err != nil {
+				return err
+			}
+		}
 	case "upper":
 		text, err := io.ReadAll(os.Stdin)
 		if err != nil {
