@@ -5,7 +5,7 @@ load(":boot_rule.bzl", _qemu_boot_test = "qemu_boot_test")
 load(":disk.bzl", "disk_attributes")
 load(":machine.bzl", "MACHINE_ATTRS")
 
-# Messages that mean a crash.
+# Messages that mean a crash, or that the guest waits for a user. go/vm has the same.
 DEFAULT_FAIL_ON = [
     "Kernel panic - not syncing",
     "BUG: unable to handle",
@@ -63,8 +63,9 @@ def qemu_boot_test(name, vm = None, disks = [], expect = [], fail_on = DEFAULT_F
         match.
       fail_on: (list of strings) regular expressions in Go's syntax. The test
         fails if the first serial port shows a match. The default,
-        `DEFAULT_FAIL_ON`, is Linux's messages for panics and systemd's for its
-        emergency mode. An internal error of KVM always fails the test.
+        `DEFAULT_FAIL_ON`, is what Linux, systemd, initrds, GRUB and UEFI firmware
+        write when they crash or wait for a user. A BIOS without a disk to boot from,
+        and an internal error of KVM, always fail the test.
       exit_status: (int) the exit status that QEMU must end with: 0 if the guest
         must power off (a reset does not count), or an odd number 2n+1 if the
         guest must write n to the isa-debug-exit device, which is then at port

@@ -6,14 +6,17 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/rules-qcow2/rules_qcow2/go/vm"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/vmtest"
 )
 
 // TestGuest boots the machine that the environment describes, and uses it as a
 // user's test would.
 func TestGuest(t *testing.T) {
-	m := vmtest.Start(t, os.Getenv("VM"))
+	// A busy host takes long to collect the guest's logs.
+	m := vmtest.Start(t, os.Getenv("VM"), func(o *vm.Options) { o.CloseTimeout = time.Minute })
 
 	if got, want := m.Run(". /etc/os-release; echo $ID $VERSION_ID"), "debian "+os.Getenv("VERSION")+"\n"; got != want {
 		t.Errorf("the guest is %q, want %q", got, want)
@@ -29,6 +32,7 @@ func TestGuest(t *testing.T) {
 		t.Errorf("/dev/vda has %q sectors, want %s", got, os.Getenv("SECTORS"))
 	}
 	checkCommands(t, m)
+	checkReport(t, m)
 
 	m.WriteFile("/root/written", []byte("by the agent\n"))
 	m.PowerOff()
@@ -55,4 +59,36 @@ func checkCommands(t *testing.T, m *vmtest.Machine) {
 	m.CopyFrom("/usr/bin/env", filepath.Join(dir, "env"))
 	m.CopyTo("/run/env", filepath.Join(dir, "env"))
 	m.Run("cmp /usr/bin/env /run/env")
+}
+
+// checkReport lets a service fail, and looks at what the failure of a test would show.
+func checkReport(t *testing.T, m *vmtest.Machine) {
+	t.Helper()
+	m.Run("systemd-run --quiet --unit=broken sh -c 'echo the service cannot run; exit 3'")
+	active := vm.Command{Args: []string{"systemctl", "is-active", "broken"}}
+	err := m.Machine.WaitFor(t.Context(), active, time.Second)
+	if err == nil {
+		t.Fatal("the service is active")
+	}
+	m.CollectLogs()
+	report := m.Report(err).Error()
+	for _, want := range []string{
+		`["systemctl" "is-active" "broken"] did not succeed: waited 1s`,
+		`failed units in the guest (their messages are in journal.log): ["broken.service"]`,
+		"last lines of the console",
+	} {
+		if !strings.Contains(report, want) {
+			t.Errorf("the report does not have %q:\n%s", want, report)
+		}
+	}
+	for name, want := range map[string]string{
+		"failed-units.log": "broken.service",
+		"journal.log":      "the service cannot run",
+		"dmesg.log":        "Linux version",
+	} {
+		content, err := os.ReadFile(filepath.Join(filepath.Dir(m.ConsoleLog()), name))
+		if err != nil || !strings.Contains(string(content), want) {
+			t.Errorf("%s does not have %q: %v\n%s", name, want, err, content)
+		}
+	}
 }

@@ -76,17 +76,18 @@ def debian13(name, kernel_args = KERNEL_ARGS, disks = ["@debian13//:root.img"], 
         **kwargs
     )
 
-def debian13_disk(name, **kwargs):
+def debian13_disk(name, memory = "512M", **kwargs):
     """Debian 13, which boots from its disk.
 
     Args:
       name: name of the qemu_vm.
+      memory: as in qemu_vm.
       **kwargs: further attributes of the machine.
     """
     qemu_vm(
         name = name,
         testonly = True,
         disks = ["@debian13//:disk.img"],
-        memory = "512M",
+        memory = memory,
         **kwargs
     )

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -99,6 +100,9 @@ type agentLink struct {
 	ready  chan struct{} // closed when client or err is set
 	client *agent.Client
 	err    error
+
+	losing sync.Once
+	loss   chan struct{}
 }
 
 // connectAgent waits for the agent's first answer.
@@ -254,7 +258,8 @@ func (c *Config) agentHint() string {
 	return `the image must start it (agent = "installed"): check its unit, and that the guest has ` + driver
 }
 
-// Explain adds to an error of the agent's client how the machine ended, if it ended.
+// Explain adds to an error of the agent's client how the machine ended, if it ended. When
+// the session is lost, it waits for that end, Options.CloseTimeout at most and once.
 func (m *Machine) Explain(err error) error {
 	if client := m.agent.client; client != nil && client.Err() == nil {
 		return err // an error of one request
@@ -262,9 +267,18 @@ func (m *Machine) Explain(err error) error {
 	select {
 	case <-m.done:
 		return fmt.Errorf("%w: %w", m.End().Err(), err)
-	case <-time.After(m.options.CloseTimeout):
+	case <-m.agent.lost(m.options.CloseTimeout):
 		return err
 	}
+}
+
+// lost returns a channel that closes some time after its first call.
+func (l *agentLink) lost(delay time.Duration) <-chan struct{} {
+	l.losing.Do(func() {
+		l.loss = make(chan struct{})
+		time.AfterFunc(delay, func() { close(l.loss) })
+	})
+	return l.loss
 }
 
 // withAgent calls f with the agent.

@@ -96,7 +96,7 @@ type Options struct {
 // hangs, and for QEMU's.
 func Reserve(total time.Duration) (reserve, closeTimeout time.Duration) {
 	reserve = min(max(total/10, 2*time.Second), 15*time.Second, total/2)
-	return reserve, min(reserve*3/10, defaultCloseTimeout)
+	return reserve, min(reserve/4, defaultCloseTimeout)
 }
 
 // StepSaved is the step of Freeze after which QEMU ends.

@@ -16,6 +16,7 @@ _TESTS = {
     "hangs": dict(expect = ["never"]),
     "hook_fails": dict(expect = [_WRITTEN], run_while_up = ":fails"),
     "never_shown": dict(expect = [_WRITTEN, "never"], time_limit = 15),
+    "no_boot_loader": dict(disks = [":blank"], expect = ["never"]),
     "no_image": dict(disks = [":broken"]),
     "resets": dict(disks = [":reset"], exit_status = 0),
     "wrong_exit_status": dict(exit_status = 35),

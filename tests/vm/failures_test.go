@@ -1,13 +1,17 @@
 package vm_test
 
 import (
+	"encoding/json"
 	"image/png"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/rules-qcow2/rules_qcow2/go/vm"
 )
 
 const console = "  | sector 2: written"
@@ -44,6 +48,20 @@ func TestFailOn(t *testing.T) {
 		`console matched fail_on pattern "sector \\d": "sector 1: the base is readable"`, console)
 }
 
+// The defaults of the rules are those of Go tests.
+func TestDefaultFailOn(t *testing.T) {
+	b, err := os.ReadFile(newInner(t, "never_shown").cmd.Path + ".vm.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config struct {
+		FailOn []string `json:"fail_on"`
+	}
+	if err := json.Unmarshal(b, &config); err != nil || !slices.Equal(config.FailOn, vm.DefaultFailOn) {
+		t.Errorf("fail_on is %q, %v; want %q", config.FailOn, err, vm.DefaultFailOn)
+	}
+}
+
 func TestWrongExitStatus(t *testing.T) {
 	newInner(t, "wrong_exit_status").fails(t,
 		"//tests/vm:wrong_exit_status: QEMU ended with exit status 33, want exit status 35", console)
@@ -67,6 +85,17 @@ func TestBadPattern(t *testing.T) {
 
 func TestNoImage(t *testing.T) {
 	newInner(t, "no_image").fails(t, "//tests/vm:no_image: disk ", "broken.qcow2 cannot be opened: ")
+}
+
+// The firmware finds nothing to boot from, long before the time is over.
+func TestNoBootLoader(t *testing.T) {
+	t.Parallel()
+	i := newInner(t, "no_boot_loader")
+	i.fails(t, `//tests/vm:no_boot_loader: the firmware found nothing to boot from ("No bootable device."): the machine has no disk with a boot loader for a BIOS; if the disk boots by UEFI, set firmware = "uefi"`,
+		"the guest failed, after ", "the console is empty")
+	if log := i.output(t, "firmware.log"); !strings.Contains(log, "SeaBIOS") || !strings.Contains(log, "Boot failed") {
+		t.Errorf("firmware.log is %q", log)
+	}
 }
 
 func TestEmptyImage(t *testing.T) {

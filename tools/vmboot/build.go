@@ -91,6 +91,7 @@ func (spec *buildSpec) run(o vm.Options, use func(ctx context.Context, m *vm.Mac
 	// A canceled build does not wait for the guest.
 	defer context.AfterFunc(canceled, m.Stop)()
 	if err := use(ctx, m); err != nil {
+		m.CollectLogs() // Report names the failed units
 		if end := m.Close(); end.Failure != nil && !strings.Contains(err.Error(), end.Failure.Error()) {
 			err = fmt.Errorf("%w: %w", err, end.Failure)
 		}

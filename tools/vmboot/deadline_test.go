@@ -13,12 +13,12 @@ func TestNewLimits(t *testing.T) {
 	}{
 		{0, "", limits{}},
 		{7 * time.Second, "", limits{machine: 7 * time.Second}},
-		{0, "60", limits{54 * time.Second, 54 * time.Second, 1800 * time.Millisecond}},
-		{0, "300", limits{285 * time.Second, 285 * time.Second, 4500 * time.Millisecond}},
-		{0, "20", limits{18 * time.Second, 18 * time.Second, 600 * time.Millisecond}},
-		{0, "1", limits{500 * time.Millisecond, 500 * time.Millisecond, 150 * time.Millisecond}},
-		{20 * time.Second, "60", limits{20 * time.Second, 54 * time.Second, 1800 * time.Millisecond}},
-		{60 * time.Second, "60", limits{54 * time.Second, 54 * time.Second, 1800 * time.Millisecond}},
+		{0, "60", limits{54 * time.Second, 54 * time.Second, 1500 * time.Millisecond}},
+		{0, "300", limits{285 * time.Second, 285 * time.Second, 3750 * time.Millisecond}},
+		{0, "20", limits{18 * time.Second, 18 * time.Second, 500 * time.Millisecond}},
+		{0, "1", limits{500 * time.Millisecond, 500 * time.Millisecond, 125 * time.Millisecond}},
+		{20 * time.Second, "60", limits{20 * time.Second, 54 * time.Second, 1500 * time.Millisecond}},
+		{60 * time.Second, "60", limits{54 * time.Second, 54 * time.Second, 1500 * time.Millisecond}},
 	} {
 		got, err := newLimits(test.own, test.testTimeout)
 		if err != nil || got != test.want {

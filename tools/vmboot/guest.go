@@ -92,6 +92,9 @@ func (g *guestTest) run(c *config, args []string, interactive bool) (status int,
 	}
 	defer m.Close()
 	status, err = t.runTest(m, args)
+	if (err != nil || status != 0) && t.signaled.IsZero() && !t.interactive {
+		m.CollectLogs()
+	}
 	if err != nil {
 		if !t.ended.Load() {
 			err = m.Explain(err)
@@ -150,7 +153,7 @@ func (t *inGuestTest) start(c *config, logs string) (*vm.Machine, error) {
 	if c.Ready == nil {
 		c.Ready = &vm.Ready{}
 	}
-	m, err := vm.Start(ctx, &c.Config, vm.Options{Dir: filepath.Join(t.dir, "machine"), Logs: logs, FailOn: c.FailOn, Agent: true})
+	m, err := vm.Start(ctx, &c.Config, vm.Options{Dir: filepath.Join(t.dir, "machine"), Logs: logs, FailOn: c.FailOn, Agent: true, CloseTimeout: answerLimit})
 	if err != nil {
 		return nil, err
 	}

@@ -85,7 +85,9 @@ func boot(ctx context.Context, c *config, hooks *hooks, limits limits, options v
 		m.Close()
 		return err
 	}
-	err = watch(ctx, c, hooks, m, limits.machine)
+	if err = watch(ctx, c, hooks, m, limits.machine); err != nil {
+		m.CollectLogs()
+	}
 	switch end := m.Close(); {
 	case end.Failure != nil:
 		err = end.Failure

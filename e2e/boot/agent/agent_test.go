@@ -76,6 +76,13 @@ func TestWays(t *testing.T) {
 	}
 }
 
+// The agent says why it cannot start the guest, also if nobody sees its console.
+func TestCannotStart(t *testing.T) {
+	m := vmtest.Start(t, os.Getenv("LABEL_VM"))
+	_, err := m.Exec(t.Context(), vm.Command{Args: []string{"true"}})
+	wantError(t, err, "process 1: root=LABEL=root is not supported without an initrd; use a device such as /dev/vda")
+}
+
 func TestLittleGuest(t *testing.T) {
 	m := start(t)
 	// The loopback interface is up, and nothing listens.

@@ -80,6 +80,15 @@ func (c *cli) fails(message string, status int, args ...string) {
 	}
 }
 
+// reports checks the exit status and the error, which has the end of the console.
+func (c *cli) reports(message string, status int, args ...string) {
+	c.t.Helper()
+	out, errs, got := c.run(args...)
+	if out != "" || !strings.HasPrefix(errs, "vm: "+message+"\n  ") || !strings.Contains(errs, "  last lines of the console") || got != status {
+		c.t.Errorf("vm %q: got exit status %d, %q, %q; want %d, %q and the end of the console", args, got, out, errs, status, "vm: "+message)
+	}
+}
+
 func TestCLI(t *testing.T) {
 	c := startCLI(t)
 	c.want("two words\n", 0, "exec", "--", "/program", "echo", "two", "words")
@@ -106,12 +115,12 @@ func TestCLI(t *testing.T) {
 		}
 	}
 	c.want("", 0, "wait-for", "--", "/program", "echo")
-	c.fails(`["/program" "exit" "4"] did not succeed: waited 2s; last: exit status 4`+"\n  standard error:\n  | the status is 4", 1,
+	c.reports(`["/program" "exit" "4"] did not succeed: waited 2s; last: exit status 4`+"\n  standard error:\n  | the status is 4", 1,
 		"wait-for", "-t", "2s", "--", "/program", "exit", "4")
 	c.want("", 0, "exec", "--", "/program", "log", "first line")
 	c.want("", 0, "exec", "--", "/program", "log", "second line")
 	c.want("", 0, "expect", "^first line$", "^second")
-	c.fails(`the console did not show "never": waited 1s`, 1, "expect", "-t", "1s", "never")
+	c.reports(`the console did not show "never": waited 1s`, 1, "expect", "-t", "1s", "never")
 	c.fails(`expect: "(" is not a regular expression in Go's syntax: error parsing regexp: missing closing ): `+"`(`", 1, "expect", "(")
 	c.fails(`copy: "a" and "b": exactly one must be in the guest, as in :/etc/hosts`, 2, "copy", "a", "b")
 	c.fails("lstat /none: no such file or directory", 1, "copy", ":/none", t.TempDir())
@@ -222,6 +231,26 @@ func processesOf(t *testing.T, path string) (pids []int) {
 		}
 	}
 	return pids
+}
+
+// A machine ends before Bazel kills its test, and says so to whom uses it.
+func TestCLITimeIsOver(t *testing.T) {
+	outputs := t.TempDir()
+	t.Setenv("TEST_TIMEOUT", "60")
+	t.Setenv("TEST_UNDECLARED_OUTPUTS_DIR", outputs)
+	c := startCLI(t)
+	c.want("", 0, "exec", "--", "/program", "log", "the last line")
+	c.reports(`the console did not show "never": the test's time limit is nearly over`, 1, "expect", "never")
+	if _, errs, status := c.run("exec", "--", "/program", "echo"); status != 1 || !strings.HasPrefix(errs, "vm: the machine is not running: ") {
+		t.Errorf("vm exec after the end: got exit status %d, %q", status, errs)
+	}
+	logs, err := filepath.Glob(filepath.Join(outputs, "*", "console.log"))
+	if err != nil || len(logs) != 1 {
+		t.Fatalf("got the logs %q, %v", logs, err)
+	}
+	if console, err := os.ReadFile(logs[0]); err != nil || !strings.Contains(string(console), "the last line") {
+		t.Errorf("%s: %q, %v", logs[0], console, err)
+	}
 }
 
 func TestCLIStartFails(t *testing.T) {

@@ -4,6 +4,7 @@ package commands_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -85,7 +86,8 @@ func TestServer(t *testing.T) {
 	}()
 	client := &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return m.Machine.Dial(ctx, network, "127.0.0.1:80")
+			// The guest has no resolver.
+			return m.Machine.Dial(ctx, network, "localhost:80")
 		},
 	}}
 	var body string
@@ -123,5 +125,14 @@ func TestTwoMachines(t *testing.T) {
 	}
 	if got := client.Output("/program", "get", "http://server/index"); got != "hello from /index" {
 		t.Errorf("got %q", got)
+	}
+	// A machine without an address cannot look up the name.
+	other := start(t, vm.On(net), vm.Named("other"))
+	_, err := other.Exec(t.Context(), get)
+	for machine, want := range map[*vmtest.Machine]bool{client: false, other: true} {
+		hint := "the guest has neither asked for its address " + machine.Links()[0].Addr().String() + " on the network nor used it"
+		if report := machine.Report(errors.Join(err, errors.New("a failure"))).Error(); strings.Contains(report, hint) != want {
+			t.Errorf("%s: whether the report has %q is %v:\n%s", machine.Name(), hint, !want, report)
+		}
 	}
 }

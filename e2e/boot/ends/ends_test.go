@@ -79,6 +79,8 @@ func TestFails(t *testing.T) {
 		{"command", long, `vm: \["/program" "exit" "3"\]: exit status 3\n *standard error:\n *\| the status is 3\n`},
 		{"output", long, `vm: \["/program" "zeros"\]: the standard output is larger than 64 MiB; use Exec with Stdout\n`},
 		{"wait", long, `vm: WaitFor: run "/bin/sh": no such file or directory\n`},
+		{"assertion", long, `the assertion failed\n.*vm: the test failed while this machine ran\n(.*\n)*.*\| a line of the guest\n`},
+		{"clean-up", long, `in the clean-up\n`},
 		{"crash", long, `vm: WriteFile /proc/sysrq-trigger: .*` + panics},
 		{"crash unnoticed", long, `vm: console matched fail_on pattern .*` + panics + `.*\n *the guest failed, after \d+\.\d s under (tcg|kvm)\n *last lines of the console \(all are in console.log\):\n`},
 	} {

@@ -23,6 +23,14 @@ func TestFailing(t *testing.T) {
 		m.WaitFor("true")
 	case "expect":
 		m.Expect("never")
+	case "assertion":
+		copyProgram(t, m)
+		m.Output("/program", "log", "a line of the guest")
+		m.Machine.Expect(t.Context(), "a line of the guest")
+		t.Error("the assertion failed")
+	case "clean-up":
+		copyProgram(t, m)
+		t.Cleanup(func() { t.Error(m.Output("/program", "echo", "in the clean-up")) })
 	case "panic":
 		panic("the test panics")
 	case "exit":

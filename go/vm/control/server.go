@@ -119,7 +119,7 @@ func (s *Server) serve(conn *net.UnixConn) {
 			cancel()
 		}()
 		if err = s.do(ctx, request, files, &response); err != nil {
-			err = s.report(ctx, request, err)
+			err = s.report(err)
 		}
 	}
 	if err != nil {
@@ -128,12 +128,10 @@ func (s *Server) serve(conn *net.UnixConn) {
 	json.NewEncoder(conn).Encode(&response)
 }
 
-// report adds to an error the end of the console and more, unless it is about this request
-// only: the guest refused it, a file of the host is missing, or the client is gone.
-func (s *Server) report(ctx context.Context, r *Request, err error) error {
-	refusal := (*agent.Error)(nil)
-	running := s.ctx.Err() == nil && s.machine.Running()
-	if errors.As(err, &refusal) || running && (ctx.Err() != nil || r.Copy != nil || r.Screenshot != "") {
+// report adds the end of the console and more to an error that is about the machine: the
+// time ran out, or the guest or the host failed.
+func (s *Server) report(err error) error {
+	if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, vm.ErrGuest) && !errors.Is(err, vm.ErrHost) {
 		return err
 	}
 	s.machine.CollectLogs()

@@ -196,12 +196,18 @@ func keepLogs(t testing.TB, name, logs string) {
 	t.Logf("vmtest: the logs of %s are in the test's outputs, folder %s", name, filepath.Base(dir))
 }
 
-// fatal ends the test. The message has the end of the console.
+// fatal ends the test, because of the call that what names.
 func (m *Machine) fatal(what string, err error) {
+	m.t.Helper()
+	m.fail(fmt.Errorf("%s: %w", what, err))
+}
+
+// fail ends the test. The message has the end of the console.
+func (m *Machine) fail(err error) {
 	m.t.Helper()
 	m.CollectLogs() // Report names the failed units
 	m.reported.Store(true)
-	m.t.Fatalf("%s: %s: %v", m.Name(), what, m.Report(err))
+	m.t.Fatalf("%s: %v", m.Name(), m.Report(err))
 }
 
 // Run runs a line for the guest's shell, /bin/sh, and returns its standard
@@ -266,7 +272,7 @@ func (m *Machine) WaitForWithin(limit time.Duration, line string) {
 func (m *Machine) Expect(patterns ...string) {
 	m.t.Helper()
 	if err := m.Machine.Expect(m.ctx, patterns...); err != nil {
-		m.fatal("Expect", err)
+		m.fail(err)
 	}
 }
 

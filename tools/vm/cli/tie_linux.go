@@ -42,7 +42,7 @@ type processInfo struct {
 	parent int
 	state  string
 	start  time.Duration // since the host's boot
-	exe    string // "" if it belongs to another user
+	exe    string        // "" if it belongs to another user
 	args   []string
 }
 
