@@ -7,14 +7,12 @@ package vm
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -346,19 +344,6 @@ func (o *Options) HostName(c *Config) string {
 // Options.Networks.
 func (m *Machine) Links() []*network.Port { return m.links }
 
-// Compile compiles the regular expressions of an attribute.
-func Compile(attribute string, patterns []string) ([]*regexp.Regexp, error) {
-	var compiled []*regexp.Regexp
-	for _, pattern := range patterns {
-		re, err := regexp.Compile(pattern)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %q is not a regular expression in Go's syntax: %w", attribute, pattern, err)
-		}
-		compiled = append(compiled, re)
-	}
-	return compiled, nil
-}
-
 // run lets the guest run, once its forwarded ports are known.
 func (m *Machine) run(ctx context.Context) error {
 	if _, err := m.qmp.execute(ctx, "qmp_capabilities", nil); err != nil {
@@ -469,10 +454,6 @@ func (m *Machine) TimeLimit(limit time.Duration) time.Duration { return m.config
 // Accelerator returns kvm or tcg.
 func (m *Machine) Accelerator() string { return m.accelerator }
 
-// Ports returns the host's addresses of forwarded ports, as in
-// "127.0.0.1:34567", by the protocol and the guest's port, as in "tcp:22".
-func (m *Machine) Ports() map[string]string { return m.ports }
-
 // Layers returns the paths of the images that the guest writes to, one per
 // disk.
 func (m *Machine) Layers() []string { return m.prepared.layers }
@@ -483,57 +464,6 @@ func (m *Machine) ConsoleLog() string {
 		return ""
 	}
 	return filepath.Join(m.options.Logs, "console.log")
-}
-
-// An ExpectError says which pattern did not appear.
-type ExpectError struct {
-	Pattern string // the pattern that was waited for
-	Seen    int    // how many patterns had appeared before
-	Of      int    // how many patterns were expected
-	Err     error  // the context's cause; nil if the machine ended
-	End     End    // how it ended
-}
-
-func (e *ExpectError) Error() string {
-	switch {
-	case e.End.Failure != nil:
-		return e.End.Failure.Error()
-	case e.Err != nil:
-		return fmt.Sprintf("the console did not show %q: %v", e.Pattern, e.Err)
-	}
-	return fmt.Sprintf("%v before the console showed %q", e.End, e.Pattern)
-}
-
-func (e *ExpectError) Unwrap() error {
-	if e.Err != nil {
-		return e.Err
-	}
-	return e.End.Err()
-}
-
-// Expect waits until the console has shown all patterns, in this order. They
-// are regular expressions that match within one line; escape sequences are
-// removed from a line before. A call sees the text after the last match of the
-// call before, of which at most 1 MiB is kept.
-func (m *Machine) Expect(ctx context.Context, patterns ...string) error {
-	compiled, err := Compile("expect", patterns)
-	if err != nil {
-		return err
-	}
-	e := m.console.expect(compiled)
-	select {
-	case <-e.done:
-		return nil
-	case <-m.done:
-		err = nil
-	case <-ctx.Done():
-		err = context.Cause(ctx)
-	}
-	seen := m.console.cancel(e)
-	if seen == len(patterns) {
-		return nil
-	}
-	return &ExpectError{Pattern: patterns[seen], Seen: seen, Of: len(patterns), Err: err, End: m.End()}
 }
 
 // explain adds to an error how QEMU ended, if it ended before it was told to.
@@ -552,28 +482,4 @@ func (m *Machine) explain(err error) error {
 		return fmt.Errorf("%w: %w", err, end.Err())
 	}
 	return err
-}
-
-// usernet is the relevant part of QEMU's description of its user network:
-// protocol, descriptor, and from where to where.
-var usernet = regexp.MustCompile(`(?m)^\s*(TCP|UDP)\[HOST_FORWARD\]\s+\d+\s+(\S+)\s+(\d+)\s+\S+\s+(\d+)`)
-
-// forwardedPorts asks QEMU which ports of the host it has taken.
-func forwardedPorts(ctx context.Context, qmp *qmpClient, c *Config) (map[string]string, error) {
-	if len(c.ForwardPorts) == 0 {
-		return nil, nil
-	}
-	answer, err := qmp.execute(ctx, "human-monitor-command", map[string]any{"command-line": "info usernet"})
-	if err != nil {
-		return nil, err
-	}
-	var table string
-	if err := json.Unmarshal(answer, &table); err != nil {
-		return nil, err
-	}
-	ports := map[string]string{}
-	for _, match := range usernet.FindAllStringSubmatch(table, -1) {
-		ports[strings.ToLower(match[1])+":"+match[4]] = match[2] + ":" + match[3]
-	}
-	return ports, nil
 }

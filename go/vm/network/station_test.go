@@ -46,6 +46,42 @@ func TestARP(t *testing.T) {
 	a.silent()
 }
 
+func TestConfigured(t *testing.T) {
+	for name, configure := range map[string]func(n *network.Network, g *guest) []byte{
+		"ARP": arpRequest,
+		"DHCP": func(_ *network.Network, g *guest) []byte {
+			return ethernet(broadcast, g.port.MAC(), 0x0800, udp(anyClient, allServers, dhcpRequest(1, g.port.MAC())))
+		},
+		"UDP": func(n *network.Network, g *guest) []byte {
+			from, to := netip.AddrPortFrom(g.port.Addr(), 1000), netip.AddrPortFrom(n.Addr(), 1000)
+			return ethernet(broadcast, g.port.MAC(), 0x0800, udp(from, to, []byte("text")))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newNetwork(t)
+			a, other := attach(t, n, "a"), attach(t, n, "other")
+			// What a kernel without addresses sends, and a sender that is another's.
+			from := netip.AddrPortFrom(other.port.Addr(), 1000)
+			for _, frame := range [][]byte{
+				ethernet(broadcast, a.port.MAC(), 0x86dd, make([]byte, 40)),
+				ethernet(broadcast, a.port.MAC(), 0x0800, udp(from, from, []byte("text"))),
+				ethernet(broadcast, a.port.MAC(), 0x0806, make([]byte, 28)),
+			} {
+				a.sendFrame(frame)
+				other.receive()
+			}
+			if a.port.Configured() {
+				t.Error("the guest is configured before it sent anything from its address")
+			}
+			a.sendFrame(configure(n, a))
+			other.receive()
+			if !a.port.Configured() || other.port.Configured() {
+				t.Errorf("configured: %v, the other %v; want true, false", a.port.Configured(), other.port.Configured())
+			}
+		})
+	}
+}
+
 func TestPing(t *testing.T) {
 	n := newNetwork(t)
 	a := attach(t, n, "a")
