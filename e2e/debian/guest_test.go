@@ -65,15 +65,16 @@ func checkCommands(t *testing.T, m *vmtest.Machine) {
 func checkReport(t *testing.T, m *vmtest.Machine) {
 	t.Helper()
 	m.Run("systemd-run --quiet --unit=broken sh -c 'echo the service cannot run; exit 3'")
-	active := vm.Command{Args: []string{"systemctl", "is-active", "broken"}}
-	err := m.Machine.WaitFor(t.Context(), active, time.Second)
+	m.WaitFor("systemctl is-failed broken")
+	answers := vm.Command{Args: []string{"test", "-e", "/run/broken.socket"}}
+	err := m.Machine.WaitFor(t.Context(), answers, time.Second)
 	if err == nil {
-		t.Fatal("the service is active")
+		t.Fatal("the service answers")
 	}
 	m.CollectLogs()
 	report := m.Report(err).Error()
 	for _, want := range []string{
-		`["systemctl" "is-active" "broken"] did not succeed: waited 1s`,
+		`["test" "-e" "/run/broken.socket"] did not succeed: waited 1s`,
 		`failed units in the guest (their messages are in journal.log): ["broken.service"]`,
 		"last lines of the console",
 	} {

@@ -48,9 +48,9 @@ func TestHint(t *testing.T) {
 func TestCannotBoot(t *testing.T) {
 	for _, test := range []struct{ name, failure, hint string }{
 		{"little_memory", "the guest reset the machine before the console showed", "a kernel that does not fit into memory (64M) resets the machine"},
-		{"less_memory", `"Kernel panic - not syncing"`, "an initrd that does not fit into memory (80M) is ignored"},
 		{"deadlocked_memory", `"Kernel panic - not syncing"`, "the guest has too little memory (96M)"},
 		{"little_memory_for_grub", `"^grub( rescue)?> "`, "the guest has too little memory (64M)"},
+		{"no_driver", `"Kernel panic - not syncing"`, "check root= in kernel_args, and that the kernel or its initrd has drivers for"},
 		{"no_root", `"Gave up waiting for root file system device"`, "check root= in kernel_args"},
 		{"no_boot_loader", `"BdsDxe: No bootable option or device was found"`, `if the disk boots by a BIOS, set firmware = "bios"`},
 	} {
