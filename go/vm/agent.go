@@ -222,10 +222,14 @@ func (m *Machine) Agent(ctx context.Context) (*agent.Client, error) {
 	case <-ctx.Done():
 		return nil, m.Report(fmt.Errorf("the agent did not answer: %w; %s", context.Cause(ctx), m.config.agentHint()))
 	}
-	if err := m.agent.err; err != nil {
+	switch err := m.agent.err; {
+	case err == nil:
+		return m.agent.client, nil
+	case m.agent.client == nil && errors.Is(err, agent.ErrGone):
+		return nil, fmt.Errorf("%w before the agent answered", m.Explain(err))
+	default:
 		return nil, m.Explain(err)
 	}
-	return m.agent.client, nil
 }
 
 // agentAnswered reports whether there is an agent that has answered.
@@ -266,6 +270,9 @@ func (m *Machine) Explain(err error) error {
 	}
 	select {
 	case <-m.done:
+		if errors.Is(err, agent.ErrGone) {
+			return m.End().Err() // it is why
+		}
 		return fmt.Errorf("%w: %w", m.End().Err(), err)
 	case <-m.agent.lost(m.options.CloseTimeout):
 		return err

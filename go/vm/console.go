@@ -24,7 +24,7 @@ const (
 
 // escapes are the control sequences of terminals: colours, cursor movements,
 // titles.
-var escapes = regexp.MustCompile("\x1b(?:\\[[0-9;?=>]*[@-~]|\\][^\x07\x1b]*(?:\x07|\x1b\\\\)|[()][A-Z0-9]|[=>78cDEHMNOZ])|[\r\x00\x07]")
+var escapes = regexp.MustCompile("\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b]*(?:\x07|\x1b\\\\)|[()][A-Z0-9]|[=>78cDEHMNOZ])|[\r\x00\x07]")
 
 // unfinishedEscape is the beginning of an escape sequence at the end of a line.
 var unfinishedEscape = regexp.MustCompile("\x1b[^\x1b]{0,16}$")

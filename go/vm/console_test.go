@@ -46,6 +46,7 @@ func TestConsoleExpect(t *testing.T) {
 		{"not the beginning of a line", []string{"a", "^b"}, "ab\n", 1},
 		{"not across lines", []string{"(?s)a.b"}, "a\nb\n", 0},
 		{"escape sequences", []string{"^\\[  OK  \\] Started$"}, "\x1b[0m[\x1b[0;32m  OK  \x1b[0m] Started\r\n", 1},
+		{"reset of a terminal", []string{"^login: "}, "\x1b[!p\x1b[?7hlogin: ", 1},
 		{"title of a terminal", []string{"^root#"}, "\x1b]0;root@vm\x07root# ", 1},
 		{"carriage returns", []string{"^100%$"}, "\r100%\r\r\n", 1},
 		{"not UTF-8", []string{"a.b"}, "a\xffb\n", 1},

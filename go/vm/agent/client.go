@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/rules-qcow2/rules_qcow2/guest/protocol"
@@ -145,6 +146,9 @@ func (c *Client) fail(err error) {
 	c.closing.Do(func() { c.conn.Close() })
 }
 
+// ErrGone is the error of calls after the guest or its agent has ended.
+var ErrGone = errors.New("the guest closed the connection to its agent")
+
 // guestStream says the same of a connection that ended, however it did.
 type guestStream struct{ conn io.ReadWriter }
 
@@ -162,10 +166,10 @@ func gone(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case err == io.EOF:
-		return errors.New("the guest closed the connection to its agent")
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return ErrGone
 	}
-	return fmt.Errorf("the guest closed the connection to its agent: %w", err)
+	return fmt.Errorf("%w: %w", ErrGone, err)
 }
 
 // Done is closed when the session is over: after Close, when the guest ends, or
