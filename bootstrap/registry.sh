@@ -83,8 +83,20 @@ fetch_go_module() {
     rm -rf "$folder/tests"
     # gazelle's repository tools are built from vendor/.
     (cd "$folder" && go_in_root mod vendor -e)
+    trim_paths "$folder"
   elif [[ $name == rules_go ]]; then
     use_host_go "$folder"
+  fi
+}
+
+# gazelle compiles its repository tools, and Go's standard library, with the path of the
+# output base in the flags, so Go's cache has no entry for a new output base.
+trim_paths() {
+  local tools=$1/internal/go_repository_tools.bzl
+  sed -i 's/^ *"-gcflags",$/"-trimpath",/; /^ *"-asmflags",$/d; /"all=-trimpath=" + env/d' "$tools"
+  if ! grep --quiet '^"-trimpath",$' "$tools" || grep --quiet 'asmflags\|all=' "$tools"; then
+    echo "the files of gazelle changed; update trim_paths in registry.sh"
+    return 1
   fi
 }
 
