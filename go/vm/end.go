@@ -92,7 +92,7 @@ func (m *Machine) supervise(gone <-chan struct{}) {
 		end = End{}
 	}
 	if pattern, line := m.console.failureLine(); pattern != "" {
-		end.Failure = failure{fmt.Errorf("console matched fail_on pattern %q: %q", pattern, line), ErrGuest}
+		end.Failure = failure{fmt.Errorf("console matched fail_on pattern %q: %q", pattern, short(line)), ErrGuest}
 	}
 	m.mu.Lock()
 	m.end.ExitStatus, m.end.Signal, m.end.debugExit = end.ExitStatus, end.Signal, m.config.DebugExit

@@ -156,9 +156,14 @@ func writeLines(b *strings.Builder, lines []string) {
 		lines = lines[len(lines)-maxLines:]
 	}
 	for _, line := range lines {
-		if len(line) > maxLineLength {
-			line = line[:maxLineLength] + "…"
-		}
-		fmt.Fprintf(b, "  | %s\n", strings.ToValidUTF8(line, "\uFFFD"))
+		fmt.Fprintf(b, "  | %s\n", strings.ToValidUTF8(short(line), "\uFFFD"))
 	}
+}
+
+// short cuts off a long line.
+func short(line string) string {
+	if len(line) > maxLineLength {
+		return line[:maxLineLength] + "…"
+	}
+	return line
 }

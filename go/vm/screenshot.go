@@ -38,6 +38,9 @@ func (m *Machine) Screenshot(ctx context.Context, path string) error {
 	return os.WriteFile(path, picture, 0o666)
 }
 
+// maxPixels bounds the memory for a screen, whose size the guest chooses: 8K has 33 million.
+const maxPixels = 1 << 26
+
 // pixmapToPNG converts a portable pixmap.
 func pixmapToPNG(ppm []byte) ([]byte, error) {
 	r := bufio.NewReader(bytes.NewReader(ppm))
@@ -45,7 +48,7 @@ func pixmapToPNG(ppm []byte) ([]byte, error) {
 	if _, err := fmt.Fscanf(r, "P6\n%d %d\n%d\n", &width, &height, &maximum); err != nil {
 		return nil, fmt.Errorf("screen dump is not a portable pixmap: %w", err)
 	}
-	if maximum != 255 || width < 1 || height < 1 || width > 1<<14 || height > 1<<14 {
+	if maximum != 255 || width < 1 || height < 1 || width > maxPixels || height > maxPixels/width {
 		return nil, fmt.Errorf("screen dump of %dx%d pixels with %d shades is not supported", width, height, maximum)
 	}
 	pixels := make([]byte, 3*width*height)

@@ -93,7 +93,11 @@ func (s *starter) start(c *command, files []*os.File) (*process, error) {
 	defer s.mu.Unlock()
 	g := s.takeGroup()
 	p, err := s.try(c, files, g)
-	if err != nil && g != nil && !errors.Is(err, os.ErrNotExist) {
+	switch {
+	case err == nil || g == nil || errors.Is(err, os.ErrNotExist):
+	case isTransient(err):
+		p, err = s.try(c, files, g)
+	default:
 		// The guest may forbid processes in the group.
 		p, err = s.try(c, files, nil)
 	}
@@ -106,6 +110,17 @@ func (s *starter) start(c *command, files []*os.File) (*process, error) {
 		err = pathErr.Err
 	}
 	return p, err
+}
+
+// isTransient reports whether an error may be gone soon: the program is still written,
+// or something is short.
+func isTransient(err error) bool {
+	for _, transient := range []error{syscall.ETXTBSY, syscall.EAGAIN, syscall.ENOMEM} {
+		if errors.Is(err, transient) {
+			return true
+		}
+	}
+	return false
 }
 
 // try starts c in a group, unless that is nil.

@@ -41,8 +41,8 @@ func fakeCgroups(t *testing.T) *starter {
 	return &starter{cgroup: parent, idle: []*group{g}}
 }
 
-// An error that passes, as of a program that another process still writes, affects one
-// command: the next one is in a cgroup again.
+// An error that passes, as of a program that another process still writes, does not make
+// commands run outside of cgroups.
 func TestTransientErrorKeepsCgroups(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -54,6 +54,7 @@ func TestTransientErrorKeepsCgroups(t *testing.T) {
 		{"no more processes", []syscall.Errno{syscall.EAGAIN}, false},
 		{"no more processes for long", []syscall.Errno{syscall.EAGAIN, syscall.EAGAIN}, true},
 		{"no memory", []syscall.Errno{syscall.ENOMEM, syscall.ENOMEM}, true},
+		{"forbidden in the group", []syscall.Errno{syscall.EOPNOTSUPP}, false},
 		{"missing program", []syscall.Errno{syscall.ENOENT}, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -85,6 +86,9 @@ func TestTransientErrorKeepsCgroups(t *testing.T) {
 			}
 			if err := run(); (err != nil) != test.fails || test.fails && !errors.Is(err, test.errors[0]) {
 				t.Fatalf("first command: got error %v, want one: %v", err, test.fails)
+			}
+			if want := test.errors[0] != syscall.EOPNOTSUPP; !test.fails && inGroup != want {
+				t.Errorf("the first command is in a cgroup: %v, want %v", inGroup, want)
 			}
 			for range 2 {
 				if err := run(); err != nil || !inGroup {

@@ -303,6 +303,48 @@ func TestWritableDirs(t *testing.T) {
 	}
 }
 
+// Holes count for MaxSize only, and nothing of that size is left.
+func TestMaxSize(t *testing.T) {
+	src := t.TempDir()
+	for _, name := range []string{"a", "b"} {
+		f, err := os.Create(filepath.Join(src, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.WriteAt([]byte("x"), 1<<30-1)
+		if err := errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var b bytes.Buffer
+	if err := Pack(&b, src, PackOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		limit int64
+		want  string
+	}{
+		{2 << 30, ""},
+		{2<<30 - 1, "take more than 2147483647 bytes with their holes"},
+		{1<<30 - 1, "take more than 1073741823 bytes with their holes"},
+	} {
+		dst := filepath.Join(t.TempDir(), "copy")
+		err := Unpack(bytes.NewReader(b.Bytes()), dst, UnpackOptions{MaxBytes: 1 << 20, MaxSize: test.limit})
+		if (err != nil) != (test.want != "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("limit %d: got error %v, want %q", test.limit, err, test.want)
+		}
+		var size int64
+		for _, name := range []string{"a", "b"} {
+			if info, err := os.Stat(filepath.Join(dst, name)); err == nil {
+				size += info.Size()
+			}
+		}
+		if size > test.limit {
+			t.Errorf("limit %d: the copy takes %d bytes", test.limit, size)
+		}
+	}
+}
+
 func TestErrors(t *testing.T) {
 	if err := Pack(io.Discard, "/no/such", PackOptions{}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v", err)

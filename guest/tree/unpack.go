@@ -28,6 +28,9 @@ type UnpackOptions struct {
 	// MaxBytes is the limit for the content of all files, without holes. 0 means
 	// no limit.
 	MaxBytes int64
+	// MaxSize is the limit for the sum of the sizes of all files, with holes. 0 means no
+	// limit.
+	MaxSize int64
 	// MaxEntries is the limit for the number of files. 0 means no limit.
 	MaxEntries int64
 }
@@ -70,7 +73,8 @@ type unpacker struct {
 	opts    UnpackOptions
 	top     string
 	levels  []level
-	bytes   int64
+	bytes   int64 // without holes
+	size    int64 // with holes
 	entries int64
 	exact   map[uint32]bool // see survives
 }
@@ -365,6 +369,14 @@ func (u *unpacker) survives(f newFile, perm uint32) bool {
 	return exact
 }
 
+// checkSize fails if a file of that size makes the copy too large.
+func (u *unpacker) checkSize(size int64) error {
+	if u.opts.MaxSize > 0 && size > u.opts.MaxSize-u.size {
+		return fmt.Errorf("the files of the copy take more than %d bytes with their holes", u.opts.MaxSize)
+	}
+	return nil
+}
+
 func (u *unpacker) content(f newFile) error {
 	var end int64
 	for {
@@ -381,6 +393,10 @@ func (u *unpacker) content(f newFile) error {
 		}
 		switch kind {
 		case kindEnd:
+			if err := u.checkSize(int64(offset)); err != nil {
+				return err
+			}
+			u.size += int64(offset)
 			if int64(offset) == end {
 				return nil
 			}
@@ -400,6 +416,9 @@ func (u *unpacker) content(f newFile) error {
 			return fmt.Errorf("the copy has more than %d bytes", u.opts.MaxBytes)
 		}
 		end = int64(offset + length)
+		if err := u.checkSize(end); err != nil {
+			return err
+		}
 		for at := int64(offset); at < end; {
 			// Write from the reader's buffer: what it has, or what it gets next.
 			if _, err := u.r.Peek(1); err != nil {

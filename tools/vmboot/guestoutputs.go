@@ -51,7 +51,8 @@ func (t *inGuestTest) collect(m *vm.Machine, client *agent.Client) error {
 		if to == "" {
 			continue
 		}
-		err := client.CopyFrom(ctx, path.Join(guestOutputs, output.name), to, agent.CopyOptions{})
+		// Bazel and caches read holes, too.
+		err := client.CopyFrom(ctx, path.Join(guestOutputs, output.name), to, agent.CopyOptions{MaxSize: agent.DefaultMaxBytes})
 		if errors.Is(err, fs.ErrNotExist) && ctx.Err() == nil {
 			continue
 		}

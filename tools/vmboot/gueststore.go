@@ -20,6 +20,8 @@ import (
 const (
 	storeName  = "store" // in guestDir
 	storeIndex = "index"
+	// maxStoreIndex bounds, in bytes, what a guest may send as the index: 100,000 files.
+	maxStoreIndex = 8 << 20
 )
 
 // A store has the keys of the files, and their sizes: most files of another size need no
@@ -109,6 +111,9 @@ func readStore(ctx context.Context, client *agent.Client) (*store, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if len(content) > maxStoreIndex {
+		return nil, fmt.Errorf("the index of the guest's files has %d bytes, and may have %d", len(content), maxStoreIndex)
 	}
 	s := &store{keys: make(map[string]bool), sizes: make(map[int64]bool)}
 	for line := range strings.Lines(string(content)) {

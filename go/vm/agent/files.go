@@ -81,6 +81,9 @@ type CopyOptions struct {
 	// MaxBytes and MaxFiles are the limits for what CopyFrom takes from a guest. 0
 	// means DefaultMaxBytes and DefaultMaxFiles.
 	MaxBytes, MaxFiles int64
+	// MaxSize limits the sum of the sizes of the files, which may have holes. 0 means no
+	// limit.
+	MaxSize int64
 }
 
 // CopyTo copies the file or directory src of the host to the path dst in the
@@ -151,7 +154,7 @@ func (c *Client) send(ctx context.Context, dst, into string, opts CopyOptions, p
 // A symbolic link of the copy may point anywhere: do not follow links in files
 // from a guest that you do not trust.
 func (c *Client) CopyFrom(ctx context.Context, src, dst string, opts CopyOptions) error {
-	limits := tree.UnpackOptions{KeepOwner: opts.KeepOwner, WritableDirs: !opts.KeepOwner, Into: opts.into(src), MaxBytes: opts.MaxBytes, MaxEntries: opts.MaxFiles}
+	limits := tree.UnpackOptions{KeepOwner: opts.KeepOwner, WritableDirs: !opts.KeepOwner, Into: opts.into(src), MaxBytes: opts.MaxBytes, MaxSize: opts.MaxSize, MaxEntries: opts.MaxFiles}
 	if limits.MaxBytes == 0 {
 		limits.MaxBytes = DefaultMaxBytes
 	}
