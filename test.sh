@@ -225,7 +225,7 @@ if ./bazelw --version </dev/null; then
   else
     skip "bazelw removes the output bases of deleted workspaces" "Bazel is not the private one"
   fi
-  check "fuzz targets run for two seconds each" tools/fuzz/fuzz.sh
+  check "fuzz targets run for three seconds each" tools/fuzz/fuzz.sh
   check "Go tests pass with the race detector" tools/race/race.sh
   check "gazelle leaves no diff" ./bazelw run //:gazelle -- -mode=diff
   check "commands, code and links in the documentation work" docs/check.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# fuzz.sh [TIME] runs each fuzz target of the Go packages for some time, 2s by default,
+# fuzz.sh [TIME] runs each fuzz target of the Go packages for some time, 3s by default,
 # with Bazel's Go. `bazel test` only runs their seeds. One target runs per processor, and
 # the output of each is printed at its end.
 #
@@ -8,13 +8,13 @@
 set -euo pipefail
 
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.."
-time=${1:-2s}
+time=${1:-3s}
 
 if (($# == 3)); then
   status=0
-  # tools/lint runs vet. By default, Go minimizes one input for up to 60 seconds.
+  # With -trimpath, Go's cache serves all checkouts. tools/lint runs vet. By default, Go minimizes one input for up to 60 seconds.
   output=$(./bazelw run --noshow_progress --ui_event_filters=-info,-stdout,-stderr @rules_go//go -- -C "$PWD" \
-    test -vet=off -parallel=2 -fuzzminimizetime=10x -run='^$' -fuzz="^$3\$" -fuzztime="$time" "$2" 2>&1) || status=$?
+    test -trimpath -vet=off -parallel=2 -fuzzminimizetime=10x -run='^$' -fuzz="^$3\$" -fuzztime="$time" "$2" 2>&1) || status=$?
   printf -- '--- %s in %s\n%s\n' "$3" "$2" "$output"
   exit "$status"
 fi

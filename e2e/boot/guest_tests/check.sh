@@ -43,7 +43,8 @@ bazel test --test_arg=-test.v --run_under=//snapshots:booted --test_env=INSIDE=1
 bazel test --run_under=//snapshots:booted --test_lang_filters=cc //guest_tests/cc/...
 are "$all" "$(logs_of contract_test)/test.log"
 
-bazel test --test_arg=-test.v --test_filter='TestKinds|TestFolders' --runs_per_test=2 $test
+streamed=$(bazel test --test_output=streamed --test_arg=-test.v --test_filter='TestKinds|TestFolders' --runs_per_test=2 $test)
+has - '^this goes to standard output$' <<<"$streamed"
 are "TestFolders TestKinds" $logs/contract_in_snapshot_test/run_2_of_2/test.log
 
 bazel test --test_arg=-test.v --test_arg=-test.run=TestKinds $test
@@ -55,9 +56,6 @@ are "$all" $logs/contract_in_snapshot_test/shard_{1,2}_of_2/test.log
 
 # Without trees of runfiles, there are only manifests.
 bazel test --noenable_runfiles $test //guest_tests:contract_test
-
-streamed=$(bazel test --test_output=streamed --nocache_test_results --test_filter=TestFolders $test)
-has - '^this goes to standard output$' <<<"$streamed"
 
 # A time-out. The stacks and the outputs are there, as outside.
 status=0
