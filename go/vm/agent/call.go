@@ -83,7 +83,8 @@ func (k *call) end(err error) error {
 		return err
 	}
 	if sessionErr := k.c.Err(); sessionErr != nil {
-		return fmt.Errorf("%w (%w)", context.Cause(k.ctx), sessionErr)
+		// It is not why the request failed, so errors.Is must not find it.
+		return fmt.Errorf("%w (%v)", context.Cause(k.ctx), sessionErr)
 	}
 	return context.Cause(k.ctx)
 }
