@@ -93,13 +93,20 @@ def boot_for_build(ctx, command, spec, machine, chains, inputs, outputs, transit
         },
         inputs = depset([spec_file] + inputs + [link.file for chain in chains for link in chain], transitive = transitive_inputs),
         outputs = outputs + [console],
-        resource_set = _resource_set(machine),
+        resource_set = resource_set(machine),
         **kwargs
     )
     return console
 
-def _resource_set(machine):
-    """Returns the function that tells Bazel what the action needs."""
+def resource_set(machine):
+    """Returns the function that tells Bazel what an action with a machine needs.
+
+    Args:
+      machine: the machine's config: a dict.
+
+    Returns:
+      A value for the parameter `resource_set` of `ctx.actions.run`.
+    """
     size, _ = parse_size(machine["memory"])
     need = max(machine["cpus"], (size + _GIB - 1) // _GIB)
     for limit, resources in [(1, _up_to_1), (2, _up_to_2), (4, _up_to_4), (8, _up_to_8), (16, _up_to_16), (32, _up_to_32)]:

@@ -148,7 +148,6 @@ func TestArgsUnknownInterface(t *testing.T) {
 	}
 }
 
-// A shell must see the words that were put in, with its own folder.
 // Linux would cut off the arguments that start the agent.
 func TestLongCommandLine(t *testing.T) {
 	for length, fits := range map[int]bool{1900: true, 2047: false, 3000: false} {
@@ -160,13 +159,15 @@ func TestLongCommandLine(t *testing.T) {
 			}
 			continue
 		}
-		wantWords(t, err, fmt.Sprintf("kernel_args is %d bytes long, and ", length), "Linux reads 2047 bytes")
+		with := length + len(" rdinit=/rules_qcow2/agent no_timer_check")
+		wantWords(t, err, fmt.Sprintf("kernel_args is %d bytes long, and %d with the arguments", length, with), "Linux reads 2047 bytes")
 		if _, err := c.args("tcg", &prepared{}); err != nil {
 			t.Errorf("kernel_args of %d bytes without an agent: %v", length, err)
 		}
 	}
 }
 
+// A shell must see the words that were put in, with its own folder.
 func TestScript(t *testing.T) {
 	words := []string{"printf", "%s\n", "", "it's", `a "quoted" word`, "$HOME", "two words", "*", "/scratch/x/disk", `{"filename":"/scratch/x/it's"}`, "comma,=:", "/out/sandbox/linux-sandbox/17/execroot/_main/a"}
 	s := script{target: "//:t", dir: "/scratch/x", commands: [][]string{words}}

@@ -1,14 +1,32 @@
 package vm
 
 import (
+	"context"
+	"errors"
+	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 func saveable(_ *Config, o *Options) { o.Saveable = true }
 
+// All machines are paused before the first one ends.
 func TestFreezeAll(t *testing.T) {
-	a, b := startFake(t, "migrates", saveable), startFake(t, "migrates", saveable)
+	b := startFake(t, "migrates", saveable)
+	a := startFake(t, "migrates", func(c *Config, o *Options) {
+		o.Saveable = true
+		o.Trace = func(step string) {
+			if step != StepSaved {
+				return
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			if err := b.Expect(ctx, "paused"); err != nil {
+				t.Errorf("one machine was saved while the other one ran: %v", err)
+			}
+		}
+	})
 	snapshots, err := FreezeAll(t.Context(), a, b)
 	if err != nil || len(snapshots) != 2 {
 		t.Fatalf("got %d snapshots, %v", len(snapshots), err)
@@ -33,6 +51,10 @@ func TestFreezeAllFails(t *testing.T) {
 	} {
 		t.Run(behaviour, func(t *testing.T) {
 			machines := []*Machine{startFake(t, "migrates", saveable), startFake(t, behaviour, saveable), startFake(t, "migrates", saveable)}
+			rams := make([]*os.File, len(machines))
+			for i, m := range machines {
+				rams[i] = m.prepared.ramFile
+			}
 			snapshots, err := FreezeAll(t.Context(), machines...)
 			if err == nil || !strings.HasPrefix(err.Error(), want) || snapshots != nil {
 				t.Fatalf("got %v, %v; want %q", snapshots, err, want)
@@ -43,7 +65,7 @@ func TestFreezeAllFails(t *testing.T) {
 				default:
 					t.Errorf("machine %d still runs", i)
 				}
-				if m.takeRAM() != nil {
+				if ram := rams[i]; ram != nil && !errors.Is(ram.Close(), os.ErrClosed) { // a file in memory
 					t.Errorf("the RAM of machine %d is still open", i)
 				}
 			}

@@ -186,7 +186,7 @@ func TestInto(t *testing.T) {
 // Links that lead out of the tree are followed, as those in Bazel's runfiles need it.
 func TestFollowLinksOut(t *testing.T) {
 	dir := t.TempDir()
-	shell(t, dir, `mkdir -p src/sub out/deep; echo a >out/a; echo b >out/deep/b; ln -s ../a out/deep/up; echo c >src/c
+	shell(t, dir, `mkdir -p src/sub out/deep; echo a >out/a; echo b >out/deep/b; ln -s ../a out/deep/up; ln -s b out/deep/beside; echo c >src/c
 		ln -s "$PWD/out/a" src/absolute; ln -s ../../out/a src/sub/relative; ln -s "$PWD/out/deep" src/folder
 		ln -s c src/inside; ln -s ../c src/sub/inside; ln -s "$PWD/src/c" src/sub/absolute-inside; ln -s missing src/dangling
 		ln -s "$PWD/src" alias`)
@@ -195,7 +195,7 @@ func TestFollowLinksOut(t *testing.T) {
 		if err := transfer(t, filepath.Join(dir, src), dst, PackOptions{FollowLinksOut: true}, UnpackOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		const want = "./absolute f \n./c f \n./dangling l missing\n./folder d \n./folder/b f \n./folder/up f \n./inside l c\n./sub d \n./sub/absolute-inside l ../c\n./sub/inside l ../c\n./sub/relative f \n"
+		const want = "./absolute f \n./c f \n./dangling l missing\n./folder d \n./folder/b f \n./folder/beside l b\n./folder/up f \n./inside l c\n./sub d \n./sub/absolute-inside l ../c\n./sub/inside l ../c\n./sub/relative f \n"
 		if got := shell(t, dst, "find . -mindepth 1 -printf '%p %y %l\n' | LC_ALL=C sort"); got != want {
 			t.Errorf("got\n%s\nwant\n%s", got, want)
 		}
@@ -291,12 +291,16 @@ func TestKernelFiles(t *testing.T) {
 	}
 }
 
-// Directories of a copy can be replaced and removed.
+// Directories of a copy can be replaced and removed. Users other than root need
+// permissions for that.
 func TestWritableDirs(t *testing.T) {
 	src, dst := t.TempDir(), filepath.Join(t.TempDir(), "copy")
 	shell(t, src, "mkdir -p d/e; echo x >d/e/f; chmod 555 d/e d; chmod 444 d/e/f")
-	if err := transfer(t, src, dst, PackOptions{}, UnpackOptions{WritableDirs: true}); err != nil {
-		t.Fatal(err)
+	t.Cleanup(func() { shell(t, src, "chmod -R u+w .") })
+	for _, try := range []string{"first", "second"} {
+		if err := transfer(t, src, dst, PackOptions{}, UnpackOptions{WritableDirs: true}); err != nil {
+			t.Fatalf("the %s copy: %v", try, err)
+		}
 	}
 	if got := shell(t, dst, "stat -c %a d d/e d/e/f"); got != "755\n755\n444\n" {
 		t.Errorf("permissions %q", got)

@@ -24,6 +24,11 @@ const option = "-fake"
 // Config.QEMUArgs, with the binary as Config.QEMU.
 func Args(behaviour string) []string { return []string{option, behaviour} }
 
+// ArgsWithAgent returns the arguments of a fake that runs the agent's program, for a
+// machine with an agent. The agent runs on this host: a request to power off would power
+// off the host.
+func ArgsWithAgent(program string) []string { return append(Args("has the agent"), program) }
+
 // Main does not return if this process is to be a fake.
 func Main() {
 	if i := slices.Index(os.Args, option); i > 0 && i+1 < len(os.Args) {
@@ -69,7 +74,9 @@ var behaviours = map[string]func(*qemu){
 		q.serve(after("cont", func(*qemu) { fmt.Fprintln(os.Stderr, "KVM internal error. Suberror: 1") }))
 	},
 	"migrates": func(q *qemu) {
-		q.serve(answer("qom-get", "pc-q35-11.0-machine"), answer("query-migrate", map[string]any{"status": "completed"}))
+		// In front of the answer, the console shows that the machine is paused.
+		stopped := rule{command: "stop", answers: true, first: func(*qemu) { fmt.Println("paused") }}
+		q.serve(stopped, answer("qom-get", "pc-q35-11.0-machine"), answer("query-migrate", map[string]any{"status": "completed"}))
 	},
 	"does not migrate": func(q *qemu) {
 		q.serve(answer("qom-get", "pc-q35-11.0-machine"), answer("query-migrate", map[string]any{"status": "failed", "error-desc": "no"}))
@@ -89,6 +96,12 @@ var behaviours = map[string]func(*qemu){
 	"has commands that write without end": func(q *qemu) {
 		go runAgent(writeWithoutEnd)
 		q.serve()
+	},
+	"has the agent": func(q *qemu) {
+		agent := startProgram(os.Args[slices.Index(os.Args, option)+2])
+		q.serve()
+		agent.Process.Kill() // it holds standard error open
+		agent.Wait()
 	},
 	"has no space after cont": func(q *qemu) {
 		q.serve(after("cont", func(q *qemu) {
@@ -186,6 +199,19 @@ func runAgent(handle func(*protocol.Request)) {
 		err = protocol.NewSession(w, hello.Nonce, handle).Serve(r)
 	}
 	fmt.Fprintln(os.Stderr, "fake agent:", err)
+}
+
+// startProgram starts the program of the agent.
+func startProgram(path string) *exec.Cmd {
+	channel := os.NewFile(agentFD, "agent")
+	defer channel.Close()
+	agent := exec.Command(path, "-fd", "3")
+	agent.ExtraFiles = []*os.File{channel}
+	agent.Stderr = os.Stderr
+	if err := agent.Start(); err != nil {
+		panic(err)
+	}
+	return agent
 }
 
 // writeWithoutEnd is a command that fills its standard output until it is canceled.

@@ -302,6 +302,12 @@ def _config_tests(suite):
             {"kernel": "_main/tests/overlay/base.img", "uefi_code": "_main/tests/overlay/base.img", "uefi_vars": "_main/tests/overlay/generated.img"},
         ),
         (
+            "reserved_processors_and_memory",
+            _config_test,
+            dict(cpus = 3, disks = [_DISK], memory = "2047M"),
+            {"cpus": 3, "memory": "2047M"},
+        ),
+        (
             "no_agent_without_a_use_for_it",
             _config_test,
             dict(agent = "systemd", disks = [_DISK]),

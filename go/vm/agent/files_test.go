@@ -55,6 +55,70 @@ func TestCopy(t *testing.T) {
 	}
 }
 
+// Without Into, a file does not replace a folder. With Into, the copy is in the folder.
+func TestCopyInto(t *testing.T) {
+	ctx, c := connect(t)
+	for name, copy := range map[string]func(src, dst string, opts agent.CopyOptions) error{
+		"to the guest":   func(src, dst string, opts agent.CopyOptions) error { return c.CopyTo(ctx, dst, src, opts) },
+		"from the guest": func(src, dst string, opts agent.CopyOptions) error { return c.CopyFrom(ctx, src, dst, opts) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			shell(t, dir, "mkdir empty tree; echo x >file; echo y >tree/y")
+			want := dir + "/empty is a directory, and the copy is not; give the copy another name"
+			if err := copy(dir+"/file", dir+"/empty", agent.CopyOptions{}); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("got %v, want %q", err, want)
+			}
+			for _, src := range []string{"file", "tree"} {
+				if err := copy(dir+"/"+src, dir+"/empty", agent.CopyOptions{Into: true}); err != nil {
+					t.Errorf("%s: %v", src, err)
+				}
+			}
+			if got := shell(t, dir, "cd empty; find . -type f | sort"); got != "./file\n./tree/y\n" {
+				t.Errorf("got %q", got)
+			}
+		})
+	}
+}
+
+// CopyTo follows links that lead out of the folder. CopyFrom does not follow links.
+func TestCopyLinksOut(t *testing.T) {
+	ctx, c := connect(t)
+	dir := t.TempDir()
+	shell(t, dir, `mkdir src; echo x >out; ln -s "$PWD/out" src/out; echo y >src/file; ln -s file src/inside`)
+	if err := c.CopyTo(ctx, dir+"/to", dir+"/src", agent.CopyOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.CopyFrom(ctx, dir+"/src", dir+"/from", agent.CopyOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for copy, want := range map[string]string{"to": "file f\ninside l\nout f\n", "from": "file f\ninside l\nout l\n"} {
+		if got := shell(t, dir, "find "+copy+" -mindepth 1 -printf '%f %y\n' | sort"); got != want {
+			t.Errorf("the copy %s the guest: got %q, want %q", copy, got, want)
+		}
+	}
+}
+
+// The caller can replace and remove a copy from the guest. A copy to the guest keeps its
+// permissions.
+func TestCopyClosedDirectory(t *testing.T) {
+	ctx, c := connect(t)
+	dir := t.TempDir()
+	t.Cleanup(func() { shell(t, dir, "chmod -R u+w .") })
+	shell(t, dir, "mkdir -p src/d; echo x >src/d/file; chmod 555 src/d src")
+	for range 2 {
+		if err := c.CopyFrom(ctx, dir+"/src", dir+"/from", agent.CopyOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.CopyTo(ctx, dir+"/to", dir+"/src", agent.CopyOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := shell(t, dir, "stat -c %a from from/d to to/d"); got != "755\n755\n555\n555\n" {
+		t.Errorf("permissions %q", got)
+	}
+}
+
 func TestCopyErrors(t *testing.T) {
 	ctx, c := connect(t)
 	dir := t.TempDir()

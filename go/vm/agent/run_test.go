@@ -212,7 +212,7 @@ func TestOutputAfterTheEnd(t *testing.T) {
 		"exec 3>&1; (sleep 0.3; echo late >&3) >/dev/null 2>&1 & exit 0":   "late\n",
 		"sleep 20 >/dev/null 2>&1 & echo first":                            "first\n",
 		"sleep 20 & echo first":                                            "first\n", // silent
-		"for i in $(seq 200); do sleep 0.1; echo x >&2; done & echo first": "first\n", // never silent
+		"for i in $(seq 900); do sleep 0.1; echo x >&2; done & echo first": "first\n", // not silent for 90 s
 	} {
 		t.Run(script, func(t *testing.T) {
 			t.Parallel()

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"errors"
 	"io"
 	"os"
 	"testing"
@@ -31,13 +32,24 @@ func TestInputStops(t *testing.T) {
 	}()
 	time.Sleep(50 * time.Millisecond) // as a rule, the read waits by then
 	in.stop()
-	if err := <-ended; err != io.EOF {
-		t.Errorf("a read that waited ended with %v, want the end of the input", err)
+	select {
+	case err := <-ended:
+		if err != io.EOF {
+			t.Errorf("a read that waited ended with %v, want the end of the input", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("a read that waited did not end")
+	}
+	for end := time.Now().Add(10 * time.Second); !isClosed(in.stopped); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the pipe stays open")
+		}
 	}
 	io.WriteString(w, "second")
 	if n, err := in.Read(b); n != 0 || err != io.EOF {
 		t.Errorf("a read after stop: got %d bytes, %v", n, err)
 	}
+	w.Close()
 	if n, err := file.Read(b); err != nil || string(b[:n]) != "second" {
 		t.Errorf("the next program got %q, %v", b[:n], err)
 	}
@@ -59,4 +71,9 @@ func TestInputEnds(t *testing.T) {
 	if got, err := io.ReadAll(in); err != nil || string(got) != "text" {
 		t.Errorf("got %q, %v", got, err)
 	}
+}
+
+func isClosed(f *os.File) bool {
+	_, err := f.Stat()
+	return errors.Is(err, os.ErrClosed)
 }
