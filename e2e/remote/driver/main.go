@@ -18,6 +18,7 @@ import (
 	"regexp"
 	"runtime"
 	"syscall"
+	"time"
 )
 
 var (
@@ -43,6 +44,8 @@ type driver struct {
 	executor      *executor
 	local         map[string]string // digests of a build in `first`, without a cache
 }
+
+var started = time.Now()
 
 // skipped is the reason why a check cannot run here.
 type skipped string
@@ -84,6 +87,9 @@ func (d *driver) run() error {
 	if d.second, err = d.newWorkspace("second/folder"); err != nil {
 		return err
 	}
+	// The second server loads and analyzes while the first one builds. If this fails, so
+	// does a check.
+	go d.second.bazel(append([]string{"build", "--nobuild", "--disk_cache=", "--extra_toolchains=//prebuilt:all"}, disks...)...)
 	for _, group := range [][]check{cacheChecks, machineChecks, digestChecks, executionChecks, faultChecks} {
 		for _, c := range group {
 			if d.ctx.Err() != nil {
@@ -104,7 +110,7 @@ func (d *driver) check(c check) {
 	if !regexp.MustCompile(*only).MatchString(c.name) {
 		return
 	}
-	fmt.Printf("\n--- %s\n", c.name)
+	fmt.Printf("\n--- %s (%.0f s)\n", c.name, time.Since(started).Seconds())
 	err := c.run(d)
 	var reason skipped
 	switch {
