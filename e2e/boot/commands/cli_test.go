@@ -236,7 +236,7 @@ func processesOf(t *testing.T, path string) (pids []int) {
 // A machine ends before Bazel kills its test, and says so to whom uses it.
 func TestCLITimeIsOver(t *testing.T) {
 	outputs := t.TempDir()
-	t.Setenv("TEST_TIMEOUT", "60")
+	t.Setenv("TEST_TIMEOUT", "30")
 	t.Setenv("TEST_UNDECLARED_OUTPUTS_DIR", outputs)
 	c := startCLI(t)
 	c.want("", 0, "exec", "--", "/program", "log", "the last line")
