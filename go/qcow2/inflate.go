@@ -15,6 +15,7 @@ var (
 	errInflateShort    = errors.New("the compressed data ends too early")
 	errInflateDistance = errors.New("a match begins before the data")
 	errInflateBlock    = errors.New("a block has a type or a length that is not valid")
+	errInflateEndless  = errors.New("a block has no code for its end")
 )
 
 // An inflater decompresses clusters. Its tables are used again.
@@ -212,7 +213,7 @@ func (d *inflater) dynamicCodes() error {
 		}
 	}
 	if all[256] == 0 {
-		return errInflateCode // the block cannot end
+		return errInflateEndless
 	}
 	return d.build(literals, distances)
 }

@@ -3,9 +3,11 @@ package qcow2
 import (
 	"bytes"
 	"compress/flate"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"strings"
 	"testing"
 )
 
@@ -15,14 +17,19 @@ func standardInflate(dst, src []byte) error {
 	return err
 }
 
-// compareInflate compares inflate with the standard library, which sometimes reads
-// more bits than it needs: what inflate accepts may only be followed by other data.
+// compareInflate compares inflate with the standard library, which differs twice. It
+// sometimes reads more bits than it needs: what inflate accepts may only be followed by
+// other data. And it accepts a block without a code for its end, which zlib and thus
+// QEMU refuse: TestReadBadTables compares that with qemu-img.
 func compareInflate(t *testing.T, src []byte, length int) {
 	t.Helper()
 	got, want := make([]byte, length), make([]byte, length)
 	err, wantErr := inflate(got, src), standardInflate(want, src)
 	if err == nil && wantErr != nil {
 		wantErr = standardInflate(want, append(bytes.Clone(src), bytes.Repeat([]byte{0xff}, 8)...))
+	}
+	if errors.Is(err, errInflateEndless) {
+		return
 	}
 	if (err == nil) != (wantErr == nil) || err == nil && !bytes.Equal(got, want) {
 		t.Fatalf("%d bytes from %x: %v, want %v", length, src[:min(len(src), 100)], err, wantErr)
@@ -92,6 +99,8 @@ func FuzzInflate(f *testing.F) {
 			f.Add(src, uint16(lengths[i]))
 		}
 	}
+	// A block without a code for its end.
+	f.Add([]byte("\x05\xc0\x81\x00\x00\x00\x00\x00\x10\xfe\xaf\x01"+strings.Repeat("\x00", 64)), uint16(512))
 	f.Fuzz(func(t *testing.T, src []byte, length uint16) {
 		compareInflate(t, src, int(length))
 	})
