@@ -214,6 +214,7 @@ if ./bazelw --version </dev/null; then
   # The module rules_qemu may not be available here.
   check "examples/rules_qemu works" examples/rules_qemu/check.sh
   leave examples/rules_qemu
+  check "bazel run uses the terminal" tests/vm/check.sh
   check "a corrupt image fails the build" tests/generator/check.sh
   if git rev-parse --verify --quiet HEAD >/dev/null; then
     check "a release works" e2e/release/checks.sh

@@ -2,15 +2,13 @@ package vm_test
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
-	"unsafe"
+
+	"github.com/rules-qcow2/rules_qcow2/internal/terminal"
 )
 
 func TestInteractive(t *testing.T) {
@@ -74,57 +72,26 @@ func runOnTerminal(t *testing.T, i *inner) string {
 // talkOnTerminal types a text until the guest shows another.
 func talkOnTerminal(t *testing.T, i *inner, typed, want string) string {
 	t.Helper()
-	master, slave := openTerminal(t)
-	before := settings(t, slave)
-	i.cmd.Stdin, i.cmd.Stdout, i.cmd.Stderr = slave, slave, slave
-	i.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	i.cmd.Env = append(i.cmd.Env, "TMPDIR="+i.tmp)
-	if err := i.cmd.Start(); err != nil {
+	s, err := terminal.Start(i.cmd)
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { i.cmd.Process.Kill() })
-
-	var mu sync.Mutex
-	var screen bytes.Buffer
-	closed := make(chan struct{})
-	go func() {
-		defer close(closed)
-		b := make([]byte, 4096)
-		for {
-			n, err := master.Read(b)
-			if err != nil {
-				return
-			}
-			mu.Lock()
-			screen.Write(b[:n])
-			mu.Unlock()
-		}
-	}()
-	shown := func() string {
-		mu.Lock()
-		defer mu.Unlock()
-		return screen.String()
-	}
 	eventually(t, "the guest's output", func() bool {
-		master.WriteString(typed)
-		return strings.Contains(shown(), want)
+		s.Type(typed)
+		return strings.Contains(s.Screen(), want)
 	})
-	if settings(t, slave) == before {
-		t.Error("the guest does not have the terminal: its settings have not changed")
+	if changed, err := s.Changed(); err != nil || !changed {
+		t.Errorf("the guest does not have the terminal: its settings have not changed: %v", err)
 	}
-	if _, err := master.Write([]byte("\x01x")); err != nil {
+	if err := s.Type("\x01x"); err != nil {
 		t.Fatal(err)
 	}
-	if err := i.cmd.Wait(); err != nil {
-		t.Errorf("the machine ended with %v: %s", err, shown())
+	if err := s.Wait(); err != nil {
+		t.Errorf("the machine ended with %v: %s", err, s.Screen())
 	}
-	if after := settings(t, slave); after != before {
-		t.Errorf("the terminal's settings are %+v, were %+v", after, before)
-	}
-	// The reader ends when the terminal is closed.
-	slave.Close()
-	<-closed
-	return shown()
+	return s.Screen()
 }
 
 // The host's port must be known before it can be used.
@@ -135,36 +102,4 @@ func TestInteractiveForwardedPort(t *testing.T) {
 		t.Errorf("the forwarded port is not shown: %q", screen)
 	}
 	i.checkClean(t)
-}
-
-func openTerminal(t *testing.T) (master, slave *os.File) {
-	t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { master.Close() })
-	var unlock, number int32
-	ioctl(t, master, syscall.TIOCSPTLCK, unsafe.Pointer(&unlock))
-	ioctl(t, master, syscall.TIOCGPTN, unsafe.Pointer(&number))
-	slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|syscall.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { slave.Close() })
-	return master, slave
-}
-
-func settings(t *testing.T, terminal *os.File) syscall.Termios {
-	t.Helper()
-	var termios syscall.Termios
-	ioctl(t, terminal, syscall.TCGETS, unsafe.Pointer(&termios))
-	return termios
-}
-
-func ioctl(t *testing.T, f *os.File, request uintptr, argument unsafe.Pointer) {
-	t.Helper()
-	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), request, uintptr(argument)); errno != 0 {
-		t.Fatalf("ioctl %#x: %v", request, errno)
-	}
 }
