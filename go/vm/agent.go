@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"strings"
@@ -14,17 +13,8 @@ import (
 	"time"
 
 	"github.com/rules-qcow2/rules_qcow2/go/vm/agent"
-	"github.com/rules-qcow2/rules_qcow2/guest/initrd"
-	"github.com/rules-qcow2/rules_qcow2/guest/protocol"
-)
-
-// Values of Config.Agent: how the agent gets into the guest.
-const (
-	AgentNone      = "none"       // not at all
-	AgentInitrd    = "initrd"     // in front of the initrd of Config.Kernel
-	AgentSystemd   = "systemd"    // by a unit that systemd gets by SMBIOS
-	AgentCloudInit = "cloud-init" // by a NoCloud seed
-	AgentInstalled = "installed"  // it is in the image, and the guest starts it
+	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/qemu"
 )
 
 // Command is a command to run in the guest.
@@ -32,67 +22,6 @@ type Command = agent.Command
 
 // Result says how a command ended.
 type Result = agent.Result
-
-// agentSerial is the value of Config.AgentChannel for a second serial port, for
-// guests without a driver for virtio-serial.
-const agentSerial = "serial"
-
-// hasAgent reports whether the machine can have an agent.
-func (c *Config) hasAgent() bool { return c.Agent != "" && c.Agent != AgentNone }
-
-// agentInitrd writes an initrd with the agent in front of the machine's own to
-// path. The kernel unpacks both into one root.
-func (c *Config) agentInitrd(path string) (err error) {
-	program, err := os.ReadFile(c.AgentProgram)
-	if err != nil {
-		return fmt.Errorf("agent: %w", err)
-	}
-	out, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, out.Close()) }()
-	if err := initrd.Write(out, program); err != nil {
-		return fmt.Errorf("agent: %w", err)
-	}
-	if c.Initrd == "" {
-		return nil
-	}
-	in, err := os.Open(c.Initrd)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	_, err = io.Copy(out, in)
-	return err
-}
-
-// noTimerCheck keeps Linux from counting timer interrupts at its start. On a busy host,
-// TCG delivers too few of them in time, and Linux panics: "IO-APIC + timer doesn't work".
-const noTimerCheck = "no_timer_check"
-
-// agentKernelArgs returns the kernel arguments that start the agent, and those that help
-// any Linux guest.
-func (c *Config) agentKernelArgs(accelerator string) []string {
-	args := []string{initrd.KernelArg}
-	if accelerator == "tcg" && c.Arch == "x86_64" {
-		args = append(args, noTimerCheck)
-	}
-	if c.AgentChannel == agentSerial {
-		args = append(args, "rules_qcow2.tty=ttyS1")
-	}
-	return args
-}
-
-// addAgent adds the agent's channel with a backend named agent.
-func (c *Config) addAgent(args *arguments, chardev string) {
-	args.add("-chardev", chardev)
-	if c.AgentChannel == agentSerial {
-		args.add("-serial", "chardev:agent")
-		return
-	}
-	args.add("-device", c.virtio("virtio-serial"), "-device", "virtserialport,chardev=agent,name="+protocol.PortName)
-}
 
 // An agentLink is the host's end of the agent's channel.
 type agentLink struct {
@@ -122,16 +51,16 @@ func (m *Machine) connectAgent(ctx context.Context) {
 // welcome prepares the guest for the first command: it sets addresses, and gives a
 // guest that resumed the time and its own random numbers.
 func (m *Machine) welcome(ctx context.Context) error {
-	if m.config.Snapshot != nil {
+	from, cards := m.launch.from, m.launch.setup.Cards
+	if from != nil {
 		if err := refresh(ctx, m.agent.client); err != nil {
 			return err
 		}
 	}
 	for i, port := range m.links {
-		link := agent.Link{MAC: m.cards[i].MAC, Prefix: port.Prefix().String()}
-		same := m.cards[i] == Card{port.MAC().String(), port.Prefix().String()}
+		link := agent.Link{MAC: cards[i].MAC, Prefix: port.Prefix().String()}
 		switch {
-		case m.config.Snapshot != nil && !same:
+		case from != nil && cards[i] != cardOf(port):
 			link.NewMAC = port.MAC().String() // and addresses, as with DHCP
 		case !m.options.Static:
 			continue
@@ -144,8 +73,8 @@ func (m *Machine) welcome(ctx context.Context) error {
 			return fmt.Errorf("static address %v: %w", port.Prefix(), err)
 		}
 	}
-	if s := m.config.Snapshot; s != nil && s.AfterResume != "" {
-		return runAfterResume(ctx, m.agent.client, s.AfterResume)
+	if from != nil && from.files.AfterResume != "" {
+		return runAfterResume(ctx, m.agent.client, from.files.AfterResume)
 	}
 	return nil
 }
@@ -199,7 +128,7 @@ func setClock(ctx context.Context, client *agent.Client) error {
 
 // newAgentLink returns the host's end and QEMU's end of the agent's channel.
 func newAgentLink() (*agentLink, *os.File, error) {
-	conn, theirs, err := socketPair(syscall.SOCK_STREAM)
+	conn, theirs, err := qemu.SocketPair(syscall.SOCK_STREAM)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -220,7 +149,7 @@ func (m *Machine) Agent(ctx context.Context) (*agent.Client, error) {
 	case <-m.done:
 		return nil, fmt.Errorf("%w before the agent answered", m.End().Err())
 	case <-ctx.Done():
-		return nil, m.Report(fmt.Errorf("the agent did not answer: %w; %s", context.Cause(ctx), m.config.agentHint()))
+		return nil, m.Report(fmt.Errorf("the agent did not answer: %w; %s", context.Cause(ctx), agentHint(m.config)))
 	}
 	switch err := m.agent.err; {
 	case err == nil:
@@ -246,17 +175,17 @@ func (m *Machine) agentAnswered() bool {
 }
 
 // agentHint says how the agent should have started, and what a user can change.
-func (c *Config) agentHint() string {
+func agentHint(c *machine.Config) string {
 	driver, other := "virtio_console", `, or set agent_channel = "serial"`
-	if c.AgentChannel == agentSerial {
+	if c.AgentChannel == machine.ChannelSerial {
 		driver, other = "16550 serial ports (the agent uses ttyS1)", ""
 	}
 	switch c.Agent {
-	case AgentInitrd:
+	case machine.AgentInitrd:
 		return `it was put in front of the initrd (agent = "initrd"): check that kernel_args do not set rdinit= and that the kernel supports an initrd and ` + driver + other
-	case AgentSystemd:
+	case machine.AgentSystemd:
 		return `systemd got a unit for it by SMBIOS (agent = "systemd"): check that the guest has systemd 256 or newer, virtio_blk, vfat and ` + driver + `; if its systemd is older, set agent = "cloud-init", or kernel and agent = "initrd"`
-	case AgentCloudInit:
+	case machine.AgentCloudInit:
 		return `cloud-init got a seed for it (agent = "cloud-init"): check that the guest has cloud-init, enabled and with the NoCloud data source, virtio_blk, vfat and ` + driver + `; if it does not have cloud-init, set agent = "systemd", or kernel and agent = "initrd"`
 	}
 	return `the image must start it (agent = "installed"): check its unit, and that the guest has ` + driver

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/rules-qcow2/rules_qcow2/go/vm/qemu"
 )
 
 // An End says how a machine ended.
@@ -72,7 +74,7 @@ func (m *Machine) supervise(gone <-chan struct{}) {
 	select {
 	case <-m.ended:
 	case <-gone:
-	case <-m.qmp.closed:
+	case <-m.monitor().Closed():
 		m.awaitExit(gone)
 	case <-m.console.failed:
 		m.settle(gone)
@@ -86,20 +88,24 @@ func (m *Machine) supervise(gone <-chan struct{}) {
 		killed = m.quit(gone)
 	}
 	m.finish(End{})
-	end := m.process.result
+	exit := m.process.Exit()
 	if killed {
 		// It ended because the machine did, whatever QEMU had left to do.
-		end = End{}
+		exit = qemu.Exit{}
+	}
+	var failed error
+	if exit.Err != nil {
+		failed = failure{exit.Err, ErrHost}
 	}
 	if pattern, line := m.console.failureLine(); pattern != "" {
-		end.Failure = failure{fmt.Errorf("console matched fail_on pattern %q: %q", pattern, short(line)), ErrGuest}
+		failed = failure{fmt.Errorf("console matched fail_on pattern %q: %q", pattern, short(line)), ErrGuest}
 	}
 	m.mu.Lock()
-	m.end.ExitStatus, m.end.Signal, m.end.debugExit = end.ExitStatus, end.Signal, m.config.DebugExit
+	m.end.ExitStatus, m.end.Signal, m.end.debugExit = exit.Status, exit.Signal, m.config.DebugExit
 	// A QEMU that crashed just before Stop did not end because of it.
-	m.end.Stopped = m.end.Stopped && end.Signal == nil && end.ExitStatus == 0
-	if end.Failure != nil {
-		m.end.Failure = end.Failure
+	m.end.Stopped = m.end.Stopped && exit.Signal == nil && exit.Status == 0
+	if failed != nil {
+		m.end.Failure = failed
 	}
 	m.mu.Unlock()
 	m.logs.close()
@@ -115,7 +121,7 @@ func (m *Machine) awaitExit(gone <-chan struct{}) {
 	case <-m.stop:
 		m.finish(End{Stopped: true})
 	case <-time.After(m.options.CloseTimeout):
-		m.finish(End{Failure: failure{m.qmp.reason, ErrHost}})
+		m.finish(End{Failure: failure{m.monitor().Reason(), ErrHost}})
 	}
 }
 
@@ -152,14 +158,14 @@ func (m *Machine) quit(gone <-chan struct{}) (killed bool) {
 		m.screenshotError = err
 		m.mu.Unlock()
 	}
-	m.qmp.execute(ctx, "quit", nil) // what counts is that QEMU ends
+	m.monitor().Execute(ctx, "quit", nil) // what counts is that QEMU ends
 	select {
 	case <-gone:
 		return false
 	case <-ctx.Done():
 	}
 	m.stderrLine(fmt.Sprintf("QEMU did not quit within %v and was killed", m.options.CloseTimeout))
-	m.process.kill()
+	m.process.Kill()
 	<-gone
 	return true
 }
@@ -168,7 +174,7 @@ func (m *Machine) quit(gone <-chan struct{}) (killed bool) {
 // asked, as if its power were cut.
 func (m *Machine) Stop() { m.stopOnce.Do(func() { close(m.stop) }) }
 
-// Running reports whether the machine has not ended yet.
+// Running reports whether the machine still runs.
 func (m *Machine) Running() bool {
 	select {
 	case <-m.done:

@@ -3,21 +3,9 @@ package vm
 import (
 	"context"
 	"fmt"
-	"regexp"
-)
 
-// Compile compiles the regular expressions of an attribute.
-func Compile(attribute string, patterns []string) ([]*regexp.Regexp, error) {
-	var compiled []*regexp.Regexp
-	for _, pattern := range patterns {
-		re, err := regexp.Compile(pattern)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %q is not a regular expression in Go's syntax: %w", attribute, pattern, err)
-		}
-		compiled = append(compiled, re)
-	}
-	return compiled, nil
-}
+	"github.com/rules-qcow2/rules_qcow2/internal/patterns"
+)
 
 // An ExpectError says which pattern did not appear.
 type ExpectError struct {
@@ -49,8 +37,8 @@ func (e *ExpectError) Unwrap() error {
 // are regular expressions that match within one line; escape sequences are
 // removed from a line before. A call sees the text after the last match of the
 // call before, of which at most 1 MiB is kept.
-func (m *Machine) Expect(ctx context.Context, patterns ...string) error {
-	compiled, err := Compile("expect", patterns)
+func (m *Machine) Expect(ctx context.Context, expressions ...string) error {
+	compiled, err := patterns.Compile("expect", expressions)
 	if err != nil {
 		return err
 	}
@@ -64,8 +52,8 @@ func (m *Machine) Expect(ctx context.Context, patterns ...string) error {
 		err = context.Cause(ctx)
 	}
 	seen := m.console.cancel(e)
-	if seen == len(patterns) {
+	if seen == len(expressions) {
 		return nil
 	}
-	return &ExpectError{Pattern: patterns[seen], Seen: seen, Of: len(patterns), Err: err, End: m.End()}
+	return &ExpectError{Pattern: expressions[seen], Seen: seen, Of: len(expressions), Err: err, End: m.End()}
 }

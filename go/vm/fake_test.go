@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
 	"github.com/rules-qcow2/rules_qcow2/internal/fakeqemu"
 )
 
@@ -14,20 +15,20 @@ func TestMain(m *testing.M) {
 }
 
 // fakeMachine describes a machine that a fake QEMU runs.
-func fakeMachine(t *testing.T, behaviour string) *Config {
+func fakeMachine(t *testing.T, behaviour string) *machine.Config {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Config{
+	return &machine.Config{
 		Target: "//:fake", QEMU: self, Arch: "x86_64", Machine: "q35", CPUModel: "max", CPUs: 1, Memory: "32M", Accel: "tcg",
 		QEMUArgs: fakeqemu.Args(behaviour),
 	}
 }
 
 // startFake starts a machine that must start, and ends it with the test.
-func startFake(t *testing.T, behaviour string, change func(*Config, *Options)) *Machine {
+func startFake(t *testing.T, behaviour string, change func(*machine.Config, *Options)) *Machine {
 	t.Helper()
 	c, o := fakeMachine(t, behaviour), Options{Dir: t.TempDir(), Logs: t.TempDir(), FailOn: DefaultFailOn}
 	if change != nil {

@@ -14,7 +14,7 @@ var consoleHints = []struct {
 }{
 	{
 		regexp.MustCompile(`VFS: Unable to mount root fs|Gave up waiting for root file system device`),
-		"the kernel has not found its root file system: check root= in kernel_args, and that the kernel or its initrd has drivers for the disk's interface and for the file system; an initrd that does not fit into memory (MEMORY) is ignored",
+		"the kernel did not find its root file system: check root= in kernel_args, and that the kernel or its initrd has drivers for the disk's interface and for the file system; an initrd that does not fit into memory (MEMORY) is ignored",
 	},
 	{
 		regexp.MustCompile(`System is deadlocked on memory|Out of memory and no killable processes|^error: out of memory`),
@@ -41,7 +41,7 @@ func (m *Machine) hints() []string {
 	for _, link := range m.links {
 		// A guest without a running agent may not have come that far.
 		if m.agentAnswered() && !link.Configured() {
-			hints = append(hints, fmt.Sprintf("the guest has neither asked for its address %v on the network nor used it: it needs a DHCP client, or an agent and vm.Static()", link.Addr()))
+			hints = append(hints, fmt.Sprintf("the guest has neither asked for its address %v on the network nor used it: it needs a DHCP client, or an agent and vmtest.Static()", link.Addr()))
 		}
 	}
 	return hints

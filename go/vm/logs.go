@@ -114,7 +114,7 @@ func (m *Machine) Report(err error) error {
 	if who := who(err); who != "" {
 		b.WriteString(who + ", ")
 	}
-	fmt.Fprintf(&b, "after %.1f s under %s", time.Since(m.started).Seconds(), m.accelerator)
+	fmt.Fprintf(&b, "after %.1f s under %s", time.Since(m.started).Seconds(), m.Accelerator())
 	b.WriteString(m.console.progress() + "\n")
 	for _, hint := range m.hints() {
 		fmt.Fprintf(&b, "  %s\n", hint)

@@ -1,6 +1,6 @@
 // Package vm runs virtual machines in QEMU.
 //
-// Start boots a machine from a Config. Expect waits for text on its console,
+// Start boots a machine from its description, a [machine.Config]. Expect waits for text on its console,
 // Wait for its end; Close ends it. A machine writes only to its own folder:
 // to private layers over its disks and to its own UEFI variables.
 package vm
@@ -18,7 +18,11 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/network"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/plan"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/qemu"
+	"github.com/rules-qcow2/rules_qcow2/internal/patterns"
 )
 
 const (
@@ -119,21 +123,18 @@ type Layer struct {
 
 // A Machine is a running QEMU. Its methods may be called at the same time.
 type Machine struct {
-	config      *Config
-	options     Options
-	accelerator string
-	prepared    *prepared
-	started     time.Time
+	config  *machine.Config
+	options Options
+	launch  *launch
+	started time.Time
 
-	process  *process
-	qmp      *qmpClient
+	process  *qemu.Process
 	console  *console
 	logs     logs
 	ports    map[string]string
 	firmware net.Conn        // SeaBIOS's debug port; nil without one
 	agent    *agentLink      // nil without an agent
 	links    []*network.Port // one per network
-	cards    []Card          // one per network, and those that a snapshot has besides
 
 	stop     chan struct{} // closed by Stop
 	stopOnce sync.Once
@@ -149,12 +150,16 @@ type Machine struct {
 
 // Start starts a machine: it boots, or resumes from Config.Snapshot. The context
 // limits the start, not the life of the machine.
-func Start(ctx context.Context, c *Config, o Options) (*Machine, error) {
-	c, mismatch, err := c.resolve()
+func Start(ctx context.Context, c *machine.Config, o Options) (*Machine, error) {
+	from, mismatch, err := resolve(c)
 	if err != nil {
 		return nil, err
 	}
-	m, err := start(ctx, c, o)
+	if from != nil {
+		o.trace(StepFingerprint)
+		return from.Start(ctx, o)
+	}
+	m, err := start(ctx, c, nil, o)
 	if err != nil || mismatch == nil {
 		return m, err
 	}
@@ -172,10 +177,8 @@ func (o *Options) trace(step string) {
 	}
 }
 
-func start(ctx context.Context, c *Config, o Options) (*Machine, error) {
-	if c.Snapshot != nil {
-		o.trace(StepFingerprint)
-	}
+// start starts a machine that boots, or resumes from a snapshot.
+func start(ctx context.Context, c *machine.Config, from *Snapshot, o Options) (*Machine, error) {
 	m := &Machine{
 		config: c, options: o, started: time.Now(),
 		stop: make(chan struct{}), ended: make(chan struct{}), done: make(chan struct{}),
@@ -183,15 +186,12 @@ func start(ctx context.Context, c *Config, o Options) (*Machine, error) {
 	if m.options.CloseTimeout == 0 {
 		m.options.CloseTimeout = c.TimeLimit(defaultCloseTimeout)
 	}
-	failOn, err := Compile("fail_on", o.FailOn)
+	failOn, err := patterns.Compile("fail_on", o.FailOn)
 	if err != nil {
 		return nil, err
 	}
 	m.console = newConsole(failOn)
-	if m.accelerator, err = thisHost().choose(c.Accel, c.Arch); err != nil {
-		return nil, err
-	}
-	if m.prepared, err = prepare(c, &o); err != nil {
+	if m.launch, err = newLaunch(c, from, &o); err != nil {
 		return nil, err
 	}
 	o.trace(StepFiles)
@@ -200,9 +200,8 @@ func start(ctx context.Context, c *Config, o Options) (*Machine, error) {
 		m.detach()
 		return nil, err
 	}
-	m.qmp = newQMP(m.process.qmp, m.event)
-	if m.prepared.copiedRAM {
-		m.stderrLine(copiedRAM(c.Snapshot.fingerprint.QEMU))
+	if m.launch.copiedRAM {
+		m.stderrLine(copiedRAM(from.fingerprint.QEMU))
 	}
 	go m.supervise(m.readOutput())
 	if m.agent != nil {
@@ -217,83 +216,80 @@ func start(ctx context.Context, c *Config, o Options) (*Machine, error) {
 
 // startQEMU starts QEMU with everything that connects it to this process.
 func (m *Machine) startQEMU() error {
-	c, p := m.config, m.prepared
-	withAgent := m.options.Agent && c.hasAgent()
+	c, l := m.config, m.launch
+	withAgent := m.options.Agent && c.HasAgent()
 	if m.options.Static && !withAgent {
 		return fmt.Errorf("static addresses need an agent, and the machine does not have one (agent = %q); set kernel, or use DHCP", c.Agent)
 	}
-	command, err := c.args(m.accelerator, p.forScript())
+	l.setup.DebugPort = l.from == nil && plan.HasDebugPort(c)
+	script, err := l.script()
 	if err != nil {
 		return err
 	}
-	if err := m.logs.open(m.options.Logs, p.script(c, command), c.hasDebugPort()); err != nil {
+	if err := m.logs.open(m.options.Logs, script, l.setup.DebugPort); err != nil {
 		return err
 	}
-	if withAgent || c.Snapshot != nil && c.Snapshot.fingerprint.Agent {
-		if err := p.addAgent(c); err != nil {
-			return err
-		}
-	}
-	args, err := c.args(m.accelerator, p)
-	if err != nil {
+	if err := l.addAgent(withAgent); err != nil {
 		return err
-	}
-	all := arguments(append(append(args, recorded...), qmpArgs...))
-	// -S: QEMU starts paused, so that no event is missed.
-	all.add("-S")
-	if c.Snapshot != nil {
-		all.add("-incoming", "defer")
-	}
-	var files []*os.File
-	switch {
-	case withAgent && (c.Snapshot == nil || c.Snapshot.fingerprint.Agent):
-		link, theirs, err := newAgentLink()
-		if err != nil {
-			return err
-		}
-		defer theirs.Close()
-		m.agent = link
-		c.addAgent(&all, fmt.Sprintf("socket,id=agent,fd=%d", firstFD+len(files)))
-		files = append(files, theirs)
-	case c.Snapshot != nil && c.Snapshot.fingerprint.Agent:
-		c.addAgent(&all, "null,id=agent") // the device must be there
-	}
-	if c.hasDebugPort() {
-		ours, theirs, err := socketPair(syscall.SOCK_STREAM)
-		if err != nil {
-			return err
-		}
-		defer theirs.Close()
-		m.firmware = ours
-		addDebugPort(&all, firstFD+len(files))
-		files = append(files, theirs)
 	}
 	if err := m.attach(); err != nil {
 		return err
 	}
-	for i, card := range m.cards {
-		fd := 0
-		if i < len(m.links) {
-			fd = firstFD + len(files)
-			files = append(files, m.links[i].File())
-		}
-		c.addLink(&all, i, fd, card.MAC)
-	}
-	m.process, err = startQEMU(c.QEMU, all, append(os.Environ(), "TMPDIR="+m.options.Dir), files...)
+	l.setup.Console = plan.Recorded
+	p, err := plan.Make(c, &l.setup)
 	if err != nil {
-		return fmt.Errorf("QEMU did not start: %w", err)
+		return err
 	}
-	return nil
+	files, closeFiles, err := m.connect(p.Descriptors)
+	defer closeFiles()
+	if err != nil {
+		return err
+	}
+	m.process, err = qemu.Start(&qemu.Command{
+		Program: c.QEMU, Args: p.Args, Env: append(os.Environ(), "TMPDIR="+m.options.Dir), Files: files, OnEvent: m.event,
+	})
+	return err
+}
+
+// connect opens what QEMU is connected to, and returns QEMU's ends. closeFiles closes
+// those that QEMU alone uses: a port keeps its own.
+func (m *Machine) connect(descriptors []plan.Descriptor) (files []*os.File, closeFiles func(), err error) {
+	var theirs []*os.File
+	closeFiles = func() {
+		for _, f := range theirs {
+			f.Close()
+		}
+	}
+	links := m.links
+	for _, d := range descriptors {
+		if d == plan.Network {
+			files, links = append(files, links[0].File()), links[1:]
+			continue
+		}
+		var file *os.File
+		switch d {
+		case plan.Agent:
+			m.agent, file, err = newAgentLink()
+		case plan.Firmware:
+			m.firmware, file, err = qemu.SocketPair(syscall.SOCK_STREAM)
+		}
+		if err != nil {
+			return nil, closeFiles, err
+		}
+		theirs, files = append(theirs, file), append(files, file)
+	}
+	return files, closeFiles, nil
 }
 
 // attach attaches the machine to its networks. A machine that resumes has the
 // cards that it was saved with; those without a network are cut off.
 func (m *Machine) attach() error {
-	if s := m.config.Snapshot; s != nil {
-		m.cards = s.fingerprint.Cards
-		if len(m.options.Networks) > len(m.cards) {
+	setup := &m.launch.setup
+	if s := m.launch.from; s != nil {
+		setup.Cards = s.fingerprint.Cards
+		if len(m.options.Networks) > len(setup.Cards) {
 			return fmt.Errorf("the machine was saved with %d network cards, which is less than the %d networks for it; attach it to networks before it is saved",
-				len(m.cards), len(m.options.Networks))
+				len(setup.Cards), len(m.options.Networks))
 		}
 	}
 	for _, n := range m.options.Networks {
@@ -302,15 +298,21 @@ func (m *Machine) attach() error {
 			return err
 		}
 		m.links = append(m.links, port)
-		if m.config.Snapshot == nil {
-			m.cards = append(m.cards, Card{port.MAC().String(), port.Prefix().String()})
+		if m.launch.from == nil {
+			setup.Cards = append(setup.Cards, cardOf(port))
 		}
 	}
+	setup.Linked = len(m.links)
 	for i := range m.options.Cards {
 		// 52:54:00 is QEMU's.
-		m.cards = append(m.cards, Card{MAC: fmt.Sprintf("52:54:00:00:00:%02x", i+1)})
+		setup.Cards = append(setup.Cards, plan.Card{MAC: fmt.Sprintf("52:54:00:00:00:%02x", i+1)})
 	}
 	return nil
+}
+
+// cardOf returns the card by which a guest uses a port.
+func cardOf(port *network.Port) plan.Card {
+	return plan.Card{MAC: port.MAC().String(), Prefix: port.Prefix().String()}
 }
 
 // detach takes the machine off its networks.
@@ -333,7 +335,7 @@ func (m *Machine) detach() {
 func (m *Machine) Name() string { return m.options.HostName(m.config) }
 
 // HostName returns the host name of a machine with these options on its networks.
-func (o *Options) HostName(c *Config) string {
+func (o *Options) HostName(c *machine.Config) string {
 	if o.Name != "" {
 		return o.Name
 	}
@@ -346,29 +348,34 @@ func (m *Machine) Links() []*network.Port { return m.links }
 
 // run lets the guest run, once its forwarded ports are known.
 func (m *Machine) run(ctx context.Context) error {
-	if _, err := m.qmp.execute(ctx, "qmp_capabilities", nil); err != nil {
+	if _, err := m.monitor().Execute(ctx, "qmp_capabilities", nil); err != nil {
 		return err
 	}
 	m.options.trace(StepQEMU)
-	var err error
-	if m.ports, err = forwardedPorts(ctx, m.qmp, m.config); err != nil {
-		return err
+	if len(m.config.ForwardPorts) > 0 {
+		var err error
+		if m.ports, err = m.monitor().ForwardedPorts(ctx); err != nil {
+			return err
+		}
 	}
-	if m.config.Snapshot != nil {
-		if err := m.qmp.loadState(ctx, m.config.Snapshot.State); err != nil {
+	if s := m.launch.from; s != nil {
+		if err := m.monitor().LoadState(ctx, s.files.State); err != nil {
 			return err
 		}
 		m.options.trace(StepState)
 	}
-	_, err = m.qmp.execute(ctx, "cont", nil)
+	_, err := m.monitor().Execute(ctx, "cont", nil)
 	return err
 }
+
+// monitor returns the connection to QEMU's monitor.
+func (m *Machine) monitor() *qemu.Monitor { return m.process.Monitor }
 
 // readOutput reads QEMU's output and events, and returns a channel that closes
 // when QEMU has ended and all have been read.
 func (m *Machine) readOutput() <-chan struct{} {
 	var readers sync.WaitGroup
-	readAll := []func(){m.readConsole, func() { readLines(m.process.stderr, m.stderrLine) }}
+	readAll := []func(){m.readConsole, func() { readLines(m.process.Stderr, m.stderrLine) }}
 	if m.firmware != nil {
 		readAll = append(readAll, m.readFirmware)
 	}
@@ -385,9 +392,9 @@ func (m *Machine) readOutput() <-chan struct{} {
 		close(read)
 	}()
 	go func() {
-		<-m.process.exited
+		<-m.process.Exited()
 		// A child of QEMU may keep the outputs open.
-		for _, end := range []func(){m.process.kill, m.process.close} {
+		for _, end := range []func(){m.process.Kill, m.process.Close} {
 			select {
 			case <-read:
 			case <-time.After(m.options.CloseTimeout):
@@ -398,8 +405,8 @@ func (m *Machine) readOutput() <-chan struct{} {
 			m.firmware.Close()
 		}
 		<-read
-		m.process.close()
-		<-m.qmp.closed
+		m.process.Close()
+		<-m.monitor().Closed()
 		close(gone)
 	}()
 	return gone
@@ -409,7 +416,7 @@ func (m *Machine) readConsole() {
 	copied := log{w: m.options.Console}
 	b := make([]byte, 64<<10)
 	for {
-		n, err := m.process.stdout.Read(b)
+		n, err := m.process.Stdout.Read(b)
 		if n > 0 {
 			m.logs.console.Write(b[:n])
 			copied.Write(b[:n])
@@ -436,7 +443,7 @@ func (m *Machine) stderrLine(line string) {
 	}
 }
 
-func (m *Machine) event(event qmpEvent) {
+func (m *Machine) event(event qemu.Event) {
 	switch {
 	case event.Name == "SHUTDOWN":
 		m.finish(End{Reason: event.Data.Reason})
@@ -452,11 +459,15 @@ func (m *Machine) event(event qmpEvent) {
 func (m *Machine) TimeLimit(limit time.Duration) time.Duration { return m.config.TimeLimit(limit) }
 
 // Accelerator returns kvm or tcg.
-func (m *Machine) Accelerator() string { return m.accelerator }
+func (m *Machine) Accelerator() string { return m.launch.setup.Accelerator }
 
 // Layers returns the paths of the images that the guest writes to, one per
 // disk.
-func (m *Machine) Layers() []string { return m.prepared.layers }
+func (m *Machine) Layers() []string { return m.launch.setup.Layers }
+
+// Ports returns the host's addresses of forwarded ports, as in
+// "127.0.0.1:34567", by the protocol and the guest's port, as in "tcp:22".
+func (m *Machine) Ports() map[string]string { return m.ports }
 
 // ConsoleLog returns the path of console.log, "" without Options.Logs.
 func (m *Machine) ConsoleLog() string {
@@ -476,7 +487,7 @@ func (m *Machine) explain(err error) error {
 	switch end := m.End(); {
 	case end.Failure != nil:
 		return end.Failure
-	case !end.Stopped && errors.Is(err, errQMPClosed):
+	case !end.Stopped && errors.Is(err, qemu.ErrMonitorClosed):
 		return end.Err()
 	case !end.Stopped:
 		return fmt.Errorf("%w: %w", err, end.Err())

@@ -16,7 +16,7 @@ import (
 // Screenshot writes the display to path as a PNG file. It needs
 // Config.Display.
 func (m *Machine) Screenshot(ctx context.Context, path string) error {
-	_, err := m.qmp.execute(ctx, "screendump", map[string]any{"filename": path, "format": "png"})
+	_, err := m.monitor().Execute(ctx, "screendump", map[string]any{"filename": path, "format": "png"})
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
@@ -24,7 +24,7 @@ func (m *Machine) Screenshot(ctx context.Context, path string) error {
 	os.Remove(path)
 	raw := filepath.Join(m.options.Dir, "screen.ppm")
 	defer os.Remove(raw)
-	if _, err := m.qmp.execute(ctx, "screendump", map[string]any{"filename": raw}); err != nil {
+	if _, err := m.monitor().Execute(ctx, "screendump", map[string]any{"filename": raw}); err != nil {
 		return err
 	}
 	ppm, err := os.ReadFile(raw)

@@ -7,14 +7,16 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
 )
 
-func saveable(_ *Config, o *Options) { o.Saveable = true }
+func saveable(_ *machine.Config, o *Options) { o.Saveable = true }
 
 // All machines are paused before the first one ends.
 func TestFreezeAll(t *testing.T) {
 	b := startFake(t, "migrates", saveable)
-	a := startFake(t, "migrates", func(c *Config, o *Options) {
+	a := startFake(t, "migrates", func(c *machine.Config, o *Options) {
 		o.Saveable = true
 		o.Trace = func(step string) {
 			if step != StepSaved {
@@ -53,7 +55,7 @@ func TestFreezeAllFails(t *testing.T) {
 			machines := []*Machine{startFake(t, "migrates", saveable), startFake(t, behaviour, saveable), startFake(t, "migrates", saveable)}
 			rams := make([]*os.File, len(machines))
 			for i, m := range machines {
-				rams[i] = m.prepared.ramFile
+				rams[i] = m.launch.ramFile
 			}
 			snapshots, err := FreezeAll(t.Context(), machines...)
 			if err == nil || !strings.HasPrefix(err.Error(), want) || snapshots != nil {

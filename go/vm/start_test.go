@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/network"
 )
 
@@ -23,22 +24,22 @@ func TestStartFailsBeforeQEMU(t *testing.T) {
 	t.Cleanup(func() { n.Close() })
 	for _, test := range []struct {
 		name   string
-		change func(*Config, *Options)
+		change func(*machine.Config, *Options)
 		word   string
 	}{
-		{"static addresses without an agent", func(c *Config, o *Options) { o.Static = true }, "static addresses need an agent"},
-		{"unknown interface", func(c *Config, o *Options) {
-			c.Disks = []Disk{{Path: disk, Format: "raw", Interface: "sata"}}
+		{"static addresses without an agent", func(c *machine.Config, o *Options) { o.Static = true }, "static addresses need an agent"},
+		{"unknown interface", func(c *machine.Config, o *Options) {
+			c.Disks = []machine.Disk{{Path: disk, Format: "raw", Interface: "sata"}}
 		}, `interface "sata" is not supported`},
-		{"missing disk", func(c *Config, o *Options) {
-			c.Disks = []Disk{{Path: disk + ".missing", Format: "raw", Interface: "virtio"}}
+		{"missing disk", func(c *machine.Config, o *Options) {
+			c.Disks = []machine.Disk{{Path: disk + ".missing", Format: "raw", Interface: "virtio"}}
 		}, "disk.img.missing"},
-		{"missing folder for logs", func(c *Config, o *Options) { o.Logs = disk + ".missing" }, "disk.img.missing"},
-		{"missing agent", func(c *Config, o *Options) {
-			o.Agent, c.Agent, c.AgentProgram = true, AgentInitrd, disk+".missing"
+		{"missing folder for logs", func(c *machine.Config, o *Options) { o.Logs = disk + ".missing" }, "disk.img.missing"},
+		{"missing agent", func(c *machine.Config, o *Options) {
+			o.Agent, c.Agent, c.AgentProgram = true, machine.AgentInitrd, disk+".missing"
 		}, "disk.img.missing"},
-		{"one network twice", func(c *Config, o *Options) { o.Networks = []*network.Network{n, n} }, "the name is in use"},
-		{"missing QEMU", func(c *Config, o *Options) { c.QEMU = disk + ".missing" }, "QEMU did not start"},
+		{"one network twice", func(c *machine.Config, o *Options) { o.Networks = []*network.Network{n, n} }, "the name is in use"},
+		{"missing QEMU", func(c *machine.Config, o *Options) { c.QEMU = disk + ".missing" }, "QEMU did not start"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := fakeMachine(t, "runs")

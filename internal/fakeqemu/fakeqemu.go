@@ -32,9 +32,20 @@ func ArgsWithAgent(program string) []string { return append(Args("has the agent"
 // Main does not return if this process is to be a fake.
 func Main() {
 	if i := slices.Index(os.Args, option); i > 0 && i+1 < len(os.Args) {
-		behaviours[os.Args[i+1]](&qemu{conn: os.NewFile(3, "QMP")})
+		behaviours[os.Args[i+1]](&qemu{conn: descriptor("qmp")})
 		os.Exit(0)
 	}
+}
+
+// descriptor opens the file descriptor to which a character device is connected.
+func descriptor(device string) *os.File {
+	for _, arg := range os.Args {
+		var fd uintptr
+		if n, _ := fmt.Sscanf(arg, "socket,id="+device+",fd=%d", &fd); n == 1 {
+			return os.NewFile(fd, device)
+		}
+	}
+	panic("no character device " + device)
 }
 
 // A qemu is a fake.
@@ -182,12 +193,10 @@ func die(*qemu) {
 	os.Exit(7)
 }
 
-// agentFD is the file descriptor of the agent's channel in machines without networks.
-const agentFD = 4
 
 // runAgent answers a hello as an agent does, and calls handle for each request.
 func runAgent(handle func(*protocol.Request)) {
-	channel := os.NewFile(agentFD, "agent")
+	channel := descriptor("agent")
 	r, w := bufio.NewReaderSize(channel, 2*protocol.MaxFrame), protocol.NewWriter(channel)
 	hello, err := protocol.ReadHello(r)
 	if err == nil {
@@ -203,7 +212,7 @@ func runAgent(handle func(*protocol.Request)) {
 
 // startProgram starts the program of the agent.
 func startProgram(path string) *exec.Cmd {
-	channel := os.NewFile(agentFD, "agent")
+	channel := descriptor("agent")
 	defer channel.Close()
 	agent := exec.Command(path, "-fd", "3")
 	agent.ExtraFiles = []*os.File{channel}

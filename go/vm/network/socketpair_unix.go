@@ -5,6 +5,8 @@ package network
 import (
 	"os"
 	"syscall"
+
+	"github.com/rules-qcow2/rules_qcow2/internal/child"
 )
 
 // socketBuffer is what one direction of a socketpair may hold, in bytes. The
@@ -14,22 +16,16 @@ const socketBuffer = 1 << 20
 // socketpair returns the two ends of a connection that keeps frames apart: the
 // switch's, and QEMU's.
 func socketpair() (ours, guest *os.File, err error) {
-	syscall.ForkLock.RLock()
-	ends, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_DGRAM, 0)
-	if err == nil {
-		syscall.CloseOnExec(ends[0])
-		syscall.CloseOnExec(ends[1])
-	}
-	syscall.ForkLock.RUnlock()
+	ours, guest, err = child.SocketPair(syscall.SOCK_DGRAM)
 	if err != nil {
-		return nil, nil, os.NewSyscallError("socketpair", err)
+		return nil, nil, err
 	}
-	for _, end := range ends {
+	for _, end := range []*os.File{ours, guest} {
 		// Ignore errors: a smaller buffer only loses frames earlier.
-		syscall.SetsockoptInt(end, syscall.SOL_SOCKET, syscall.SO_SNDBUF, socketBuffer)
-		syscall.SetsockoptInt(end, syscall.SOL_SOCKET, syscall.SO_RCVBUF, socketBuffer)
+		syscall.SetsockoptInt(int(end.Fd()), syscall.SOL_SOCKET, syscall.SO_SNDBUF, socketBuffer)
+		syscall.SetsockoptInt(int(end.Fd()), syscall.SOL_SOCKET, syscall.SO_RCVBUF, socketBuffer)
 	}
-	return os.NewFile(uintptr(ends[0]), "switch port"), os.NewFile(uintptr(ends[1]), "guest network"), nil
+	return ours, guest, nil
 }
 
 // tryWrite writes a frame, and returns false if it cannot do so at once.

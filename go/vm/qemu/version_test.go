@@ -1,4 +1,4 @@
-package vm
+package qemu
 
 import (
 	"os"
@@ -16,7 +16,7 @@ func TestMapsReadOnly(t *testing.T) {
 		"11.1.2 (Debian 1:11.1.2+ds-3)":         true,
 		"a version that nobody has made so far": false,
 	} {
-		if got := mapsReadOnly(version); got != want {
+		if got := MapsReadOnly(version); got != want {
 			t.Errorf("QEMU %s maps read-only files privately: got %v, want %v", version, got, want)
 		}
 	}
@@ -43,7 +43,7 @@ processor	: 1
 		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
 			t.Fatal(err)
 		}
-		cpu, err := hostCPU(path)
+		cpu, err := host{cpuinfo: path}.cpu()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package vm
+package qemu
 
 import (
 	"bytes"
@@ -22,9 +22,11 @@ func thisHost() host {
 	return host{arch: architectures[runtime.GOARCH], cpuinfo: "/proc/cpuinfo", kvm: "/dev/kvm"}
 }
 
-// choose returns kvm or tcg for a guest of an architecture. With "auto" it is
-// kvm if that can be expected to work. With "kvm" it is an error if the device
-// cannot be opened.
+// Accelerator returns kvm or tcg for a guest of an architecture (QEMU's name) on this
+// host. want is auto, kvm or tcg. With auto it is kvm if that can be expected to work; with
+// kvm it is an error if the device cannot be opened.
+func Accelerator(want, arch string) (string, error) { return thisHost().choose(want, arch) }
+
 func (h host) choose(want, arch string) (string, error) {
 	switch want {
 	case "tcg":

@@ -1,4 +1,4 @@
-package vm
+package qemu
 
 import (
 	"fmt"
@@ -12,10 +12,10 @@ import (
 // architecture. Package syscall lacks it.
 var memfdCreate = map[string]uintptr{"amd64": 319, "arm64": 279}
 
-// memoryFile returns a file in memory, and a path by which children of this
+// MemoryFile returns a file in memory, and a path by which children of this
 // process can open it while it is open. It takes no space on a disk and, unlike a
 // file in /dev/shm, has no limit but the memory's.
-func memoryFile() (*os.File, string, error) {
+func MemoryFile() (*os.File, string, error) {
 	number, ok := memfdCreate[runtime.GOARCH]
 	if !ok {
 		return nil, "", fmt.Errorf("files in memory are not supported on %s", runtime.GOARCH)

@@ -1,10 +1,9 @@
-package vm
+// Package machine describes virtual machines. It is data, which the rules write as JSON:
+// nothing here runs.
+package machine
 
 import (
-	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -45,8 +44,7 @@ type Config struct {
 	Agent string `json:"agent"`
 	// AgentProgram is the path of the agent for the guest's architecture.
 	AgentProgram string `json:"agent_program"`
-	// AgentChannel is virtio, the default, or serial: a second 16550 port, for
-	// guests without a driver for virtio-serial.
+	// AgentChannel is ChannelVirtio, the default, or ChannelSerial.
 	AgentChannel string `json:"agent_channel"`
 
 	// Ready says when a machine is ready to be saved; nil if it never is.
@@ -89,60 +87,45 @@ type File struct {
 	Name string `json:"name"`
 }
 
-// Locate replaces each path by the result of locate, made absolute. It fails if
-// a file does not exist.
-func (c *Config) Locate(locate func(path string) (string, error)) error {
-	for _, path := range c.paths() {
-		if err := LocateFile(path, locate); err != nil {
-			return err
-		}
-	}
-	for i, path := range c.DataDirs {
-		if info, err := os.Stat(path); err == nil && !info.IsDir() {
-			c.DataDirs[i] = filepath.Dir(path)
-		}
-	}
-	return nil
+// A Snapshot is the saved state of a machine, in files. Any number of machines can start
+// there, also at the same time: each has its own layers, and a private view of the RAM.
+type Snapshot struct {
+	RAM      string   `json:"ram"`       // path of the guest's RAM
+	State    string   `json:"state"`     // path of the state of QEMU's devices
+	Layers   []string `json:"layers"`    // paths of the guest's writes, one qcow2 layer per disk
+	UEFIVars string   `json:"uefi_vars"` // path of the UEFI variables; "" without UEFI
+
+	// Fingerprint is the path of a JSON file with what must be the same where the
+	// machine resumes.
+	Fingerprint string `json:"fingerprint"`
+	// OnMismatch says what happens if the fingerprint differs: "fail", or
+	// "boot" for a machine that boots.
+	OnMismatch string `json:"on_mismatch"`
+	// AfterResume is a line for the guest's shell that runs once in each machine that
+	// resumes, before anything else; "" for none.
+	AfterResume string `json:"after_resume"`
 }
 
-// LocateFile replaces *path, unless it is empty, by the result of locate, made
-// absolute. It fails if the file does not exist.
-func LocateFile(path *string, locate func(path string) (string, error)) error {
-	if *path == "" {
-		return nil
-	}
-	located, err := locate(*path)
-	if err != nil {
-		return fmt.Errorf("%s is missing: %w", *path, err)
-	}
-	// QEMU's command line must hold in any working directory.
-	if *path, err = filepath.Abs(located); err != nil {
-		return err
-	}
-	if _, err := os.Stat(*path); errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%s is missing", *path)
-	} else if err != nil {
-		return err
-	}
-	return nil
-}
+// Values of Config.Agent: how the agent gets into the guest.
+const (
+	AgentNone      = "none"       // not at all
+	AgentInitrd    = "initrd"     // in front of the initrd of Config.Kernel
+	AgentSystemd   = "systemd"    // by a unit that systemd gets by SMBIOS
+	AgentCloudInit = "cloud-init" // by a NoCloud seed
+	AgentInstalled = "installed"  // it is in the image, and the guest starts it
+)
 
-func (c *Config) paths() []*string {
-	paths := []*string{&c.QEMU, &c.QEMUImg, &c.UEFICode, &c.UEFIVars, &c.Kernel, &c.Initrd, &c.AgentProgram}
-	for i := range c.DataDirs {
-		paths = append(paths, &c.DataDirs[i])
-	}
-	for i := range c.Disks {
-		paths = append(paths, &c.Disks[i].Path)
-	}
-	if s := c.Snapshot; s != nil {
-		paths = append(paths, &s.RAM, &s.State, &s.UEFIVars, &s.Fingerprint)
-		for i := range s.Layers {
-			paths = append(paths, &s.Layers[i])
-		}
-	}
-	for i := range c.Files {
-		paths = append(paths, &c.Files[i].Path)
-	}
-	return paths
-}
+// Values of Config.AgentChannel: the device by which the agent speaks with the host.
+const (
+	ChannelVirtio = "virtio" // virtio-serial
+	ChannelSerial = "serial" // a second 16550 port, for guests without a driver for virtio-serial
+)
+
+// HasAgent reports whether the machine can have an agent.
+func (c *Config) HasAgent() bool { return c.Agent != "" && c.Agent != AgentNone }
+
+// AgentOnDisk reports whether the agent gets into the guest on a disk of its own.
+func (c *Config) AgentOnDisk() bool { return c.Agent == AgentSystemd || c.Agent == AgentCloudInit }
+
+// IsMicroVM reports whether the machine is a microvm, which has no PCI bus.
+func (c *Config) IsMicroVM() bool { return strings.HasPrefix(c.Machine, "microvm") }

@@ -1,4 +1,4 @@
-package vm
+package qemu
 
 import (
 	"context"
@@ -7,20 +7,14 @@ import (
 	"strings"
 )
 
-// Ports returns the host's addresses of forwarded ports, as in
-// "127.0.0.1:34567", by the protocol and the guest's port, as in "tcp:22".
-func (m *Machine) Ports() map[string]string { return m.ports }
-
 // usernet is the relevant part of QEMU's description of its user network:
 // protocol, descriptor, and from where to where.
 var usernet = regexp.MustCompile(`(?m)^\s*(TCP|UDP)\[HOST_FORWARD\]\s+\d+\s+(\S+)\s+(\d+)\s+\S+\s+(\d+)`)
 
-// forwardedPorts asks QEMU which ports of the host it has taken.
-func forwardedPorts(ctx context.Context, qmp *qmpClient, c *Config) (map[string]string, error) {
-	if len(c.ForwardPorts) == 0 {
-		return nil, nil
-	}
-	answer, err := qmp.execute(ctx, "human-monitor-command", map[string]any{"command-line": "info usernet"})
+// ForwardedPorts returns the host's addresses of the ports that the user network
+// forwards, as in "127.0.0.1:34567", by the protocol and the guest's port, as in "tcp:22".
+func (m *Monitor) ForwardedPorts(ctx context.Context) (map[string]string, error) {
+	answer, err := m.Execute(ctx, "human-monitor-command", map[string]any{"command-line": "info usernet"})
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
 )
 
 // TestDiskOfDetectedFormat has a file that is plainly not a disk. With a format it
@@ -15,8 +17,8 @@ func TestDiskOfDetectedFormat(t *testing.T) {
 	if err := os.WriteFile(path, []byte("<!DOCTYPE html>"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	p := &prepared{dir: dir}
-	err := p.addLayer(&Config{}, Layer{Path: filepath.Join(dir, "layer")}, Disk{Path: path})
+	l := &launch{config: &machine.Config{}, dir: dir}
+	err := l.addLayer(Layer{Path: filepath.Join(dir, "layer")}, machine.Disk{Path: path})
 	if err == nil {
 		t.Fatal("a page is accepted as a disk")
 	}
@@ -25,7 +27,7 @@ func TestDiskOfDetectedFormat(t *testing.T) {
 			t.Errorf("error %q does not contain %q", err, part)
 		}
 	}
-	if err := p.addLayer(&Config{}, Layer{Path: filepath.Join(dir, "layer")}, Disk{Path: path, Format: "raw"}); err != nil {
+	if err := l.addLayer(Layer{Path: filepath.Join(dir, "layer")}, machine.Disk{Path: path, Format: "raw"}); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,10 +1,6 @@
 package vm
 
-import (
-	"context"
-	"encoding/json"
-	"os"
-)
+import "context"
 
 // bootedBySystemd succeeds when systemd has started everything, or has failed to
 // start some of it.
@@ -35,32 +31,4 @@ func (m *Machine) WaitReady(ctx context.Context) error {
 		command = bootedBySystemd
 	}
 	return m.WaitFor(ctx, Command{Args: []string{"/bin/sh", "-c", command}}, 0)
-}
-
-// Export writes a snapshot that Freeze returned to the paths of to, for machines of
-// other processes. The layers are not copied: Options.Layers has put them in their
-// places.
-func (s *Snapshot) Export(to *Snapshot) error {
-	m := s.machine
-	f, err := m.config.fingerprint(m.accelerator, s.fingerprint.Agent, s.fingerprint.Cards)
-	if err != nil {
-		return err
-	}
-	f.MachineType = s.fingerprint.MachineType
-	b, err := json.MarshalIndent(f, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(to.Fingerprint, append(b, '\n'), 0o666); err != nil {
-		return err
-	}
-	if err := sparseCopy(to.RAM, s.RAM); err != nil {
-		return err
-	}
-	if s.UEFIVars != "" {
-		if err := copyFile(to.UEFIVars, s.UEFIVars); err != nil {
-			return err
-		}
-	}
-	return copyFile(to.State, s.State)
 }

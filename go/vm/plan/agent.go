@@ -1,14 +1,19 @@
-package vm
+package plan
 
 import (
 	"encoding/base64"
 	"fmt"
-	"os"
-	"path/filepath"
+
+	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
+	"github.com/rules-qcow2/rules_qcow2/guest/initrd"
+	"github.com/rules-qcow2/rules_qcow2/guest/protocol"
 )
 
-// The agent of AgentSystemd and AgentCloudInit is on a read-only FAT disk. It is
-// the last of the machine's own devices, so that it does not change the names of
+// AgentName is the name of the agent's program on the disk of Setup.AgentDisk.
+const AgentName = "agent"
+
+// The agent of machine.AgentSystemd and machine.AgentCloudInit is on a read-only FAT disk.
+// It is the last of the machine's own devices, so that it does not change the names of
 // others in the guest.
 const (
 	agentDiskSerial = "rules_qcow2"
@@ -19,68 +24,33 @@ const (
 	mountDir = "/run/rules_qcow2"
 )
 
-// onDisk reports whether the agent gets into the guest on a disk.
-func (c *Config) onDisk() bool { return c.Agent == AgentSystemd || c.Agent == AgentCloudInit }
-
 // diskLabel returns the volume label of the agent's disk.
-func (c *Config) diskLabel() string {
-	if c.Agent == AgentCloudInit {
+func diskLabel(c *machine.Config) string {
+	if c.Agent == machine.AgentCloudInit {
 		return seedLabel
 	}
 	return agentDiskLabel
 }
 
-// addAgent prepares how the agent gets into the guest.
-func (p *prepared) addAgent(c *Config) error {
-	switch {
-	case c.Agent == AgentInitrd && !p.resumes: // a guest that resumes has read it
-		p.initrd = filepath.Join(p.dir, "initrd")
-		return c.agentInitrd(p.initrd)
-	case c.onDisk():
-		return p.addAgentDisk(c)
-	}
-	return nil
-}
-
-// addAgentDisk makes the folder that becomes the agent's disk.
-func (p *prepared) addAgentDisk(c *Config) error {
-	p.agentDisk = filepath.Join(p.dir, "agent")
-	if err := os.Mkdir(p.agentDisk, 0o700); err != nil {
-		return err
-	}
-	if err := os.Symlink(c.AgentProgram, filepath.Join(p.agentDisk, "agent")); err != nil {
-		return err
-	}
-	if c.Agent != AgentCloudInit {
-		return nil
-	}
-	for name, content := range c.seed() {
-		if err := os.WriteFile(filepath.Join(p.agentDisk, name), []byte(content), 0o600); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // addAgentDisk adds the disk with the agent, and for systemd the credentials.
-func (c *Config) addAgentDisk(args *arguments, p *prepared) {
-	if p.agentDisk == "" {
+func (a *arguments) addAgentDisk() {
+	if a.setup.AgentDisk == "" {
 		return
 	}
-	if c.Agent == AgentSystemd {
+	if a.config.Agent == machine.AgentSystemd {
 		for _, credential := range []struct{ name, content string }{
-			{"systemd.extra-unit." + agentUnit, c.unit()},
+			{"systemd.extra-unit." + agentUnit, unit(a.config)},
 			{"systemd.unit-dropin.sysinit.target", "[Unit]\nWants=" + agentUnit + "\n"},
 		} {
 			value := base64.StdEncoding.EncodeToString([]byte(credential.content))
-			args.add("-smbios", "type=11,value=io.systemd.credential.binary:"+credential.name+"="+value)
+			a.add("-smbios", "type=11,value=io.systemd.credential.binary:"+credential.name+"="+value)
 		}
 	}
-	args.addJSON("-blockdev", blockdev{
+	a.addJSON("-blockdev", blockdev{
 		"driver": "vvfat", "node-name": "agent-disk", "read-only": true,
-		"dir": p.agentDisk, "rw": false, "label": c.diskLabel(),
+		"dir": a.setup.AgentDisk, "rw": false, "label": diskLabel(a.config),
 	})
-	args.add("-device", c.virtio("virtio-blk")+",drive=agent-disk,serial="+agentDiskSerial)
+	a.add("-device", a.virtio("virtio-blk")+",drive=agent-disk,serial="+agentDiskSerial)
 }
 
 // agentUnit is the unit that runs the agent.
@@ -91,14 +61,14 @@ const agentUnit = "rules_qcow2_agent.service"
 const agentModules = "virtio_pci virtio_mmio virtio_blk virtio_console"
 
 // mountCommand mounts the agent's disk at mountDir.
-func (c *Config) mountCommand() string {
-	return "mount -t vfat -o ro LABEL=" + c.diskLabel() + " " + mountDir
+func mountCommand(c *machine.Config) string {
+	return "mount -t vfat -o ro LABEL=" + diskLabel(c) + " " + mountDir
 }
 
 // agentCommand runs the agent from its disk.
-func (c *Config) agentCommand() string {
-	command := mountDir + "/agent"
-	if c.AgentChannel == agentSerial {
+func agentCommand(c *machine.Config) string {
+	command := mountDir + "/" + AgentName
+	if c.AgentChannel == machine.ChannelSerial {
 		command += " -tty /dev/ttyS1"
 	}
 	return command
@@ -106,7 +76,7 @@ func (c *Config) agentCommand() string {
 
 // unit returns the unit for systemd. It has systemd start the agent before
 // services, and not a second time if an initrd has systemd as well.
-func (c *Config) unit() string {
+func unit(c *machine.Config) string {
 	return fmt.Sprintf(`[Unit]
 Description=Agent of rules_qcow2
 DefaultDependencies=no
@@ -121,14 +91,14 @@ ExecStartPre=%s
 ExecStart=%s
 StandardError=journal+console
 TasksMax=infinity
-`, agentModules, mountDir, c.mountCommand(), c.agentCommand())
+`, agentModules, mountDir, mountCommand(c), agentCommand(c))
 }
 
-// seed returns the files of the seed for cloud-init. The user data is a script
+// Seed returns the files of the seed for cloud-init, by name. The user data is a script
 // that cloud-init runs in each boot, before services. Unlike bootcmd, it does not
 // replace a setting of the image. The vendor data keeps users, host name, locale, keys
 // and sources of packages as they are in the image.
-func (c *Config) seed() map[string]string {
+func Seed(c *machine.Config) map[string]string {
 	return map[string]string{
 		"meta-data": "instance-id: rules-qcow2\n",
 		"vendor-data": `#cloud-config
@@ -151,6 +121,40 @@ if command -v systemd-run >/dev/null; then
 else
   setsid %[5]s </dev/null >/dev/null 2>/dev/console &
 fi
-`, agentModules, mountDir, c.mountCommand(), agentUnit, c.agentCommand()),
+`, agentModules, mountDir, mountCommand(c), agentUnit, agentCommand(c)),
 	}
+}
+
+// noTimerCheck keeps Linux from counting timer interrupts at its start. On a busy host,
+// TCG delivers too few of them in time, and Linux panics: "IO-APIC + timer doesn't work".
+const noTimerCheck = "no_timer_check"
+
+// agentKernelArgs returns the kernel arguments that start the agent, and those that help
+// any Linux guest.
+func (a *arguments) agentKernelArgs() []string {
+	args := []string{initrd.KernelArg}
+	if a.setup.Accelerator == "tcg" && a.config.Arch == "x86_64" {
+		args = append(args, noTimerCheck)
+	}
+	if a.config.AgentChannel == machine.ChannelSerial {
+		args = append(args, "rules_qcow2.tty=ttyS1")
+	}
+	return args
+}
+
+// addAgent adds the agent's channel.
+func (a *arguments) addAgent() {
+	switch a.setup.Agent {
+	case NoChannel:
+		return
+	case Linked:
+		a.add("-chardev", fmt.Sprintf("socket,id=agent,fd=%d", a.descriptor(Agent)))
+	case Unlinked:
+		a.add("-chardev", "null,id=agent")
+	}
+	if a.config.AgentChannel == machine.ChannelSerial {
+		a.add("-serial", "chardev:agent")
+		return
+	}
+	a.add("-device", a.virtio("virtio-serial"), "-device", "virtserialport,chardev=agent,name="+protocol.PortName)
 }

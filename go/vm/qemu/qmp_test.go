@@ -1,4 +1,4 @@
-package vm
+package qemu
 
 import (
 	"bufio"
@@ -11,7 +11,7 @@ import (
 )
 
 // serveQMP answers the nth command with the result of answer.
-func serveQMP(t *testing.T, answer func(n int) string) (*qmpClient, chan qmpEvent) {
+func serveQMP(t *testing.T, answer func(n int) string) (*Monitor, chan Event) {
 	t.Helper()
 	ours, theirs := net.Pipe()
 	t.Cleanup(func() { ours.Close(); theirs.Close() })
@@ -25,8 +25,8 @@ func serveQMP(t *testing.T, answer func(n int) string) (*qmpClient, chan qmpEven
 			fmt.Fprintln(theirs, answer(n))
 		}
 	}()
-	events := make(chan qmpEvent, 1)
-	return newQMP(ours, func(e qmpEvent) { events <- e }), events
+	events := make(chan Event, 1)
+	return newMonitor(ours, func(e Event) { events <- e }), events
 }
 
 func TestQMPExecute(t *testing.T) {
@@ -36,14 +36,14 @@ func TestQMPExecute(t *testing.T) {
 		}
 		return fmt.Sprintf(`{"error": {"class": "GenericError", "desc": "no such file"}, "id": %d}`, n)
 	})
-	if _, err := c.execute(context.Background(), "qmp_capabilities", nil); err != nil {
+	if _, err := c.Execute(context.Background(), "qmp_capabilities", nil); err != nil {
 		t.Error(err)
 	}
 	event := <-events
 	if event.Name != "SHUTDOWN" || !event.Data.Guest || event.Data.Reason != "guest-reset" {
 		t.Errorf("got event %+v", event)
 	}
-	_, err := c.execute(context.Background(), "screendump", map[string]any{"filename": "x"})
+	_, err := c.Execute(context.Background(), "screendump", map[string]any{"filename": "x"})
 	if err == nil || !strings.Contains(err.Error(), "QMP screendump: no such file") {
 		t.Errorf("got error %v", err)
 	}
@@ -59,10 +59,10 @@ func TestQMPExecuteWithoutAnAnswer(t *testing.T) {
 	})
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 	defer cancel()
-	if _, err := c.execute(ctx, "stop", nil); err == nil || !strings.Contains(err.Error(), "QEMU did not answer") {
+	if _, err := c.Execute(ctx, "stop", nil); err == nil || !strings.Contains(err.Error(), "QEMU did not answer") {
 		t.Errorf("got error %v", err)
 	}
-	if answer, err := c.execute(context.Background(), "cont", nil); err != nil || string(answer) != "2" {
+	if answer, err := c.Execute(context.Background(), "cont", nil); err != nil || string(answer) != "2" {
 		t.Errorf("got answer %s, %v, want 2", answer, err)
 	}
 }
@@ -82,10 +82,25 @@ func TestQMPLongMessage(t *testing.T) {
 		return message(n, maxMessage+1<<20)
 	})
 	for range short {
-		if answer, err := c.execute(t.Context(), "query", nil); err != nil || len(answer) < maxMessage/2 {
+		if answer, err := c.Execute(t.Context(), "query", nil); err != nil || len(answer) < maxMessage/2 {
 			t.Fatalf("got %d bytes, %v", len(answer), err)
 		}
 	}
-	_, err := c.execute(t.Context(), "query", nil)
-	wantWords(t, err, "QMP query: QEMU sent a QMP message of more than 16 MiB")
+	_, err := c.Execute(t.Context(), "query", nil)
+	if want := "QMP query: QEMU sent a QMP message of more than 16 MiB"; err == nil || err.Error() != want {
+		t.Errorf("got error %v, want %q", err, want)
+	}
+}
+
+// An answer counts, even if the connection is closed when it is read.
+func TestQMPAnswerBeforeTheEnd(t *testing.T) {
+	for range 1000 {
+		c := &Monitor{closed: make(chan struct{})}
+		answers := make(chan response, 1)
+		answers <- response{}
+		close(c.closed)
+		if _, err := c.await(context.Background(), "quit", answers); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
