@@ -63,10 +63,8 @@ func (g *guest) measureAgent() ([]measure.Comparison, error) {
 		return nil, fmt.Errorf("the program for guests is not in the runfiles, use `bazel run //bench`: %w", err)
 	}
 	var comparisons []measure.Comparison
-	forked := *g.config
-	forked.Snapshot = g.snapshot
-	_, err = run(g.env, &forked, func(ctx context.Context, m *vm.Machine) error {
-		if err := m.CopyTo(ctx, probePath, probe); err != nil {
+	_, err = runFork(g.env, g.snapshot, func(ctx context.Context, m *vm.Machine) error {
+		if err := m.CopyTo(ctx, probe, probePath); err != nil {
 			return err
 		}
 		work := agentWork{machine: m, env: g.env, source: source}
@@ -113,12 +111,12 @@ func (w *agentWork) commands(ctx context.Context, name string, command []string)
 func (w *agentWork) copies(ctx context.Context, name string) (measure.Comparison, error) {
 	const in, out = "/dev/shm/in", "/dev/shm/out"
 	back := w.source + ".back"
-	if err := w.machine.CopyTo(ctx, in, w.source); err != nil {
+	if err := w.machine.CopyTo(ctx, w.source, in); err != nil {
 		return measure.Comparison{}, err
 	}
 	return measure.Compare(name, w.env.Rounds,
 		timed(inGuest, 1, func() error { return w.run(ctx, probePath, "copy", in, out) }),
-		timed("agent, vm.Machine.CopyTo", 1, func() error { return w.machine.CopyTo(ctx, in, w.source) }),
+		timed("agent, vm.Machine.CopyTo", 1, func() error { return w.machine.CopyTo(ctx, w.source, in) }),
 		timed("agent, vm.Machine.CopyFrom", 1, func() error { return w.machine.CopyFrom(ctx, in, back) }),
 	)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/bench/measure"
 	"github.com/rules-qcow2/rules_qcow2/bench/report"
 	"github.com/rules-qcow2/rules_qcow2/go/vm"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
 )
 
 // speed is the package of e2e/debian with the tests.
@@ -40,14 +41,8 @@ var insideTests = []insideTest{
 type inside struct {
 	*measure.Env
 	workspace  workspace // e2e/debian
-	ssh, ninep *savedMachine
+	ssh, ninep *vm.Snapshot
 	share      string // the folder that 9p shows to the guest
-}
-
-// A savedMachine starts from its snapshot.
-type savedMachine struct {
-	snapshot *vm.Snapshot
-	config   *vm.Config
 }
 
 // RunInside measures tests of e2e/debian in a checkout.
@@ -65,13 +60,13 @@ func RunInside(env *measure.Env, checkout string) ([]report.Table, error) {
 		n.ssh, err = n.save("ssh_vm", sshReady)
 	}
 	if err == nil {
-		defer n.ssh.snapshot.Close()
+		defer n.ssh.Close()
 		n.ninep, err = n.save("9p_vm", "true", "-fsdev", "local,id=share,security_model=none,readonly=on,path="+n.share, "-device", "virtio-9p-pci,fsdev=share,mount_tag=share")
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer n.ninep.snapshot.Close()
+	defer n.ninep.Close()
 	table := report.Table{
 		Name:  "inside",
 		Title: "A test in a guest",
@@ -138,13 +133,13 @@ func runCommand(cmd *exec.Cmd) error {
 }
 
 // save boots a machine, runs a line there, and saves it.
-func (n *inside) save(target, ready string, qemuArgs ...string) (*savedMachine, error) {
+func (n *inside) save(target, ready string, qemuArgs ...string) (*vm.Snapshot, error) {
 	config, err := loadConfig(n.workspace.path(speed + target))
 	if err != nil {
 		return nil, err
 	}
 	config.QEMUArgs = append(config.QEMUArgs, qemuArgs...)
-	config.Ready = &vm.Ready{Command: "systemctl is-system-running --wait"}
+	config.Ready = &machine.Ready{Command: "systemctl is-system-running --wait"}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	dir := n.Path(target)
@@ -159,13 +154,7 @@ func (n *inside) save(target, ready string, qemuArgs ...string) (*savedMachine, 
 		m.Close()
 		return nil, m.Report(err)
 	}
-	snapshot, err := m.Freeze(ctx)
-	if err != nil {
-		return nil, err
-	}
-	forked := *config
-	forked.Snapshot = snapshot
-	return &savedMachine{snapshot, &forked}, nil
+	return m.Freeze(ctx)
 }
 
 // remote is where the runfiles are in the guest, for the other ways.
@@ -191,7 +180,7 @@ systemctl stop ssh.socket ssh.service 2>/dev/null || true
 
 func (n *inside) bySSH(test insideTest) (measure.Sample, error) {
 	dir, program := n.runfiles(test.target + "_test")
-	return run(n.Env, n.ssh.config, func(_ context.Context, m *vm.Machine) error {
+	return runFork(n.Env, n.ssh, func(_ context.Context, m *vm.Machine) error {
 		ssh, err := n.sshCommand(m.Ports()["tcp:22"])
 		if err != nil {
 			return err
@@ -224,7 +213,7 @@ func (n *inside) by9p(test insideTest) (measure.Sample, error) {
 	if err := os.RemoveAll(filepath.Join(n.share, "runfiles")); err != nil {
 		return measure.Sample{}, err
 	}
-	return run(n.Env, n.ninep.config, func(ctx context.Context, m *vm.Machine) error {
+	return runFork(n.Env, n.ninep, func(ctx context.Context, m *vm.Machine) error {
 		// The runfiles are links, which do not lead to anything in the guest.
 		if err := runCommand(exec.Command("cp", "-rL", dir, filepath.Join(n.share, "runfiles"))); err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/bench/report"
 	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
 	"github.com/rules-qcow2/rules_qcow2/go/vm"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
 )
 
 // Targets of e2e/debian, without "//".
@@ -33,7 +34,7 @@ type layers struct {
 	workspace workspace
 	execroot  string
 	spec      layerSpec
-	vm        *vm.Config // without the layer
+	vm        *machine.Config // without the layer
 }
 
 // layerSpec has the parts of the build action's file that the other ways need.
@@ -168,7 +169,7 @@ func (l *layers) inRoot(root string) (measure.Sample, error) {
 }
 
 // test measures one test in a machine, with steps before it.
-func (l *layers) test(config *vm.Config, before func(ctx context.Context, m *vm.Machine) error) (measure.Sample, error) {
+func (l *layers) test(config *machine.Config, before func(ctx context.Context, m *vm.Machine) error) (measure.Sample, error) {
 	return run(l.Env, config, func(ctx context.Context, m *vm.Machine) error {
 		if before != nil {
 			if err := before(ctx, m); err != nil {
@@ -188,7 +189,7 @@ func (l *layers) withoutLayer() (measure.Sample, error) {
 		for _, file := range l.spec.Files {
 			path, err := filepath.EvalSymlinks(filepath.Join(l.execroot, file.Path))
 			if err == nil {
-				err = m.CopyTo(ctx, file.To, path)
+				err = m.CopyTo(ctx, path, file.To)
 			}
 			if err != nil {
 				return err
@@ -206,7 +207,7 @@ func (l *layers) withLayer(image string) (measure.Sample, error) {
 		return built, err
 	}
 	config := *l.vm
-	config.Disks = []vm.Disk{config.Disks[0]}
+	config.Disks = []machine.Disk{config.Disks[0]}
 	config.Disks[0].Path, config.Disks[0].Format = image, "qcow2"
 	sample, err := l.test(&config, nil)
 	sample.Seconds = built.Seconds + layerTests*sample.Seconds

@@ -4,7 +4,6 @@ package machine
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -15,6 +14,7 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/bench/measure"
 	"github.com/rules-qcow2/rules_qcow2/bench/report"
 	"github.com/rules-qcow2/rules_qcow2/go/vm"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
 )
 
 // limit bounds each run of a machine.
@@ -31,9 +31,9 @@ type guest struct {
 	dirty     int // bytes of memory that it fills before it is saved
 
 	dir      string // scratch folder
-	config   *vm.Config
+	config   *machine.Config
 	snapshot *vm.Snapshot // of this process
-	exported *vm.Config   // the machine that resumes from the files of a snapshot
+	exported *machine.Config   // the machine that resumes from the files of a snapshot
 }
 
 // guests returns the machines that are measured. A checkout has the workspaces.
@@ -128,24 +128,16 @@ func forEach(guests []*guest, f func(*guest) error) error {
 }
 
 // loadConfig reads the description of a machine next to its executable.
-func loadConfig(path string) (*vm.Config, error) {
+func loadConfig(path string) (*machine.Config, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
-	}
-	b, err := os.ReadFile(path + ".vm.json")
-	if err != nil {
-		return nil, err
-	}
-	config := &vm.Config{}
-	if err := json.Unmarshal(b, config); err != nil {
-		return nil, fmt.Errorf("%s.vm.json: %w", path, err)
 	}
 	r, err := runfiles.New(runfiles.ProgramName(path))
 	if err != nil {
 		return nil, err
 	}
-	return config, config.Locate(r.Rlocation)
+	return machine.Read(path, r.Rlocation)
 }
 
 // load builds the machine, and saves it for the contestants that resume.
@@ -157,7 +149,7 @@ func (g *guest) load() (err error) {
 		return err
 	}
 	g.config.Memory = g.memory
-	g.config.Ready = &vm.Ready{Command: g.ready}
+	g.config.Ready = &machine.Ready{Command: g.ready}
 	if g.dir, err = os.MkdirTemp(g.env.Dir, "machine"); err != nil {
 		return err
 	}
@@ -184,8 +176,8 @@ func (g *guest) save() error {
 		return err
 	}
 	path := func(name string) string { return filepath.Join(g.dir, name) }
-	files := &vm.Snapshot{
-		RAM: path("ram"), State: path("state"), Layers: g.snapshot.Layers,
+	files := &machine.Snapshot{
+		RAM: path("ram"), State: path("state"), Layers: m.Layers(),
 		UEFIVars: path("vars"), Fingerprint: path("fingerprint.json"),
 	}
 	if err := g.snapshot.Export(files); err != nil {
@@ -208,7 +200,7 @@ func (g *guest) fill(ctx context.Context, m *vm.Machine) error {
 	if err := writeFile(source, g.dirty); err != nil {
 		return err
 	}
-	return m.CopyTo(ctx, "/dirty", source)
+	return m.CopyTo(ctx, source, "/dirty")
 }
 
 func (g *guest) close() {
@@ -236,12 +228,22 @@ func shell(ctx context.Context, m *vm.Machine, line string) error {
 
 // run starts a machine, and returns the time until f has ended. The end of the
 // machine does not count.
-func run(env *measure.Env, config *vm.Config, f func(ctx context.Context, m *vm.Machine) error) (measure.Sample, error) {
+func run(env *measure.Env, config *machine.Config, f func(ctx context.Context, m *vm.Machine) error) (measure.Sample, error) {
 	return runWith(env, config, vm.Options{Agent: true}, f)
 }
 
+// runFork is run for a machine that starts from a snapshot of this process.
+func runFork(env *measure.Env, s *vm.Snapshot, f func(ctx context.Context, m *vm.Machine) error) (measure.Sample, error) {
+	return runBy(env, s.Start, vm.Options{Agent: true}, f)
+}
+
 // runWith is run with options.
-func runWith(env *measure.Env, config *vm.Config, o vm.Options, f func(ctx context.Context, m *vm.Machine) error) (sample measure.Sample, err error) {
+func runWith(env *measure.Env, config *machine.Config, o vm.Options, f func(ctx context.Context, m *vm.Machine) error) (measure.Sample, error) {
+	return runBy(env, func(ctx context.Context, o vm.Options) (*vm.Machine, error) { return vm.Start(ctx, config, o) }, o, f)
+}
+
+// runBy runs a machine that starts by start.
+func runBy(env *measure.Env, start func(context.Context, vm.Options) (*vm.Machine, error), o vm.Options, f func(ctx context.Context, m *vm.Machine) error) (sample measure.Sample, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	dir, err := os.MkdirTemp(env.Dir, "run")
@@ -250,8 +252,8 @@ func runWith(env *measure.Env, config *vm.Config, o vm.Options, f func(ctx conte
 	}
 	defer os.RemoveAll(dir)
 	o.Dir = dir
-	start := time.Now()
-	m, err := vm.Start(ctx, config, o)
+	began := time.Now()
+	m, err := start(ctx, o)
 	if err != nil {
 		return sample, err
 	}
@@ -259,13 +261,11 @@ func runWith(env *measure.Env, config *vm.Config, o vm.Options, f func(ctx conte
 	if err := f(ctx, m); err != nil {
 		return sample, m.Report(err)
 	}
-	sample.Seconds = time.Since(start).Seconds()
+	sample.Seconds = time.Since(began).Seconds()
 	return sample, nil
 }
 
 func (g *guest) measureStart() (measure.Comparison, error) {
-	forked := *g.config
-	forked.Snapshot = g.snapshot
 	files := g.exported.Snapshot
 	return measure.Compare(g.name, g.env.Rounds,
 		measure.Contestant{Name: "boot", Run: func() (measure.Sample, error) {
@@ -273,7 +273,7 @@ func (g *guest) measureStart() (measure.Comparison, error) {
 				return errors.Join(m.WaitReady(ctx), g.first(ctx, m))
 			})
 		}},
-		measure.Contestant{Name: "Fork", Run: func() (measure.Sample, error) { return run(g.env, &forked, g.first) }},
+		measure.Contestant{Name: "Fork", Run: func() (measure.Sample, error) { return runFork(g.env, g.snapshot, g.first) }},
 		measure.Contestant{Name: "qemu_snapshot", Run: func() (measure.Sample, error) {
 			sample, err := run(g.env, g.exported, g.first)
 			if err == nil {

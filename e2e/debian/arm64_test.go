@@ -19,5 +19,5 @@ func TestARM64(t *testing.T) {
 	}
 	m.WriteFile("/root/written", []byte("by the agent\n"))
 	m.PowerOff()
-	checkRoot(t, m.Layers()[0])
+	checkRoot(t, m.VM.Layers()[0])
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rules-qcow2/rules_qcow2/go/vm"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/vmtest"
 )
 
@@ -16,7 +17,7 @@ import (
 // user's test would.
 func TestGuest(t *testing.T) {
 	// A busy host takes long to collect the guest's logs.
-	m := vmtest.Start(t, os.Getenv("VM"), func(o *vm.Options) { o.CloseTimeout = time.Minute })
+	m := vmtest.Start(t, os.Getenv("VM"), func(_ *machine.Config, o *vm.Options) { o.CloseTimeout = time.Minute })
 
 	if got, want := m.Run(". /etc/os-release; echo $ID $VERSION_ID"), "debian "+os.Getenv("VERSION")+"\n"; got != want {
 		t.Errorf("the guest is %q, want %q", got, want)
@@ -36,7 +37,7 @@ func TestGuest(t *testing.T) {
 
 	m.WriteFile("/root/written", []byte("by the agent\n"))
 	m.PowerOff()
-	checkRoot(t, m.Layers()[0])
+	checkRoot(t, m.VM.Layers()[0])
 }
 
 // checkCommands runs commands that need what only a full system has.
@@ -57,7 +58,7 @@ func checkCommands(t *testing.T, m *vmtest.Machine) {
 	}
 	dir := t.TempDir()
 	m.CopyFrom("/usr/bin/env", filepath.Join(dir, "env"))
-	m.CopyTo("/run/env", filepath.Join(dir, "env"))
+	m.CopyTo(filepath.Join(dir, "env"), "/run/env")
 	m.Run("cmp /usr/bin/env /run/env")
 }
 
@@ -67,12 +68,12 @@ func checkReport(t *testing.T, m *vmtest.Machine) {
 	m.Run("systemd-run --quiet --unit=broken sh -c 'echo the service cannot run; exit 3'")
 	m.WaitFor("systemctl is-failed broken")
 	answers := vm.Command{Args: []string{"test", "-e", "/run/broken.socket"}}
-	err := m.Machine.WaitFor(t.Context(), answers, time.Second)
+	err := m.VM.WaitFor(t.Context(), answers, time.Second)
 	if err == nil {
 		t.Fatal("the service answers")
 	}
-	m.CollectLogs()
-	report := m.Report(err).Error()
+	m.VM.CollectLogs()
+	report := m.VM.Report(err).Error()
 	for _, want := range []string{
 		`["test" "-e" "/run/broken.socket"] did not succeed: waited 1s`,
 		`failed units in the guest (their messages are in journal.log): ["broken.service"]`,
@@ -87,7 +88,7 @@ func checkReport(t *testing.T, m *vmtest.Machine) {
 		"journal.log":      "the service cannot run",
 		"dmesg.log":        "Linux version",
 	} {
-		content, err := os.ReadFile(filepath.Join(filepath.Dir(m.ConsoleLog()), name))
+		content, err := os.ReadFile(filepath.Join(filepath.Dir(m.VM.ConsoleLog()), name))
 		if err != nil || !strings.Contains(string(content), want) {
 			t.Errorf("%s does not have %q: %v\n%s", name, want, err, content)
 		}

@@ -241,14 +241,14 @@ func (m *Machine) Exec(ctx context.Context, cmd Command) (result Result, err err
 	return result, err
 }
 
-// CopyTo copies a file or a directory of the host to the path dst in the guest,
+// CopyTo copies the file or directory src of the host to the path dst in the guest,
 // which is the name of the copy. Modes, times, links and holes are kept; owners
 // are not: the copy belongs to root.
-func (m *Machine) CopyTo(ctx context.Context, dst, src string) error {
-	return m.withAgent(ctx, func(c *agent.Client) error { return c.CopyTo(ctx, dst, src, agent.CopyOptions{}) })
+func (m *Machine) CopyTo(ctx context.Context, src, dst string) error {
+	return m.withAgent(ctx, func(c *agent.Client) error { return c.CopyTo(ctx, src, dst, agent.CopyOptions{}) })
 }
 
-// CopyFrom copies a file or a directory of the guest to the path dst of the
+// CopyFrom copies the file or directory src of the guest to the path dst of the
 // host, as CopyTo does. It writes nothing outside dst, whatever the guest sends.
 func (m *Machine) CopyFrom(ctx context.Context, src, dst string) error {
 	return m.withAgent(ctx, func(c *agent.Client) error { return c.CopyFrom(ctx, src, dst, agent.CopyOptions{}) })

@@ -1,15 +1,14 @@
 package vm
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 
 	"github.com/rules-qcow2/rules_qcow2/go/vm/agent"
+	"github.com/rules-qcow2/rules_qcow2/internal/bounded"
 )
 
 // guestLogs are what a reader of a failure looks at first in a guest, by the name of the
@@ -63,7 +62,7 @@ func (m *Machine) collectLog(ctx context.Context, client *agent.Client, name, li
 	if name != failedUnits && m.options.Logs == "" {
 		return
 	}
-	output := &limitedBuffer{limit: maxGuestLog}
+	output := &bounded.Buffer{Limit: maxGuestLog}
 	client.Run(ctx, Command{Args: []string{"/bin/sh", "-c", line}, Stdout: output})
 	if output.Len() == 0 {
 		return
@@ -72,7 +71,7 @@ func (m *Machine) collectLog(ctx context.Context, client *agent.Client, name, li
 		var units []string
 		for line := range strings.Lines(output.String()) {
 			if fields := strings.Fields(line); len(fields) > 0 && len(units) < maxUnits {
-				units = append(units, fields[0])
+				units = append(units, short(fields[0]))
 			}
 		}
 		m.mu.Lock()
@@ -82,19 +81,4 @@ func (m *Machine) collectLog(ctx context.Context, client *agent.Client, name, li
 	if m.options.Logs != "" {
 		os.WriteFile(filepath.Join(m.options.Logs, name), output.Bytes(), 0o666)
 	}
-}
-
-// A limitedBuffer refuses what comes after its limit, in bytes.
-type limitedBuffer struct {
-	bytes.Buffer
-	limit int
-}
-
-var errFull = errors.New("too much output")
-
-func (b *limitedBuffer) Write(p []byte) (int, error) {
-	if b.Len()+len(p) > b.limit {
-		return 0, errFull
-	}
-	return b.Buffer.Write(p)
 }

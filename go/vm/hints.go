@@ -41,7 +41,7 @@ func (m *Machine) hints() []string {
 	for _, link := range m.links {
 		// A guest without a running agent may not have come that far.
 		if m.agentAnswered() && !link.Configured() {
-			hints = append(hints, fmt.Sprintf("the guest has neither asked for its address %v on the network nor used it: it needs a DHCP client, or an agent and vmtest.Static()", link.Addr()))
+			hints = append(hints, fmt.Sprintf("the guest has neither asked for its address %v on the network nor used it: it needs a DHCP client, or an agent and vmtest.WithStaticAddresses()", link.Addr()))
 		}
 	}
 	return hints

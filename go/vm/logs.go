@@ -9,13 +9,15 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/rules-qcow2/rules_qcow2/internal/bounded"
 )
 
 // logs are the files that a machine leaves for the reader of a failure.
 type logs struct {
-	console  log // console.log: raw output of the first serial port
-	qemu     log // qemu.log: QEMU's standard error
-	firmware log // firmware.log: what SeaBIOS says when it boots a disk
+	console  bounded.Log // console.log: raw output of the first serial port
+	qemu     bounded.Log // qemu.log: QEMU's standard error
+	firmware bounded.Log // firmware.log: what SeaBIOS says when it boots a disk
 	files    []*os.File
 }
 
@@ -28,7 +30,7 @@ func (l *logs) open(dir, command string, firmware bool) error {
 	if err := os.WriteFile(filepath.Join(dir, "command"), []byte(command), 0o666); err != nil {
 		return err
 	}
-	logs := map[string]*log{"console.log": &l.console, "qemu.log": &l.qemu}
+	logs := map[string]*bounded.Log{"console.log": &l.console, "qemu.log": &l.qemu}
 	if firmware {
 		logs["firmware.log"] = &l.firmware
 	}
@@ -38,7 +40,8 @@ func (l *logs) open(dir, command string, firmware bool) error {
 			l.close()
 			return err
 		}
-		log.w, l.files = file, append(l.files, file)
+		log.W, log.Limit = file, maxLog
+		l.files = append(l.files, file)
 	}
 	return nil
 }
@@ -51,28 +54,6 @@ func (l *logs) close() {
 
 // maxLog bounds, in bytes, what a guest may write to each log.
 const maxLog = 64 << 20
-
-// A log drops what comes after the first maxLog bytes, and then says so. It ignores
-// errors: they must not end a machine. Without a writer it drops everything.
-type log struct {
-	w    io.Writer
-	size int64 // of all that came
-}
-
-func (l *log) Write(b []byte) (int, error) {
-	room := max(maxLog-l.size, 0)
-	full := l.size > maxLog
-	l.size += int64(len(b))
-	switch {
-	case l.w == nil || full:
-	case int64(len(b)) <= room:
-		l.w.Write(b)
-	default:
-		l.w.Write(b[:room])
-		fmt.Fprintf(l.w, "\n[the rest is missing: a log ends after %d MiB]\n", maxLog>>20)
-	}
-	return len(b), nil
-}
 
 // maxLogLine bounds, in bytes, a line of QEMU's standard error. A longer one
 // counts as several.

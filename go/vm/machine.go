@@ -22,6 +22,7 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/go/vm/network"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/plan"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/qemu"
+	"github.com/rules-qcow2/rules_qcow2/internal/bounded"
 	"github.com/rules-qcow2/rules_qcow2/internal/patterns"
 )
 
@@ -413,7 +414,7 @@ func (m *Machine) readOutput() <-chan struct{} {
 }
 
 func (m *Machine) readConsole() {
-	copied := log{w: m.options.Console}
+	copied := bounded.Log{W: m.options.Console, Limit: maxLog}
 	b := make([]byte, 64<<10)
 	for {
 		n, err := m.process.Stdout.Read(b)

@@ -126,9 +126,9 @@ func (m *Machine) canFreeze() error {
 	}
 	switch {
 	case !m.launch.setup.RAM.Own && m.launch.from != nil:
-		return errors.New("a machine that resumed can be frozen only if it was started with vm.Saveable()")
+		return errors.New("a machine that resumed does not have RAM of its own to save; start it with vmtest.WithSaveable(), or Options.Saveable in package vm")
 	case !m.launch.setup.RAM.Own:
-		return errors.New("it can be frozen only if it was started with Options.Saveable")
+		return errors.New("its RAM is not where it can be saved; start it with Options.Saveable")
 	}
 	for _, disk := range m.config.Disks {
 		if disk.Interface == "nvme" {

@@ -78,7 +78,7 @@ func TestFreezeAllFails(t *testing.T) {
 func TestCannotFreeze(t *testing.T) {
 	a, b := startFake(t, "migrates", saveable), startFake(t, "migrates", nil)
 	_, err := FreezeAll(t.Context(), a, b)
-	wantWords(t, err, "freeze fake: it can be frozen only if it was started with Options.Saveable")
+	wantWords(t, err, "freeze fake: its RAM is not where it can be saved; start it with Options.Saveable")
 	select {
 	case <-a.Done():
 		t.Error("the other machine ended")

@@ -193,7 +193,6 @@ func die(*qemu) {
 	os.Exit(7)
 }
 
-
 // runAgent answers a hello as an agent does, and calls handle for each request.
 func runAgent(handle func(*protocol.Request)) {
 	channel := descriptor("agent")

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rules-qcow2/rules_qcow2/go/vm"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
 )
 
 // buildActions are the build actions that boot a machine, by their first argument.
@@ -26,11 +26,11 @@ func isBuildAction(args []string) bool { return len(args) == 2 && buildActions[a
 // A buildSpec is the machine of a build action. Paths outside Machine are relative to
 // the working directory.
 type buildSpec struct {
-	Machine   vm.Config `json:"machine"`
-	Disks     []string  `json:"disks"` // paths of the machine's disks
-	FailOn    []string  `json:"fail_on"`
-	TimeLimit int       `json:"time_limit"` // in seconds
-	Console   string    `json:"console"`    // path of the output with the console
+	Machine   machine.Config `json:"machine"`
+	Disks     []string       `json:"disks"` // paths of the machine's disks
+	FailOn    []string       `json:"fail_on"`
+	TimeLimit int            `json:"time_limit"` // in seconds
+	Console   string         `json:"console"`    // path of the output with the console
 }
 
 // A buildLayer is an output: an image on a disk, which is a link next to it.
@@ -42,12 +42,8 @@ type buildLayer struct {
 // readSpec reads the JSON file of a build action, of which build is a part. It
 // returns the target's label as soon as that is known.
 func readSpec(path string, spec any, build *buildSpec) (target string, err error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
+	if err := machine.ReadJSON(path, spec); err != nil {
 		return path, err
-	}
-	if err := json.Unmarshal(b, spec); err != nil {
-		return path, fmt.Errorf("%s: %w", path, err)
 	}
 	c := &build.Machine
 	for i, disk := range build.Disks {

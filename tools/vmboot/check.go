@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/bazelbuild/rules_go/go/runfiles"
-	"github.com/rules-qcow2/rules_qcow2/go/vm"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
 )
 
 // A check is the JSON file of a qcow2_check_test. Its paths are rlocation paths.
@@ -31,19 +31,10 @@ type layer struct {
 // could be read.
 func loadCheck(path string) (*check, error) {
 	c := &check{Target: path}
-	b, err := os.ReadFile(path)
-	if err != nil {
+	if err := machine.ReadJSON(path, c); err != nil {
 		return c, err
 	}
-	if err := json.Unmarshal(b, c); err != nil {
-		return c, fmt.Errorf("%s: %w", path, err)
-	}
-	for _, path := range []*string{&c.QEMUImg, &c.Image} {
-		if err := vm.LocateFile(path, runfiles.Rlocation); err != nil {
-			return c, err
-		}
-	}
-	return c, nil
+	return c, (&machine.Config{}).Locate(runfiles.Rlocation, &c.QEMUImg, &c.Image)
 }
 
 // run runs qemu-img check on the image and every image below it.

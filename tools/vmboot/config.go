@@ -1,17 +1,16 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
 
 	"github.com/bazelbuild/rules_go/go/runfiles"
-	"github.com/rules-qcow2/rules_qcow2/go/vm"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
+	"github.com/rules-qcow2/rules_qcow2/internal/patterns"
 )
 
 // A config is the file that a rule writes: a machine, and the expectations of a test.
 type config struct {
-	vm.Config
+	machine.Config
 
 	Expect     []string `json:"expect"`
 	FailOn     []string `json:"fail_on"`
@@ -34,26 +33,17 @@ type config struct {
 // load reads a JSON file. With an error, the config has as much as could
 // be read.
 func load(file string) (*config, error) {
-	c := &config{Config: vm.Config{Target: file}}
-	b, err := os.ReadFile(file)
-	if err != nil {
+	c := &config{Config: machine.Config{Target: file}}
+	if err := machine.ReadJSON(file, c); err != nil {
 		return c, err
 	}
-	if err := json.Unmarshal(b, c); err != nil {
-		return c, fmt.Errorf("%s: %w", file, err)
-	}
-	if err := locate(&c.Config); err != nil {
+	if err := locate(&c.Config, &c.RunWhileUp, &c.RunAfter); err != nil {
 		return c, err
 	}
-	for _, program := range []*string{&c.RunWhileUp, &c.RunAfter} {
-		if err := vm.LocateFile(program, runfiles.Rlocation); err != nil {
-			return c, err
-		}
-	}
-	if _, err := vm.Compile("expect", c.Expect); err != nil {
+	if _, err := patterns.Compile("expect", c.Expect); err != nil {
 		return c, err
 	}
-	if _, err := vm.Compile("fail_on", c.FailOn); err != nil {
+	if _, err := patterns.Compile("fail_on", c.FailOn); err != nil {
 		return c, err
 	}
 	// The guest sets QEMU's exit status with this device.
@@ -61,11 +51,11 @@ func load(file string) (*config, error) {
 	return c, nil
 }
 
-// locate finds the files of a machine among the runfiles.
-func locate(c *vm.Config) error {
+// locate finds the files of a machine, and further ones, among the runfiles.
+func locate(c *machine.Config, further ...*string) error {
 	r, err := runfiles.New()
 	if err != nil {
 		return fmt.Errorf("runfiles: %w", err)
 	}
-	return c.Locate(r.Rlocation)
+	return c.Locate(r.Rlocation, further...)
 }

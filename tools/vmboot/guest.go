@@ -15,6 +15,7 @@ import (
 
 	"github.com/rules-qcow2/rules_qcow2/go/vm"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/agent"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
 )
 
 // A guestTest is the test that a qemu_guest_test runs in its guest. Paths are rlocation
@@ -151,7 +152,7 @@ func (t *inGuestTest) start(c *config, logs string) (*vm.Machine, error) {
 	ctx, stop := t.untilSignal(nil, "the machine started")
 	defer stop()
 	if c.Ready == nil {
-		c.Ready = &vm.Ready{}
+		c.Ready = &machine.Ready{}
 	}
 	m, err := vm.Start(ctx, &c.Config, vm.Options{Dir: filepath.Join(t.dir, "machine"), Logs: logs, FailOn: c.FailOn, Agent: true, CloseTimeout: answerLimit})
 	if err != nil {

@@ -48,14 +48,14 @@ func (t *inGuestTest) send(m *vm.Machine, client *agent.Client) error {
 
 // copyToGuest copies a folder of links to a folder in guestDir.
 func copyToGuest(ctx context.Context, m *vm.Machine, client *agent.Client, to, from string, s *store) error {
-	err := client.CopyTo(ctx, to, from, agent.CopyOptions{FollowLinks: true, Link: s.link})
+	err := client.CopyTo(ctx, from, to, agent.CopyOptions{FollowLinks: true, Link: s.link})
 	if guestErrno(err) != syscall.EROFS {
 		return err
 	}
 	if mountErr := makeWritable(ctx, m, client); mountErr != nil {
 		return fmt.Errorf("%w; a tmpfs cannot be mounted there: %w", err, mountErr)
 	}
-	return client.CopyTo(ctx, to, from, agent.CopyOptions{FollowLinks: true})
+	return client.CopyTo(ctx, from, to, agent.CopyOptions{FollowLinks: true})
 }
 
 // makeWritable mounts a tmpfs where tests must be able to write, in a guest with a

@@ -12,6 +12,8 @@ import (
 
 	"github.com/rules-qcow2/rules_qcow2/go/vm"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/control"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
+	"github.com/rules-qcow2/rules_qcow2/internal/child"
 )
 
 // hooks run the programs of a boot test, with their arguments and environment.
@@ -26,7 +28,7 @@ var errHook = errors.New("failed")
 
 // setMachine sets the variables that describe a machine to the hooks, and lets
 // them use it with the program vm, a link to this program in dir.
-func (h *hooks) setMachine(c *vm.Config, m *vm.Machine, dir string) error {
+func (h *hooks) setMachine(c *machine.Config, m *vm.Machine, dir string) error {
 	h.env = []string{"VM_CONSOLE=" + m.ConsoleLog(), "VM_QEMU_IMG=" + c.QEMUImg}
 	for i, layer := range m.Layers() {
 		h.env = append(h.env, fmt.Sprintf("VM_DISK%d=%s", i, layer))
@@ -91,9 +93,9 @@ func (h *hooks) run(ctx context.Context, attribute, program string) error {
 	cmd := exec.Command(program, h.args...)
 	cmd.Env = append(os.Environ(), h.env...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.SysProcAttr = vm.ChildAttributes()
+	cmd.SysProcAttr = child.Attributes()
 	cmd.SysProcAttr.Setpgid = true
-	wait, err := vm.Spawn(cmd)
+	wait, err := child.Spawn(cmd)
 	if err != nil {
 		return fmt.Errorf("%s did not start: %w", attribute, err)
 	}

@@ -17,6 +17,8 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
 	"github.com/rules-qcow2/rules_qcow2/go/vm"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/agent"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
+	"github.com/rules-qcow2/rules_qcow2/internal/bounded"
 )
 
 // A layerSpec is the JSON file of the rule qcow2_layer for its build action.
@@ -68,15 +70,18 @@ func writeLayer(path string) (target string, err error) {
 	return target, nil
 }
 
+// maxStepLog bounds, in bytes, the log of a layer.
+const maxStepLog = 64 << 20
+
 func (spec *layerSpec) write() (err error) {
 	file, err := os.Create(spec.Log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	log := &stepLog{w: file, left: maxStepLog}
+	log := &bounded.Log{W: file, Limit: maxStepLog}
 	use := spec.provision
-	if c := &spec.Machine; c.Agent == vm.AgentNone {
+	if c := &spec.Machine; c.Agent == machine.AgentNone {
 		use = spec.watch
 		for _, file := range spec.Files {
 			// The FAT disk is a folder of links elsewhere.
@@ -84,11 +89,11 @@ func (spec *layerSpec) write() (err error) {
 			if err != nil {
 				return err
 			}
-			c.Files = append(c.Files, vm.File{Path: path, Name: file.To})
+			c.Files = append(c.Files, machine.File{Path: path, Name: file.To})
 		}
 	}
 	return spec.run(vm.Options{}, func(ctx context.Context, m *vm.Machine) error {
-		if err := use(ctx, m, log); err != nil {
+		if err := errors.Join(use(ctx, m, log), log.Err()); err != nil {
 			return err
 		}
 		return spec.keep(ctx, m.Layers()[0])
@@ -136,7 +141,7 @@ func (f layerFile) send(ctx context.Context, m *vm.Machine, client *agent.Client
 		return f.unpack(ctx, m)
 	}
 	// Bazel's inputs are links, also within folders.
-	if err := client.CopyTo(ctx, f.To, f.Path, agent.CopyOptions{FollowLinks: true, FileMode: f.Mode}); err != nil {
+	if err := client.CopyTo(ctx, f.Path, f.To, agent.CopyOptions{FollowLinks: true, FileMode: f.Mode}); err != nil {
 		return err
 	}
 	if f.Owner == "" {
@@ -174,7 +179,7 @@ func (s layerStep) run(ctx context.Context, m *vm.Machine, client *agent.Client,
 	if s.Script == "" {
 		return inGuest(ctx, m, vm.Command{Args: []string{"/bin/sh", "-ec", s.Line}, Dir: "/"}, log)
 	}
-	if err := client.CopyTo(ctx, stepPath, s.Script, agent.CopyOptions{FileMode: 0o700}); err != nil {
+	if err := client.CopyTo(ctx, s.Script, stepPath, agent.CopyOptions{FileMode: 0o700}); err != nil {
 		return err
 	}
 	return inGuest(ctx, m, vm.Command{Args: []string{stepPath}, Dir: "/"}, log)

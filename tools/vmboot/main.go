@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 
 	"github.com/rules-qcow2/rules_qcow2/go/vm"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
 	"github.com/rules-qcow2/rules_qcow2/tools/vm/cli"
 )
 
@@ -62,7 +63,7 @@ func exists(path string) bool {
 }
 
 // loadMachine reads the machine of a qemu_vm for vm start.
-func loadMachine(target string) (*vm.Config, error) {
+func loadMachine(target string) (*machine.Config, error) {
 	if !exists(target + ".vm.json") {
 		return nil, fmt.Errorf("%s is not a qemu_vm: %[1]s.vm.json does not exist", target)
 	}

@@ -7,15 +7,16 @@ import (
 	"os"
 
 	"github.com/rules-qcow2/rules_qcow2/go/vm"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
 )
 
 // A saveSpec is the JSON file of the rule qemu_snapshot for its build action.
 type saveSpec struct {
 	buildSpec
-	Cards    int          `json:"network_cards"`
-	Layers   []buildLayer `json:"layers"` // one per disk
-	Snapshot vm.Snapshot  `json:"snapshot"`
-	Runfiles string       `json:"runfiles"` // path of a list of files for the guest's store; "" for none
+	Cards    int              `json:"network_cards"`
+	Layers   []buildLayer     `json:"layers"` // one per disk
+	Snapshot machine.Snapshot `json:"snapshot"`
+	Runfiles string           `json:"runfiles"` // path of a list of files for the guest's store; "" for none
 }
 
 // save is the build action of a qemu_snapshot: it boots the machine, waits until it

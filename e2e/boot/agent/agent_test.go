@@ -27,7 +27,7 @@ func start(t *testing.T) *vmtest.Machine {
 		t.Fatal(err)
 	}
 	m := vmtest.Start(t, os.Getenv("VM"))
-	m.CopyTo(misbehave, program)
+	m.CopyTo(program, misbehave)
 	return m
 }
 
@@ -52,7 +52,7 @@ func TestWays(t *testing.T) {
 		t.Run(test.machine, func(t *testing.T) {
 			t.Parallel()
 			m := vmtest.Start(t, os.Getenv(test.machine))
-			client, err := m.Agent(t.Context())
+			client, err := m.VM.Agent(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -79,14 +79,14 @@ func TestWays(t *testing.T) {
 // The agent says why it cannot start the guest, also if nobody sees its console.
 func TestCannotStart(t *testing.T) {
 	m := vmtest.Start(t, os.Getenv("LABEL_VM"))
-	_, err := m.Exec(t.Context(), vm.Command{Args: []string{"true"}})
+	_, err := m.VM.Exec(t.Context(), vm.Command{Args: []string{"true"}})
 	wantError(t, err, "process 1: root=LABEL=root is not supported without an initrd; use a device such as /dev/vda")
 }
 
 func TestLittleGuest(t *testing.T) {
 	m := start(t)
 	// The loopback interface is up, and nothing listens.
-	_, err := m.Machine.Dial(t.Context(), "tcp", "127.0.0.1:80")
+	_, err := m.VM.Dial(t.Context(), "tcp", "127.0.0.1:80")
 	wantError(t, err, "connection refused")
 
 	t.Run("no memory", func(t *testing.T) {
@@ -97,7 +97,7 @@ func TestLittleGuest(t *testing.T) {
 		if got := m.Output(misbehave, "score"); got != "0\n" {
 			t.Errorf("a command has the score %q for the OOM killer, want 0", got)
 		}
-		result, err := m.Exec(t.Context(), vm.Command{Args: []string{misbehave, "eat"}})
+		result, err := m.VM.Exec(t.Context(), vm.Command{Args: []string{misbehave, "eat"}})
 		if err != nil || int(result.Signal) != int(syscall.SIGKILL) {
 			t.Errorf("a command that uses all memory: %v, %v; want that it is killed", result, err)
 		}
@@ -105,10 +105,10 @@ func TestLittleGuest(t *testing.T) {
 	})
 	t.Run("no shell", func(t *testing.T) {
 		line := vm.Command{Args: []string{"/bin/sh", "-c", "true"}}
-		_, err := m.Exec(t.Context(), line)
+		_, err := m.VM.Exec(t.Context(), line)
 		wantError(t, err, `run "/bin/sh": no such file or directory`)
 		// It does not help to try again.
-		wantError(t, m.Machine.WaitFor(t.Context(), line, 0), `run "/bin/sh": no such file or directory`)
+		wantError(t, m.VM.WaitFor(t.Context(), line, 0), `run "/bin/sh": no such file or directory`)
 	})
 	t.Run("full disk", func(t *testing.T) {
 		// /run has half of the guest's 256 MiB.
@@ -116,8 +116,8 @@ func TestLittleGuest(t *testing.T) {
 		if err := os.WriteFile(large, []byte(strings.Repeat("x", 200<<20)), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		wantError(t, m.Machine.CopyTo(t.Context(), "/run/copy", large), "/run/copy", "no space left on device")
-		wantError(t, m.Machine.WriteFile(t.Context(), "/run/file", []byte("text"), 0o600), "/run/file", "no space left on device")
+		wantError(t, m.VM.CopyTo(t.Context(), large, "/run/copy"), "/run/copy", "no space left on device")
+		wantError(t, m.VM.WriteFile(t.Context(), "/run/file", []byte("text"), 0o600), "/run/file", "no space left on device")
 		m.WriteFile("/run/copy", nil)
 		m.WriteFile("/run/file", []byte("text"))
 		if got := m.ReadFile("/run/file"); string(got) != "text" {
@@ -126,10 +126,10 @@ func TestLittleGuest(t *testing.T) {
 	})
 	t.Run("read-only root, no /tmp", func(t *testing.T) {
 		m.Output(misbehave, "seal")
-		wantError(t, m.Machine.WriteFile(t.Context(), "/file", nil, 0o600), "/file", "read-only file system")
+		wantError(t, m.VM.WriteFile(t.Context(), "/file", nil, 0o600), "/file", "read-only file system")
 		dir := t.TempDir()
-		wantError(t, m.Machine.CopyTo(t.Context(), "/folder", dir), "/folder", "read-only file system")
-		m.CopyTo("/run/folder", dir)
+		wantError(t, m.VM.CopyTo(t.Context(), dir, "/folder"), "/folder", "read-only file system")
+		m.CopyTo(dir, "/run/folder")
 		m.CopyFrom("/run/folder", filepath.Join(dir, "back"))
 		m.Output(misbehave, "count")
 	})
@@ -141,29 +141,29 @@ func TestForksForever(t *testing.T) {
 	m := start(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
-	if _, err := m.Exec(ctx, vm.Command{Args: []string{misbehave, "fork"}}); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := m.VM.Exec(ctx, vm.Command{Args: []string{misbehave, "fork"}}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got error %v, want the end of the context", err)
 	}
 	// Killed processes take a moment to end.
-	if err := m.Machine.WaitFor(t.Context(), vm.Command{Args: []string{misbehave, "count"}}, time.Minute); err != nil {
+	if err := m.VM.WaitFor(t.Context(), vm.Command{Args: []string{misbehave, "count"}}, time.Minute); err != nil {
 		t.Error(err)
 	}
 }
 
 // The guest panics in the middle of a copy, which takes minutes by a serial port.
 func TestDiesInCopy(t *testing.T) {
-	m := vmtest.Start(t, os.Getenv("SERIAL_VM"), vm.FailOn()) // a panic resets the machine
+	m := vmtest.Start(t, os.Getenv("SERIAL_VM"), vmtest.WithFailOn()) // a panic resets the machine
 	large := filepath.Join(t.TempDir(), "large")
 	if err := os.WriteFile(large, []byte(strings.Repeat("x", 100<<20)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	copied := make(chan error, 1)
-	go func() { copied <- m.Machine.CopyTo(t.Context(), "/run/copy", large) }()
+	go func() { copied <- m.VM.CopyTo(t.Context(), large, "/run/copy") }()
 	// The copy exists in the guest when a path below it is refused.
 	for begun := false; !begun; {
-		_, err := m.Machine.ReadFile(t.Context(), "/run/copy/file")
+		_, err := m.VM.ReadFile(t.Context(), "/run/copy/file")
 		begun = !errors.Is(err, os.ErrNotExist)
 	}
-	wantError(t, m.Machine.WriteFile(t.Context(), "/proc/sysrq-trigger", []byte("c"), 0), "the guest reset the machine")
+	wantError(t, m.VM.WriteFile(t.Context(), "/proc/sysrq-trigger", []byte("c"), 0), "the guest reset the machine")
 	wantError(t, <-copied, "the guest reset the machine")
 }

@@ -20,14 +20,14 @@ import (
 )
 
 // start boots a machine and copies the program under test into it.
-func start(t *testing.T, opts ...vm.Option) *vmtest.Machine {
+func start(t *testing.T, opts ...vmtest.Option) *vmtest.Machine {
 	t.Helper()
 	program, err := runfiles.Rlocation(os.Getenv("PROGRAM"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	m := vmtest.Start(t, os.Getenv("VM"), opts...)
-	m.CopyTo("/program", program)
+	m.CopyTo(program, "/program")
 	return m
 }
 
@@ -39,13 +39,13 @@ func TestProgram(t *testing.T) {
 	}
 
 	var stdout, stderr bytes.Buffer
-	result, err := m.Exec(t.Context(), vm.Command{
+	result, err := m.VM.Exec(t.Context(), vm.Command{
 		Args: []string{"/program", "upper"}, Stdin: strings.NewReader("text"), Stdout: &stdout,
 	})
 	if err != nil || !result.Success() || stdout.String() != "TEXT" {
 		t.Errorf("got %q, %v, %v", &stdout, result, err)
 	}
-	result, err = m.Exec(t.Context(), vm.Command{Args: []string{"/program", "exit", "3"}, Stderr: &stderr})
+	result, err = m.VM.Exec(t.Context(), vm.Command{Args: []string{"/program", "exit", "3"}, Stderr: &stderr})
 	if err != nil || result.ExitStatus != 3 || stderr.String() != "the status is 3\n" {
 		t.Errorf("got %q, %v, %v", &stderr, result, err)
 	}
@@ -62,7 +62,7 @@ func TestProgram(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "a/b/file"), []byte("content"), 0o640); err != nil {
 		t.Fatal(err)
 	}
-	m.CopyTo("/tree", dir)
+	m.CopyTo(dir, "/tree")
 	back := filepath.Join(t.TempDir(), "back")
 	m.CopyFrom("/tree", back)
 	if got, err := os.ReadFile(filepath.Join(back, "a/b/file")); err != nil || string(got) != "content" {
@@ -81,13 +81,13 @@ func TestServer(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() {
-		_, err := m.Exec(ctx, vm.Command{Args: []string{"/program", "serve", "127.0.0.1:80"}})
+		_, err := m.VM.Exec(ctx, vm.Command{Args: []string{"/program", "serve", "127.0.0.1:80"}})
 		served <- err
 	}()
 	client := &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			// The guest has no resolver.
-			return m.Machine.Dial(ctx, network, "localhost:80")
+			return m.VM.Dial(ctx, network, "localhost:80")
 		},
 	}}
 	var body string
@@ -116,23 +116,23 @@ func TestServer(t *testing.T) {
 func TestTwoMachines(t *testing.T) {
 	net := vmtest.Network(t)
 	// The guests have no DHCP client.
-	server := start(t, vm.On(net), vm.Static(), vm.Named("server"))
-	client := start(t, vm.On(net), vm.Static(), vm.Named("client"))
-	go server.Exec(t.Context(), vm.Command{Args: []string{"/program", "serve", ":80"}})
+	server := start(t, vmtest.WithNetwork(net), vmtest.WithStaticAddresses(), vmtest.WithName("server"))
+	client := start(t, vmtest.WithNetwork(net), vmtest.WithStaticAddresses(), vmtest.WithName("client"))
+	go server.VM.Exec(t.Context(), vm.Command{Args: []string{"/program", "serve", ":80"}})
 	get := vm.Command{Args: []string{"/program", "get", "http://server/"}}
-	if err := client.Machine.WaitFor(t.Context(), get, time.Minute); err != nil {
+	if err := client.VM.WaitFor(t.Context(), get, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	if got := client.Output("/program", "get", "http://server/index"); got != "hello from /index" {
 		t.Errorf("got %q", got)
 	}
 	// A machine without an address cannot look up the name.
-	other := start(t, vm.On(net), vm.Named("other"))
-	_, err := other.Exec(t.Context(), get)
+	other := start(t, vmtest.WithNetwork(net), vmtest.WithName("other"))
+	_, err := other.VM.Exec(t.Context(), get)
 	for machine, want := range map[*vmtest.Machine]bool{client: false, other: true} {
-		hint := "the guest has neither asked for its address " + machine.Links()[0].Addr().String() + " on the network nor used it"
-		if report := machine.Report(errors.Join(err, errors.New("a failure"))).Error(); strings.Contains(report, hint) != want {
-			t.Errorf("%s: whether the report has %q is %v:\n%s", machine.Name(), hint, !want, report)
+		hint := "the guest has neither asked for its address " + machine.VM.Links()[0].Addr().String() + " on the network nor used it"
+		if report := machine.VM.Report(errors.Join(err, errors.New("a failure"))).Error(); strings.Contains(report, hint) != want {
+			t.Errorf("%s: whether the report has %q is %v:\n%s", machine.VM.Name(), hint, !want, report)
 		}
 	}
 }

@@ -77,7 +77,7 @@ func TestFails(t *testing.T) {
 	for _, test := range []struct{ way, timeout, log string }{
 		{"expect", "60", `vm: the console did not show "never": the test's time limit is nearly over\n *the time ran out, after \d+\.\d s under (tcg|kvm); 0 of 1 patterns seen, waiting for "never"\n`},
 		{"command", long, `vm: \["/program" "exit" "3"\]: exit status 3\n *standard error:\n *\| the status is 3\n`},
-		{"output", long, `vm: \["/program" "zeros"\]: the standard output is larger than 64 MiB; use Exec with Stdout\n`},
+		{"output", long, `vm: \["/program" "zeros"\]: the standard output is larger than 64 MiB; use VM.Exec with Stdout\n`},
 		{"wait", long, `vm: WaitFor: run "/bin/sh": no such file or directory\n`},
 		{"assertion", long, `the assertion failed\n.*vm: the test failed while this machine ran\n(.*\n)*.*\| a line of the guest\n`},
 		{"clean-up", long, `in the clean-up\n`},

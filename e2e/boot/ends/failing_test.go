@@ -26,7 +26,7 @@ func TestFailing(t *testing.T) {
 	case "assertion":
 		copyProgram(t, m)
 		m.Output("/program", "log", "a line of the guest")
-		m.Machine.Expect(t.Context(), "a line of the guest")
+		m.VM.Expect(t.Context(), "a line of the guest")
 		t.Error("the assertion failed")
 	case "clean-up":
 		copyProgram(t, m)
@@ -41,8 +41,8 @@ func TestFailing(t *testing.T) {
 	case "crash":
 		m.WriteFile("/proc/sysrq-trigger", []byte("c"))
 	case "crash unnoticed":
-		m.Machine.WriteFile(t.Context(), "/proc/sysrq-trigger", []byte("c"), 0)
-		<-m.Done()
+		m.VM.WriteFile(t.Context(), "/proc/sysrq-trigger", []byte("c"), 0)
+		<-m.VM.Done()
 	default:
 		t.Fatalf("WAY is %q", way)
 	}
@@ -55,5 +55,5 @@ func copyProgram(t *testing.T, m *vmtest.Machine) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.CopyTo("/program", program)
+	m.CopyTo(program, "/program")
 }

@@ -14,14 +14,14 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/go/vm/vmtest"
 )
 
-func boot(t *testing.T, opts ...vm.Option) *vmtest.Machine {
+func boot(t *testing.T, opts ...vmtest.Option) *vmtest.Machine {
 	t.Helper()
 	program, err := runfiles.Rlocation(os.Getenv("PROGRAM"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	m := vmtest.Start(t, os.Getenv("VM"), opts...)
-	m.CopyTo("/program", program)
+	m.CopyTo(program, "/program")
 	return m
 }
 
@@ -71,7 +71,7 @@ func TestFork(t *testing.T) {
 		t.Errorf("%d forks drew a random number, want %d", len(seen), cap(random))
 	}
 
-	if _, err := m.Exec(t.Context(), vm.Command{Args: []string{"/program", "now"}}); err == nil || !strings.Contains(err.Error(), "frozen") {
+	if _, err := m.VM.Exec(t.Context(), vm.Command{Args: []string{"/program", "now"}}); err == nil || !strings.Contains(err.Error(), "frozen") {
 		t.Errorf("a command in a frozen machine: got error %v", err)
 	}
 }
@@ -79,7 +79,7 @@ func TestFork(t *testing.T) {
 // checkClock checks that the guest's clock is the host's, to a tenth of a second.
 func checkClock(t *testing.T, m *vmtest.Machine) {
 	t.Helper()
-	client, err := m.Agent(t.Context())
+	client, err := m.VM.Agent(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,11 +95,11 @@ func checkClock(t *testing.T, m *vmtest.Machine) {
 // A server and a client are saved together. Each set of forks has its own network.
 func TestForkAll(t *testing.T) {
 	net := vmtest.Network(t)
-	server := boot(t, vm.On(net), vm.Static(), vm.Named("server"))
-	client := boot(t, vm.On(net), vm.Static(), vm.Named("client"))
+	server := boot(t, vmtest.WithNetwork(net), vmtest.WithStaticAddresses(), vmtest.WithName("server"))
+	client := boot(t, vmtest.WithNetwork(net), vmtest.WithStaticAddresses(), vmtest.WithName("client"))
 	server.Output("/program", "background", "serve", ":80")
 	cmd := vm.Command{Args: []string{"/program", "get", "http://server/"}}
-	if err := client.Machine.WaitFor(t.Context(), cmd, 0); err != nil {
+	if err := client.VM.WaitFor(t.Context(), cmd, 0); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 2 {
@@ -109,7 +109,7 @@ func TestForkAll(t *testing.T) {
 			if got := forks[1].Output("/program", "get", "http://server/page"); got != "hello from /page" {
 				t.Errorf("got %q", got)
 			}
-			if forks[0].Links()[0].Stats().FromGuest == 0 {
+			if forks[0].VM.Links()[0].Stats().FromGuest == 0 {
 				t.Error("the fork of the server did not send a frame to its own network")
 			}
 		})
@@ -117,7 +117,7 @@ func TestForkAll(t *testing.T) {
 	t.Run("cut off", func(t *testing.T) {
 		t.Parallel()
 		f := client.Fork(t)
-		if err := f.Machine.WaitFor(t.Context(), cmd, 5*time.Second); err == nil {
+		if err := f.VM.WaitFor(t.Context(), cmd, 5*time.Second); err == nil {
 			t.Error("a fork without a network reached a server")
 		}
 	})
@@ -126,7 +126,7 @@ func TestForkAll(t *testing.T) {
 	t.Run("twins", func(t *testing.T) {
 		t.Parallel()
 		net := vmtest.Network(t)
-		one, two := server.Fork(t, vm.On(net), vm.Named("one")), server.Fork(t, vm.On(net), vm.Named("two"))
+		one, two := server.Fork(t, vmtest.WithNetwork(net), vmtest.WithName("one")), server.Fork(t, vmtest.WithNetwork(net), vmtest.WithName("two"))
 		const address = "/sys/class/net/eth0/address"
 		if a, b := one.ReadFile(address), two.ReadFile(address); bytes.Equal(a, b) {
 			t.Errorf("both have the MAC address %s", a)
@@ -141,7 +141,7 @@ func TestForkAll(t *testing.T) {
 func TestForkOfFork(t *testing.T) {
 	m := boot(t)
 	m.WriteFile("/state", []byte("1"))
-	first := m.Fork(t, vm.Saveable())
+	first := m.Fork(t, vmtest.WithSaveable())
 	first.WriteFile("/state", []byte("2"))
 	second := first.Fork(t)
 	if got := second.ReadFile("/state"); string(got) != "2" {

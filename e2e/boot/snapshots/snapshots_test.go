@@ -15,23 +15,22 @@ import (
 	"time"
 
 	"github.com/bazelbuild/rules_go/go/runfiles"
-	"github.com/rules-qcow2/rules_qcow2/go/vm"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/vmtest"
 )
 
-func resume(t *testing.T, opts ...vm.Option) *vmtest.Machine {
+func resume(t *testing.T, opts ...vmtest.Option) *vmtest.Machine {
 	t.Helper()
 	return resumeMachine(t, "BOOTED", opts...)
 }
 
-func resumeMachine(t *testing.T, variable string, opts ...vm.Option) *vmtest.Machine {
+func resumeMachine(t *testing.T, variable string, opts ...vmtest.Option) *vmtest.Machine {
 	t.Helper()
 	program, err := runfiles.Rlocation(os.Getenv("PROGRAM"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	m := vmtest.Start(t, os.Getenv(variable), opts...)
-	m.CopyTo("/program", program)
+	m.CopyTo(program, "/program")
 	return m
 }
 
@@ -49,7 +48,7 @@ func TestRandomNumbers(t *testing.T) {
 // The guest's clock is the host's, to a tenth of a second.
 func TestClock(t *testing.T) {
 	m := resume(t)
-	client, err := m.Agent(t.Context())
+	client, err := m.VM.Agent(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +73,7 @@ func TestLarger(t *testing.T) {
 		t.Error("both disks are the same")
 	}
 	m.Output("/program", "background", "serve", ":80")
-	response, err := http.Get("http://" + m.Ports()["tcp:80"] + "/page")
+	response, err := http.Get("http://" + m.VM.Ports()["tcp:80"] + "/page")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +121,7 @@ func TestOutputsAreUnchanged(t *testing.T) {
 	m := resume(t)
 	m.WriteFile("/memory", bytes.Repeat([]byte("m"), 16<<20))
 	m.WriteFile("/dev/vda", []byte("disk"))
-	m.Close()
+	m.VM.Close()
 	for path, digest := range digests(t) {
 		if digest != before[path] {
 			t.Errorf("%s has changed", filepath.Base(path))
@@ -173,7 +172,7 @@ func TestBootsInstead(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := vmtest.Start(t, copied)
-	log, err := os.ReadFile(filepath.Join(filepath.Dir(m.ConsoleLog()), "qemu.log"))
+	log, err := os.ReadFile(filepath.Join(filepath.Dir(m.VM.ConsoleLog()), "qemu.log"))
 	if want := `the machine boots and does not resume: the snapshot was saved with another environment: QEMU was "not `; err != nil || !bytes.Contains(log, []byte(want)) {
 		t.Errorf("qemu.log is %q (%v), want %q", log, err, want)
 	}
@@ -196,8 +195,8 @@ func TestWritesArePrivate(t *testing.T) {
 // The snapshot has a network card, which a test links to a network.
 func TestNetwork(t *testing.T) {
 	net := vmtest.Network(t)
-	server := resume(t, vm.On(net), vm.Named("server"))
-	client := resume(t, vm.On(net), vm.Named("client"))
+	server := resume(t, vmtest.WithNetwork(net), vmtest.WithName("server"))
+	client := resume(t, vmtest.WithNetwork(net), vmtest.WithName("client"))
 	server.Output("/program", "background", "serve", ":80")
 	if got := client.Output("/program", "get", "http://server/page"); got != "hello from /page" {
 		t.Errorf("got %q", got)
@@ -206,7 +205,7 @@ func TestNetwork(t *testing.T) {
 
 // A machine that resumed can be forked if it owns its RAM.
 func TestFork(t *testing.T) {
-	m := resume(t, vm.Saveable())
+	m := resume(t, vmtest.WithSaveable())
 	m.WriteFile("/state", []byte("saved"))
 	if got := m.Fork(t).ReadFile("/state"); string(got) != "saved" {
 		t.Errorf("got %q", got)

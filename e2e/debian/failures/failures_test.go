@@ -31,7 +31,7 @@ func TestHint(t *testing.T) {
 			m.Expect("Reached target .*sysinit.target")
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			_, err := m.Agent(ctx)
+			_, err := m.VM.Agent(ctx)
 			if err == nil {
 				t.Fatal("the agent answered")
 			}

@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"github.com/bazelbuild/rules_go/go/runfiles"
-	"github.com/rules-qcow2/rules_qcow2/go/vm"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/vmtest"
 )
 
@@ -20,8 +19,8 @@ import (
 // one gave its files. Both resume from a snapshot on top of the layers.
 func TestPage(t *testing.T) {
 	n := vmtest.Network(t)
-	vmtest.Start(t, os.Getenv("APP_UP"), vm.On(n), vm.Named("server"))
-	client := vmtest.Start(t, os.Getenv("APP_UP"), vm.On(n), vm.Named("client"))
+	vmtest.Start(t, os.Getenv("APP_UP"), vmtest.WithNetwork(n), vmtest.WithName("server"))
+	client := vmtest.Start(t, os.Getenv("APP_UP"), vmtest.WithNetwork(n), vmtest.WithName("client"))
 	page := client.Run(`bash -c "exec 3<>/dev/tcp/server/8080; printf 'GET /sub/page.html HTTP/1.0\r\n\r\n' >&3; cat <&3"`)
 	if !strings.Contains(page, "200 OK") || !strings.HasSuffix(page, "hello\n") {
 		t.Errorf("the server answered %q", page)

@@ -37,7 +37,7 @@ func TestResume(t *testing.T) {
 // checkClock checks that the guest's clock is the host's, to a tenth of a second.
 func checkClock(t *testing.T, m *vmtest.Machine) {
 	t.Helper()
-	client, err := m.Agent(t.Context())
+	client, err := m.VM.Agent(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestAfterResume(t *testing.T) {
 
 func TestAfterResumeFails(t *testing.T) {
 	m := vmtest.Start(t, os.Getenv("FAILS_AFTER_RESUME"))
-	_, err := m.Agent(t.Context())
+	_, err := m.VM.Agent(t.Context())
 	if err == nil || !strings.Contains(err.Error(), `after_resume "echo the reason >&2; exit 3": exit status 3`) || !strings.Contains(err.Error(), "| the reason") {
 		t.Errorf("the agent answered with %v", err)
 	}
@@ -137,11 +137,11 @@ func TestParallel(t *testing.T) {
 // saved.
 func TestNetwork(t *testing.T) {
 	net := vmtest.Network(t)
-	server := vmtest.Start(t, os.Getenv("BOOTED"), vm.On(net), vm.Named("server"))
-	client := vmtest.Start(t, os.Getenv("BOOTED"), vm.On(net), vm.Named("client"))
+	server := vmtest.Start(t, os.Getenv("BOOTED"), vmtest.WithNetwork(net), vmtest.WithName("server"))
+	client := vmtest.Start(t, os.Getenv("BOOTED"), vmtest.WithNetwork(net), vmtest.WithName("client"))
 	server.Run("systemd-run --quiet systemd-socket-activate --listen=80 --accept --inetd echo hello from the server")
 	get := vm.Command{Args: []string{"bash", "-c", "cat </dev/tcp/server/80"}}
-	if err := client.Machine.WaitFor(t.Context(), get, time.Minute); err != nil {
+	if err := client.VM.WaitFor(t.Context(), get, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	if got := client.Run("bash -c 'cat </dev/tcp/server/80'"); got != "hello from the server\n" {
@@ -153,7 +153,7 @@ func TestNetwork(t *testing.T) {
 // once it has replayed the journal, as after a power cut, and after a fork has gone on
 // and powered off.
 func TestFreezeWhileWriting(t *testing.T) {
-	m := vmtest.Start(t, os.Getenv("BOOTED"), vm.Saveable())
+	m := vmtest.Start(t, os.Getenv("BOOTED"), vmtest.WithSaveable())
 	m.Run("systemd-run --quiet sh -c 'while :; do cp -r /usr/lib/systemd /root/copy; rm -r /root/copy; done'")
 	m.Run("sleep 1")
 	m.Freeze()
@@ -174,7 +174,7 @@ func rawDisk(t *testing.T, m *vmtest.Machine) string {
 		t.Fatal(err)
 	}
 	raw := filepath.Join(t.TempDir(), "root")
-	if out, err := exec.Command(qemuImg, "convert", "-O", "raw", m.Layers()[0], raw).CombinedOutput(); err != nil {
+	if out, err := exec.Command(qemuImg, "convert", "-O", "raw", m.VM.Layers()[0], raw).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	return raw

@@ -98,7 +98,7 @@ type CopyOptions struct {
 // error.
 //
 // On hosts that do not run Linux, hard links and holes become plain files.
-func (c *Client) CopyTo(ctx context.Context, dst, src string, opts CopyOptions) error {
+func (c *Client) CopyTo(ctx context.Context, src, dst string, opts CopyOptions) error {
 	return c.send(ctx, dst, opts.into(src), opts, func(w io.Writer) error {
 		return tree.Pack(w, src, tree.PackOptions{FollowLinks: opts.FollowLinks, FollowLinksOut: !opts.FollowLinks, FileMode: opts.FileMode, Link: opts.Link})
 	})
@@ -106,7 +106,7 @@ func (c *Client) CopyTo(ctx context.Context, dst, src string, opts CopyOptions) 
 
 // CopyFS copies fsys to the directory dst in the guest, as CopyTo does. Links in it
 // are followed.
-func (c *Client) CopyFS(ctx context.Context, dst string, fsys fs.FS) error {
+func (c *Client) CopyFS(ctx context.Context, fsys fs.FS, dst string) error {
 	return c.send(ctx, dst, "", CopyOptions{}, func(w io.Writer) error {
 		return tree.PackFS(w, fsys)
 	})

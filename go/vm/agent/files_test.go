@@ -33,7 +33,7 @@ func TestCopy(t *testing.T) {
 	dir := t.TempDir()
 	shell(t, dir, `mkdir -p src/d; echo one >src/one; ln src/one src/d/two; ln -s d src/link; chmod 640 src/one
 		truncate -s 50M src/sparse; head -c 3000000 /dev/urandom >src/d/random; touch -d 2001-02-03 src/one`)
-	if err := c.CopyTo(ctx, dir+"/guest/copy", dir+"/src", agent.CopyOptions{}); err != nil {
+	if err := c.CopyTo(ctx, dir+"/src", dir+"/guest/copy", agent.CopyOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.CopyFrom(ctx, dir+"/guest/copy", dir+"/back", agent.CopyOptions{}); err != nil {
@@ -47,7 +47,7 @@ func TestCopy(t *testing.T) {
 			t.Errorf("%s: got\n%s\nwant\n%s", copy, got, want)
 		}
 	}
-	if err := c.CopyFS(ctx, dir+"/fs", fstest.MapFS{"a/b": {Data: []byte("b")}}); err != nil {
+	if err := c.CopyFS(ctx, fstest.MapFS{"a/b": {Data: []byte("b")}}, dir+"/fs"); err != nil {
 		t.Fatal(err)
 	}
 	if got := shell(t, dir, "cat fs/a/b"); got != "b" {
@@ -59,7 +59,7 @@ func TestCopy(t *testing.T) {
 func TestCopyInto(t *testing.T) {
 	ctx, c := connect(t)
 	for name, copy := range map[string]func(src, dst string, opts agent.CopyOptions) error{
-		"to the guest":   func(src, dst string, opts agent.CopyOptions) error { return c.CopyTo(ctx, dst, src, opts) },
+		"to the guest":   func(src, dst string, opts agent.CopyOptions) error { return c.CopyTo(ctx, src, dst, opts) },
 		"from the guest": func(src, dst string, opts agent.CopyOptions) error { return c.CopyFrom(ctx, src, dst, opts) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -86,7 +86,7 @@ func TestCopyLinksOut(t *testing.T) {
 	ctx, c := connect(t)
 	dir := t.TempDir()
 	shell(t, dir, `mkdir src; echo x >out; ln -s "$PWD/out" src/out; echo y >src/file; ln -s file src/inside`)
-	if err := c.CopyTo(ctx, dir+"/to", dir+"/src", agent.CopyOptions{}); err != nil {
+	if err := c.CopyTo(ctx, dir+"/src", dir+"/to", agent.CopyOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.CopyFrom(ctx, dir+"/src", dir+"/from", agent.CopyOptions{}); err != nil {
@@ -111,7 +111,7 @@ func TestCopyClosedDirectory(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := c.CopyTo(ctx, dir+"/to", dir+"/src", agent.CopyOptions{}); err != nil {
+	if err := c.CopyTo(ctx, dir+"/src", dir+"/to", agent.CopyOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if got := shell(t, dir, "stat -c %a from from/d to to/d"); got != "755\n755\n555\n555\n" {
@@ -130,11 +130,11 @@ func TestCopyErrors(t *testing.T) {
 		want string
 		is   error
 	}{
-		{"no source on the host", c.CopyTo(ctx, dir+"/x", dir+"/no", none), "lstat " + dir + "/no", fs.ErrNotExist},
+		{"no source on the host", c.CopyTo(ctx, dir+"/no", dir+"/x", none), "lstat " + dir + "/no", fs.ErrNotExist},
 		{"no source in the guest", c.CopyFrom(ctx, dir+"/no", dir+"/x", none), "lstat " + dir + "/no", fs.ErrNotExist},
-		{"below a file in the guest", c.CopyTo(ctx, dir+"/file/x", dir+"/many", none), "not a directory", nil},
+		{"below a file in the guest", c.CopyTo(ctx, dir+"/many", dir+"/file/x", none), "not a directory", nil},
 		{"below a file on the host", c.CopyFrom(ctx, dir+"/many", dir+"/file/x", none), "not a directory", nil},
-		{"relative path", c.CopyTo(ctx, "x", dir+"/file", none), `path "x" must be absolute`, nil},
+		{"relative path", c.CopyTo(ctx, dir+"/file", "x", none), `path "x" must be absolute`, nil},
 		{"empty path", c.CopyFrom(ctx, "", dir+"/x", none), `path "" must be absolute`, nil},
 		{"too many files", c.CopyFrom(ctx, dir+"/many", dir+"/x", agent.CopyOptions{MaxFiles: 2}), "more than 2 files", nil},
 		{"too many bytes", c.CopyFrom(ctx, "/proc/version", dir+"/y", agent.CopyOptions{MaxBytes: 2}), "more than 2 bytes", nil},
@@ -249,7 +249,7 @@ func TestGuestDiesInCopy(t *testing.T) {
 	}
 	defer w.Close()
 	errs := make(chan error)
-	go func() { errs <- c.CopyTo(ctx, dir+"/copy", dir+"/file", agent.CopyOptions{}); errs <- nil }()
+	go func() { errs <- c.CopyTo(ctx, dir+"/file", dir+"/copy", agent.CopyOptions{}); errs <- nil }()
 	go func() {
 		_, err := c.ReadFile(ctx, fifo)
 		errs <- err

@@ -189,9 +189,7 @@ func (s *Server) do(ctx context.Context, r *Request, files []*os.File, response 
 	case r.Copy != nil && r.Copy.ToGuest:
 		return s.copy(ctx, r.Copy, (*agent.Client).CopyTo)
 	case r.Copy != nil:
-		return s.copy(ctx, r.Copy, func(client *agent.Client, ctx context.Context, to, from string, o agent.CopyOptions) error {
-			return client.CopyFrom(ctx, from, to, o)
-		})
+		return s.copy(ctx, r.Copy, (*agent.Client).CopyFrom)
 	case r.Expect != nil:
 		if limit := m.TimeLimit(r.Expect.Limit); limit > 0 {
 			var cancel func()
@@ -215,12 +213,12 @@ func (s *Server) do(ctx context.Context, r *Request, files []*os.File, response 
 }
 
 // copy copies in one of both directions.
-func (s *Server) copy(ctx context.Context, c *Copy, copy func(client *agent.Client, ctx context.Context, to, from string, o agent.CopyOptions) error) error {
+func (s *Server) copy(ctx context.Context, c *Copy, copy func(client *agent.Client, ctx context.Context, src, dst string, o agent.CopyOptions) error) error {
 	client, err := s.machine.Agent(ctx)
 	if err != nil {
 		return err
 	}
-	if err := copy(client, ctx, c.To, c.From, agent.CopyOptions{Into: c.Into}); err != nil {
+	if err := copy(client, ctx, c.From, c.To, agent.CopyOptions{Into: c.Into}); err != nil {
 		return s.machine.Explain(err)
 	}
 	return nil

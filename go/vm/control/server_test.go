@@ -13,6 +13,7 @@ import (
 
 	"github.com/bazelbuild/rules_go/go/runfiles"
 	"github.com/rules-qcow2/rules_qcow2/go/vm"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
 	"github.com/rules-qcow2/rules_qcow2/internal/fakeqemu"
 )
 
@@ -51,9 +52,9 @@ func serve(t *testing.T) (do func(request *Request, stdin *os.File) (*Response, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &vm.Config{
+	c := &machine.Config{
 		Target: "//:fake", QEMU: self, Arch: "x86_64", Machine: "q35", CPUModel: "max", CPUs: 1, Memory: "32M", Accel: "tcg",
-		Agent: vm.AgentInstalled, QEMUArgs: fakeqemu.ArgsWithAgent(agentProgram(t)),
+		Agent: machine.AgentInstalled, QEMUArgs: fakeqemu.ArgsWithAgent(agentProgram(t)),
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)

@@ -8,6 +8,22 @@ import (
 	"path/filepath"
 )
 
+// Suffix follows the path of a target's executable in the path of its description.
+const Suffix = ".vm.json"
+
+// Read reads the description that a rule has written next to the executable of its
+// target, and locates its files: see Locate.
+func Read(executable string, locate func(path string) (string, error)) (*Config, error) {
+	c := &Config{}
+	err := ReadJSON(executable+Suffix, c)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s is not a qemu_vm: %[1]s%s does not exist", executable, Suffix)
+	} else if err != nil {
+		return nil, err
+	}
+	return c, c.Locate(locate)
+}
+
 // ReadJSON reads a file that a rule has written.
 func ReadJSON(path string, into any) error {
 	b, err := os.ReadFile(path)

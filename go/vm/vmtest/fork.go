@@ -1,6 +1,7 @@
 package vmtest
 
 import (
+	"reflect"
 	"sync"
 	"testing"
 
@@ -30,25 +31,25 @@ func (m *Machine) Freeze() {
 //	}
 //
 // A fork has its own disks, random numbers and clock. Its console begins empty. It
-// is cut off from the networks of m, unless [vm.On] attaches it to one: to its own
-// network, or, with [vm.Named], to one that it shares with other forks.
+// is cut off from the networks of m, unless [WithNetwork] attaches it to one: to its own
+// network, or, with [WithName], to one that it shares with other forks.
 // It ends with the test t.
-func (m *Machine) Fork(t testing.TB, opts ...vm.Option) *Machine {
+func (m *Machine) Fork(t testing.TB, opts ...Option) *Machine {
 	t.Helper()
 	freezeAll(t, []*Machine{m})
 	return m.fork(t, opts)
 }
 
 // fork starts a machine from the snapshot.
-func (m *Machine) fork(t testing.TB, opts []vm.Option) *Machine {
+func (m *Machine) fork(t testing.TB, opts []Option) *Machine {
 	t.Helper()
-	config, options := *m.config, m.options
-	config.Snapshot = m.snapshot
+	options := m.options
 	options.Saveable, options.Networks = false, nil
-	for _, o := range opts {
-		o(&options)
+	config, options := apply(m.config, options, opts)
+	if !reflect.DeepEqual(config, m.config) {
+		t.Fatalf("Fork of %s: %v", m.VM.Name(), errForkDiffers)
 	}
-	return start(t, &config, options)
+	return start(t, config, options, m.snapshot.Start)
 }
 
 // ForkAll forks machines that talk to each other. It pauses all of them before it
@@ -61,12 +62,12 @@ func ForkAll(t testing.TB, machines ...*Machine) []*Machine {
 	copies := make(map[*network.Network]*network.Network)
 	forks := make([]*Machine, len(machines))
 	for i, m := range machines {
-		opts := []vm.Option{vm.Named(m.Name())}
+		opts := []Option{WithName(m.VM.Name())}
 		for _, n := range m.options.Networks {
 			if copies[n] == nil {
 				copies[n] = keepNetwork(t, n.Copy())
 			}
-			opts = append(opts, vm.On(copies[n]))
+			opts = append(opts, WithNetwork(copies[n]))
 		}
 		forks[i] = m.fork(t, opts)
 	}
@@ -90,7 +91,7 @@ func freezeAll(t testing.TB, machines []*Machine) {
 			t.Fatal(m.freezeErr)
 		}
 		if m.snapshot == nil {
-			running, inner = append(running, m), append(inner, m.Machine)
+			running, inner = append(running, m), append(inner, m.VM)
 		}
 	}
 	if len(running) == 0 {

@@ -3,21 +3,21 @@
 //
 //	func TestNginx(t *testing.T) {
 //		m := vmtest.Start(t, os.Getenv("DEBIAN")) // $(rlocationpath :debian)
-//		m.CopyTo("/srv/www", "testdata/www")
+//		m.CopyTo("testdata/www", "/srv/www")
 //		m.Run("systemctl start nginx")
 //		m.WaitFor("curl --fail --silent localhost")
 //	}
 //
 // Methods that return no error fail the test with t.Fatal, so call them from the
-// test's goroutine or from its clean-up functions. The methods of [vm.Machine] that
-// take a context are for everything else: a Machine has them as well.
+// test's goroutine or from its clean-up functions. For everything else there are the
+// methods of [vm.Machine] that take a context: those of Machine.VM.
 package vmtest
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -28,15 +28,19 @@ import (
 
 	"github.com/bazelbuild/rules_go/go/runfiles"
 	"github.com/rules-qcow2/rules_qcow2/go/vm"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/network"
+	"github.com/rules-qcow2/rules_qcow2/internal/bounded"
 )
 
 // A Machine is a virtual machine of a test.
 type Machine struct {
-	*vm.Machine
+	// VM is the machine itself.
+	VM *vm.Machine
+
 	t       testing.TB
 	ctx     context.Context
-	config  *vm.Config
+	config  *machine.Config
 	options vm.Options
 
 	reported atomic.Bool // a message of the test has the end of the console
@@ -54,25 +58,25 @@ type Machine struct {
 // The machine ends with the test. If the test has failed by then, its log has the end of
 // the console, and its undeclared outputs have console.log, qemu.log, screenshot.png,
 // command, which is a script that runs the machine again, and what
-// [vm.Machine.CollectLogs] collects.
+// [vm.VM.CollectLogs] collects.
 //
 // A message of [vm.DefaultFailOn] on the console, such as a kernel panic, ends
 // the machine; calls that use it then fail with that message.
-func Start(t testing.TB, target string, opts ...vm.Option) *Machine {
+func Start(t testing.TB, target string, opts ...Option) *Machine {
 	t.Helper()
 	config, err := load(target)
 	if err != nil {
 		t.Fatalf("vmtest: %s: %v", target, err)
 	}
 	options := vm.Options{FailOn: vm.DefaultFailOn, Agent: true, Saveable: config.Snapshot == nil}
-	for _, o := range opts {
-		o(&options)
-	}
-	return start(t, config, options)
+	config, options = apply(config, options, opts)
+	return start(t, config, options, func(ctx context.Context, o vm.Options) (*vm.Machine, error) {
+		return vm.Start(ctx, config, o)
+	})
 }
 
-// start starts a machine that ends with the test.
-func start(t testing.TB, config *vm.Config, options vm.Options) *Machine {
+// start starts a machine that ends with the test, by run.
+func start(t testing.TB, config *machine.Config, options vm.Options, run func(context.Context, vm.Options) (*vm.Machine, error)) *Machine {
 	t.Helper()
 	options.Dir, options.Logs = t.TempDir(), t.TempDir()
 	ctx, closeTimeout := testContext(t)
@@ -86,11 +90,11 @@ func start(t testing.TB, config *vm.Config, options vm.Options) *Machine {
 			keepLogs(t, options.HostName(config), options.Logs)
 		}
 	})
-	machine, err := vm.Start(ctx, config, options)
+	running, err := run(ctx, options)
 	if err != nil {
 		t.Fatalf("%s: %v", config.Target, err)
 	}
-	m := &Machine{Machine: machine, t: t, ctx: ctx, config: config, options: options}
+	m := &Machine{VM: running, t: t, ctx: ctx, config: config, options: options}
 	t.Cleanup(m.close)
 	return m
 }
@@ -101,19 +105,19 @@ var errTestFailed = errors.New("the test failed while this machine ran")
 // close ends the machine at the end of the test.
 func (m *Machine) close() {
 	if m.t.Failed() && !m.reported.Load() {
-		m.CollectLogs()
+		m.VM.CollectLogs()
 	}
-	switch end := m.Close(); {
+	switch end := m.VM.Close(); {
 	case m.reported.Load() || end.Frozen:
 	case end.Failure != nil:
-		m.t.Errorf("%s: %v", m.Name(), m.Report(end.Failure))
+		m.t.Errorf("%s: %v", m.VM.Name(), m.VM.Report(end.Failure))
 	case m.t.Failed():
-		m.t.Logf("%s: %v", m.Name(), m.Report(errTestFailed))
+		m.t.Logf("%s: %v", m.VM.Name(), m.VM.Report(errTestFailed))
 	}
 }
 
 // Network makes a network between machines, which ends with the test. Attach a
-// machine with [vm.On].
+// machine with [WithNetwork].
 func Network(t testing.TB, opts ...network.Option) *network.Network {
 	t.Helper()
 	n, err := network.New(opts...)
@@ -134,22 +138,15 @@ func keepNetwork(t testing.TB, n *network.Network) *network.Network {
 }
 
 // load reads the description of a machine next to its target's executable.
-func load(target string) (*vm.Config, error) {
+func load(target string) (*machine.Config, error) {
 	path, err := locate(target)
 	if err != nil {
 		return nil, fmt.Errorf("it is neither an absolute path nor a runfile: %w", err)
 	}
-	b, err := os.ReadFile(path + ".vm.json")
-	if errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(path + machine.Suffix); errors.Is(err, os.ErrNotExist) {
 		return nil, errors.New("it is not a qemu_vm in the test's data: use $(rlocationpath :vm) and data = [\":vm\"]")
-	} else if err != nil {
-		return nil, err
 	}
-	config := &vm.Config{}
-	if err := json.Unmarshal(b, config); err != nil {
-		return nil, fmt.Errorf("%s.vm.json: %w", path, err)
-	}
-	return config, config.Locate(locate)
+	return machine.Read(path, locate)
 }
 
 // locate returns the path of a runfile.
@@ -205,15 +202,18 @@ func (m *Machine) fatal(what string, err error) {
 // fail ends the test. The message has the end of the console.
 func (m *Machine) fail(err error) {
 	m.t.Helper()
-	m.CollectLogs() // Report names the failed units
+	m.VM.CollectLogs() // Report names the failed units
 	m.reported.Store(true)
-	m.t.Fatalf("%s: %v", m.Name(), m.Report(err))
+	m.t.Fatalf("%s: %v", m.VM.Name(), m.VM.Report(err))
 }
+
+// maxOutput bounds, in bytes, the standard output that Run and Output return.
+const maxOutput = 64 << 20
 
 // Run runs a line for the guest's shell, /bin/sh, and returns its standard
 // output. The test fails with the end of both outputs if the exit status is not
 // 0. If the standard output is larger than 64 MiB, the command is killed and the
-// test fails: use Exec with Stdout for such commands.
+// test fails: use VM.Exec with Stdout for such commands.
 func (m *Machine) Run(line string) string {
 	m.t.Helper()
 	return m.Output("/bin/sh", "-c", line)
@@ -223,15 +223,15 @@ func (m *Machine) Run(line string) string {
 // output, up to 64 MiB. The test fails as with Run.
 func (m *Machine) Output(args ...string) string {
 	m.t.Helper()
-	output := output{limit: maxOutput}
+	output := bounded.Buffer{Limit: maxOutput}
 	var stdout, stderr vm.Tail
-	result, err := m.Exec(m.ctx, vm.Command{Args: args, Stdout: tee{&output, &stdout}, Stderr: &stderr})
+	result, err := m.VM.Exec(m.ctx, vm.Command{Args: args, Stdout: io.MultiWriter(&stdout, &output), Stderr: &stderr})
 	what := args[len(args)-1]
 	if len(args) != 3 || args[0] != "/bin/sh" {
 		what = fmt.Sprintf("%q", args)
 	}
-	if longErr := (*longOutputError)(nil); errors.As(err, &longErr) {
-		err = longErr // without the words about a write
+	if errors.Is(err, bounded.ErrFull) {
+		err = fmt.Errorf("the standard output is larger than %d MiB; use VM.Exec with Stdout", maxOutput>>20)
 	}
 	if err != nil {
 		m.fatal(what, err)
@@ -239,16 +239,7 @@ func (m *Machine) Output(args ...string) string {
 	if !result.Success() {
 		m.fatal(what, fmt.Errorf("%v%s", result, vm.Outputs(&stdout, &stderr)))
 	}
-	return output.b.String()
-}
-
-type tee struct {
-	a, b interface{ Write([]byte) (int, error) }
-}
-
-func (t tee) Write(b []byte) (int, error) {
-	t.b.Write(b)
-	return t.a.Write(b)
+	return output.String()
 }
 
 // WaitFor runs a line for the guest's shell until it succeeds. The test fails
@@ -262,33 +253,33 @@ func (m *Machine) WaitFor(line string) {
 // the test's deadline.
 func (m *Machine) WaitForWithin(limit time.Duration, line string) {
 	m.t.Helper()
-	if err := m.Machine.WaitFor(m.ctx, vm.Command{Args: []string{"/bin/sh", "-c", line}}, limit); err != nil {
+	if err := m.VM.WaitFor(m.ctx, vm.Command{Args: []string{"/bin/sh", "-c", line}}, limit); err != nil {
 		m.fatal("WaitFor", err)
 	}
 }
 
 // Expect waits until the console has shown all patterns, in this order: see
-// [vm.Machine.Expect].
+// [vm.VM.Expect].
 func (m *Machine) Expect(patterns ...string) {
 	m.t.Helper()
-	if err := m.Machine.Expect(m.ctx, patterns...); err != nil {
+	if err := m.VM.Expect(m.ctx, patterns...); err != nil {
 		m.fail(err)
 	}
 }
 
-// CopyTo copies a file or folder of the host to the path dst in the guest, which
+// CopyTo copies the file or folder src of the host to the path dst in the guest, which
 // is the name of the copy.
-func (m *Machine) CopyTo(dst, src string) {
+func (m *Machine) CopyTo(src, dst string) {
 	m.t.Helper()
-	if err := m.Machine.CopyTo(m.ctx, dst, src); err != nil {
+	if err := m.VM.CopyTo(m.ctx, src, dst); err != nil {
 		m.fatal("CopyTo "+dst, err)
 	}
 }
 
-// CopyFrom copies a file or folder of the guest to the path dst of the host.
+// CopyFrom copies the file or folder src of the guest to the path dst of the host.
 func (m *Machine) CopyFrom(src, dst string) {
 	m.t.Helper()
-	if err := m.Machine.CopyFrom(m.ctx, src, dst); err != nil {
+	if err := m.VM.CopyFrom(m.ctx, src, dst); err != nil {
 		m.fatal("CopyFrom "+src, err)
 	}
 }
@@ -296,7 +287,7 @@ func (m *Machine) CopyFrom(src, dst string) {
 // WriteFile writes a file in the guest with the permissions 0644.
 func (m *Machine) WriteFile(name string, content []byte) {
 	m.t.Helper()
-	if err := m.Machine.WriteFile(m.ctx, name, content, 0o644); err != nil {
+	if err := m.VM.WriteFile(m.ctx, name, content, 0o644); err != nil {
 		m.fatal("WriteFile "+name, err)
 	}
 }
@@ -304,7 +295,7 @@ func (m *Machine) WriteFile(name string, content []byte) {
 // ReadFile returns the content of a file in the guest.
 func (m *Machine) ReadFile(name string) []byte {
 	m.t.Helper()
-	content, err := m.Machine.ReadFile(m.ctx, name)
+	content, err := m.VM.ReadFile(m.ctx, name)
 	if err != nil {
 		m.fatal("ReadFile "+name, err)
 	}
@@ -315,7 +306,7 @@ func (m *Machine) ReadFile(name string) []byte {
 // ends with the test.
 func (m *Machine) Dial(network string, port int) net.Conn {
 	m.t.Helper()
-	conn, err := m.Machine.Dial(m.ctx, network, net.JoinHostPort("127.0.0.1", fmt.Sprint(port)))
+	conn, err := m.VM.Dial(m.ctx, network, net.JoinHostPort("127.0.0.1", fmt.Sprint(port)))
 	if err != nil {
 		m.fatal(fmt.Sprintf("Dial %s %d", network, port), err)
 	}
@@ -331,12 +322,12 @@ func (m *Machine) Screenshot() string {
 	if dir == "" {
 		dir = m.t.TempDir()
 	}
-	f, err := os.CreateTemp(dir, m.Name()+"_*.png")
+	f, err := os.CreateTemp(dir, m.VM.Name()+"_*.png")
 	if err != nil {
 		m.fatal("Screenshot", err)
 	}
 	f.Close()
-	if err := m.Machine.Screenshot(m.ctx, f.Name()); err != nil {
+	if err := m.VM.Screenshot(m.ctx, f.Name()); err != nil {
 		m.fatal("Screenshot", err)
 	}
 	return f.Name()
@@ -345,7 +336,7 @@ func (m *Machine) Screenshot() string {
 // PowerOff makes the guest power off, and waits until it has.
 func (m *Machine) PowerOff() {
 	m.t.Helper()
-	if err := m.Machine.PowerOff(m.ctx); err != nil {
+	if err := m.VM.PowerOff(m.ctx); err != nil {
 		m.fatal("PowerOff", err)
 	}
 }
@@ -353,7 +344,7 @@ func (m *Machine) PowerOff() {
 // Wait waits until the machine ends, and returns how it ended.
 func (m *Machine) Wait() vm.End {
 	m.t.Helper()
-	end, err := m.Machine.Wait(m.ctx)
+	end, err := m.VM.Wait(m.ctx)
 	if err != nil {
 		m.fatal("Wait", err)
 	}

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/rules-qcow2/rules_qcow2/go/vm"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/vmtest"
 	"github.com/rules-qcow2/rules_qcow2/internal/fakeqemu"
 )
@@ -34,7 +34,7 @@ func start(t *testing.T) *vmtest.Machine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := json.Marshal(vm.Config{
+	b, err := json.Marshal(machine.Config{
 		Target: "//:machine", QEMU: self, Arch: "x86_64", Machine: "q35", CPUModel: "max", CPUs: 1, Memory: "32M", Accel: "tcg",
 		QEMUArgs: fakeqemu.Args(behaviour), Agent: agent(behaviour),
 	})
@@ -51,9 +51,9 @@ func start(t *testing.T) *vmtest.Machine {
 // agent returns the Config.Agent of a machine with a behaviour.
 func agent(behaviour string) string {
 	if strings.Contains(behaviour, "agent") || strings.Contains(behaviour, "commands") {
-		return vm.AgentInstalled
+		return machine.AgentInstalled
 	}
-	return vm.AgentNone
+	return machine.AgentNone
 }
 
 func TestFailsToStart(t *testing.T) { start(t) }
@@ -150,7 +150,7 @@ func TestMachineFails(t *testing.T) {
 // A command cannot fill the memory of the host.
 func TestLongOutput(t *testing.T) {
 	out, _ := fails(t, "TestFailsInCommand", "has commands that write without end", "-test.timeout=1m")
-	if want := "machine: the command: the standard output is larger than 64 MiB; use Exec with Stdout\n"; !strings.Contains(out, want) {
+	if want := "machine: the command: the standard output is larger than 64 MiB; use VM.Exec with Stdout\n"; !strings.Contains(out, want) {
 		t.Errorf("the log does not say %q:\n%s", want, out)
 	}
 }

@@ -15,10 +15,11 @@ import (
 
 	"github.com/rules-qcow2/rules_qcow2/go/vm"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/control"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
 )
 
 // A Loader reads the description of a machine next to a target's executable.
-type Loader func(target string) (*vm.Config, error)
+type Loader func(target string) (*machine.Config, error)
 
 // serveCommand is the command by which start runs itself in the background.
 const serveCommand = "serve-for-start"
@@ -171,7 +172,7 @@ func serveMachine(ctx context.Context, args []string, load Loader, ready *os.Fil
 
 // logDir returns the folder for a machine's logs: below a test's undeclared
 // outputs, or none.
-func logDir(c *vm.Config) (string, error) {
+func logDir(c *machine.Config) (string, error) {
 	outputs := os.Getenv("TEST_UNDECLARED_OUTPUTS_DIR")
 	if outputs == "" {
 		return "", nil
