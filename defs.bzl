@@ -3,7 +3,7 @@
 load("//private:boot.bzl", _DEFAULT_FAIL_ON = "DEFAULT_FAIL_ON", _qemu_boot_test = "qemu_boot_test")
 load("//private:chain.bzl", _link_backing_chain = "link_backing_chain")
 load("//private:check.bzl", _qcow2_check_test = "qcow2_check_test")
-load("//private:disk.bzl", _qemu_disk = "qemu_disk")
+load("//private:disk.bzl", _disk_options = "disk_options")
 load("//private:guest_test.bzl", _qemu_guest_test = "qemu_guest_test")
 load("//private:image.bzl", _qcow2_image = "qcow2_image")
 load("//private:layer.bzl", _guest_path = "guest_path", _qcow2_layer = "qcow2_layer")
@@ -26,7 +26,7 @@ qcow2_layer = _qcow2_layer
 qcow2_overlay = _qcow2_overlay
 qcow2gen_toolchain = _qcow2gen_toolchain
 qemu_boot_test = _qemu_boot_test
-qemu_disk = _qemu_disk
+disk_options = _disk_options
 qemu_guest_test = _qemu_guest_test
 qemu_snapshot = _qemu_snapshot
 qemu_toolchain = _qemu_toolchain

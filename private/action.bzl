@@ -2,7 +2,7 @@
 
 load(":chain.bzl", "link_chain")
 load(":disk.bzl", "machine_disks")
-load(":providers.bzl", "QemuVmInfo")
+load(":providers.bzl", "vm_info")
 load(":runner.bzl", "EXEC_GROUP")
 load(":size.bzl", "parse_size")
 
@@ -20,12 +20,12 @@ def machine_with_disks(ctx, vm):
     """
     if not ctx.attr.disks:
         return vm
-    if "snapshot" in vm.config:
+    if "snapshot" in vm.machine.config:
         fail("%s: disks cannot replace those of vm = \"%s\", a snapshot, which has its disks open; use the qemu_vm" % (ctx.label, ctx.attr.vm.label))
-    disks = machine_disks(ctx, vm.config["machine"], vm.config["arch"])
-    return QemuVmInfo(
-        agent_runfiles = vm.agent_runfiles,
-        config = vm.config | {"disks": disks.config},
+    disks = machine_disks(ctx, vm.machine.config["machine"], vm.machine.config["arch"])
+    return vm_info(
+        agent_runfiles = vm.machine.agent_runfiles,
+        config = vm.machine.config | {"disks": disks.config},
         disks = disks.targets,
         runfiles = ctx.runfiles(disks.files).merge_all([vm.runfiles] + disks.runfiles),
     )
@@ -43,7 +43,7 @@ def link_disks(ctx, vm, images):
       places where these have their backing files.
     """
     chains = []
-    for i, disk in enumerate(vm.disks):
+    for i, disk in enumerate(vm.machine.disks):
         if i < len(images):
             chains.append(link_chain(ctx, images[i].basename + ".backing/", disk, sibling = images[i]))
         else:

@@ -51,8 +51,8 @@ def qemu_boot_test(name, vm = None, disks = [], expect = [], fail_on = DEFAULT_F
     Args:
       name: name of the target.
       vm: (label) a `qemu_vm` or `qemu_snapshot`. It excludes all attributes of the
-        machine except for `disks`, and `data`, the files that `args` name.
-      disks: (list of labels and of `qemu_disk()` values) the guest's disks, as
+        machine except for `disks`.
+      disks: (list of labels and of `disk_options()` values) the guest's disks, as
         in `qemu_vm`. With `vm`, they replace those of the machine, which cannot be a
         snapshot.
       expect: (list of strings) regular expressions in Go's syntax. The first
@@ -74,7 +74,7 @@ def qemu_boot_test(name, vm = None, disks = [], expect = [], fail_on = DEFAULT_F
       **kwargs: attributes that all tests have, such as `timeout` and `tags`.
     """
     if vm:
-        given = [key for key in kwargs if key in MACHINE_ATTRS and key != "data"]
+        given = [key for key in kwargs if key in MACHINE_ATTRS]
         if given:
             fail("%s: %s describes the machine, and so does vm = \"%s\"; set one of them" % (native.package_relative_label(name), given[0], vm))
 

@@ -3,7 +3,7 @@
 load(":action.bzl", "machine_with_disks")
 load(":machine.bzl", "MACHINE_ATTRS", "machine", "without_agent")
 load(":providers.bzl", "QemuVmInfo")
-load(":runner.bzl", "EXEC_GROUPS", "rlocationpath", "run", "target_name", "test_resources")
+load(":runner.bzl", "ENVIRONMENT_ATTRS", "EXEC_GROUPS", "rlocationpath", "run", "target_name", "test_environment", "test_resources")
 
 # Not given.
 _NO_EXIT_STATUS = -1
@@ -12,11 +12,11 @@ def _qemu_boot_test_impl(ctx):
     vm = machine_with_disks(ctx, ctx.attr.vm[QemuVmInfo]) if ctx.attr.vm else machine(ctx)
 
     # Without run_while_up, the agent would only change the boot.
-    config = vm.config if ctx.attr.run_while_up else without_agent(vm.config)
+    config = vm.machine.config if ctx.attr.run_while_up else without_agent(vm.machine.config)
     programs = [target for target in [ctx.attr.run_after, ctx.attr.run_while_up] if target]
     if ctx.attr.time_limit < 0:
         fail("%s: time_limit = %d must be at least 1 second" % (ctx.label, ctx.attr.time_limit))
-    return [test_resources(ctx, config), run(
+    return [test_resources(ctx, config), test_environment(ctx), run(
         ctx,
         config | {
             "exit_status": _exit_status(ctx, vm),
@@ -28,7 +28,7 @@ def _qemu_boot_test_impl(ctx):
             "time_limit": ctx.attr.time_limit,
         },
         ".vm.json",
-        [vm.runfiles] + ([vm.agent_runfiles] if ctx.attr.run_while_up else []) + [ctx.runfiles(ctx.files.data)] + [target[DefaultInfo].default_runfiles for target in programs + ctx.attr.data],
+        [vm.runfiles] + ([vm.machine.agent_runfiles] if ctx.attr.run_while_up else []) + [ctx.runfiles(ctx.files.data)] + [target[DefaultInfo].default_runfiles for target in programs + ctx.attr.data],
     )]
 
 def _exit_status(ctx, vm):
@@ -36,9 +36,9 @@ def _exit_status(ctx, vm):
     status = ctx.attr.exit_status
     if status == _NO_EXIT_STATUS:
         return None if ctx.attr.expect or ctx.attr.run_while_up else 0
-    if status != 0 and vm.config["arch"] != "x86_64":
-        fail("%s: exit_status = %d needs the isa-debug-exit device, which %s does not have; use 0" % (ctx.label, status, vm.config["arch"]))
-    if status != 0 and "snapshot" in vm.config:
+    if status != 0 and vm.machine.config["arch"] != "x86_64":
+        fail("%s: exit_status = %d needs the isa-debug-exit device, which %s does not have; use 0" % (ctx.label, status, vm.machine.config["arch"]))
+    if status != 0 and "snapshot" in vm.machine.config:
         fail("%s: exit_status = %d needs the isa-debug-exit device, which a snapshot does not have; use 0" % (ctx.label, status))
     if status < 0 or status > 255 or status != 0 and status % 2 == 0:
         fail("%s: exit_status = %d must be 0 or an odd number up to 255: a guest that writes n to isa-debug-exit ends QEMU with 2n+1" % (ctx.label, status))
@@ -50,7 +50,11 @@ def _executable(ctx, file):
 qemu_boot_test = rule(
     implementation = _qemu_boot_test_impl,
     doc = "The rule behind the macro qemu_boot_test, which documents the attributes.",
-    attrs = MACHINE_ATTRS | {
+    attrs = MACHINE_ATTRS | ENVIRONMENT_ATTRS | {
+        "data": attr.label_list(
+            doc = "files that `run_while_up` and `run_after` need, and that `args` and `env` name.",
+            allow_files = True,
+        ),
         "exit_status": attr.int(default = _NO_EXIT_STATUS),
         "expect": attr.string_list(),
         "fail_on": attr.string_list(),

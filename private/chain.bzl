@@ -12,23 +12,7 @@ def link_backing_chain(ctx, image, backing):
     base. That name holds in `bazel-bin`, in runfiles, in a sandbox and below
     another overlay, whatever repository and configuration the base comes from.
 
-    ```
-    load("@rules_qcow2//:defs.bzl", "Qcow2Info", "link_backing_chain")
-
-    def _my_image_impl(ctx):
-        image = ctx.actions.declare_file(ctx.label.name + ".qcow2")
-        chain = link_backing_chain(ctx, image, ctx.attr.backing)
-
-        # ... an action that writes image, with the backing file name chain[0].path
-        links = [layer.file for layer in chain]
-        return [
-            DefaultInfo(
-                files = depset([image]),
-                runfiles = ctx.runfiles([image] + links),
-            ),
-            Qcow2Info(chain = chain, format = "qcow2", image = image, metadata = metadata),
-        ]
-    ```
+    docs/overlays.md has a complete rule.
 
     Args:
       ctx: the context of the rule.
@@ -36,9 +20,32 @@ def link_backing_chain(ctx, image, backing):
       backing: (Target) the backing image: with `Qcow2Info`, or with one file.
 
     Returns:
-      The `chain` of the image's `Qcow2Info`.
+      A struct with what the rule needs: `backing_file`, the backing file name to store in
+      the image; `chain`, for its `Qcow2Info`; `links`, a list of `File`s, the inputs of an
+      action that reads the images below; `runfiles`, with the image and the links, for its
+      `DefaultInfo`; and `output_groups`, a dict for its `OutputGroupInfo`, by which every
+      build of the target creates the links.
     """
-    return link_chain(ctx, image.basename + ".backing/", backing, sibling = image)
+    chain = link_chain(ctx, image.basename + ".backing/", backing, sibling = image)
+    return chain_struct(ctx, image, chain)
+
+def chain_struct(ctx, image, chain):
+    """Returns the struct of link_backing_chain.
+
+    Args:
+      ctx: the context of the rule.
+      image: the image.
+      chain: the `chain` of its Qcow2Info; empty if it does not have a backing file.
+    """
+    links = [layer.file for layer in chain]
+    return struct(
+        backing_file = chain[0].path if chain else "",
+        chain = chain,
+        links = links,
+        # Bazel builds this group for each requested target, whatever its flags.
+        output_groups = {"_hidden_top_level_INTERNAL_": depset(links)},
+        runfiles = ctx.runfiles([image] + links),
+    )
 
 def link_chain(ctx, folder, backing, sibling = None):
     """Lays out links to an image and all images below it, in a folder.

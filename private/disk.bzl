@@ -15,17 +15,17 @@ DISK_ATTRS = {
     "disks": attr.label_list(allow_files = True),
 }
 
-def qemu_disk(image, interface = "virtio", serial = None, read_only = False):
+def disk_options(image, interface = "virtio", serial = None, read_only = False):
     """Describes how a machine sees a disk: a value for the attribute `disks`.
 
     ```starlark
-    load("@rules_qcow2//:defs.bzl", "qemu_disk", "qemu_vm")
+    load("@rules_qcow2//:defs.bzl", "disk_options", "qemu_vm")
 
     qemu_vm(
         name = "vm",
         disks = [
             ":disk",
-            qemu_disk("@debian_image//file", interface = "nvme", serial = "data"),
+            disk_options("@debian_image//file", interface = "nvme", serial = "data"),
         ],
     )
     ```
@@ -49,7 +49,7 @@ def disk_attributes(disks):  # buildifier: disable=unnamed-macro
     """Converts the list of a BUILD file to the attributes in DISK_ATTRS.
 
     Args:
-      disks: a list of labels and values of qemu_disk(), or a select() of lists
+      disks: a list of labels and values of disk_options(), or a select() of lists
         of labels.
 
     Returns:
@@ -58,11 +58,11 @@ def disk_attributes(disks):  # buildifier: disable=unnamed-macro
     if type(disks) == "select":
         return {"disks": disks}
     if type(disks) == "dict":
-        fail("disks = %s is a dict, which is not supported; use a list: disks = [qemu_disk(\"//:image\", interface = \"nvme\")]" % disks)
+        fail("disks = %s is a dict, which is not supported; use a list: disks = [disk_options(\"//:image\", interface = \"nvme\")]" % disks)
     images, options = {}, []
     for disk in disks:
         if type(disk) != "struct":
-            disk = qemu_disk(disk)
+            disk = disk_options(disk)
         label = native.package_relative_label(disk.image)
         index = images.setdefault(label, len(images))
         options.append(json.encode({

@@ -39,7 +39,7 @@ def qemu_guest_test(name, test, vm, disks = [], fail_on = DEFAULT_FAIL_ON, **kwa
         it: for Go, `pure = "on"` makes it independent of the guest's libraries.
       vm: (label) a `qemu_vm` or `qemu_snapshot` with an agent. With a snapshot, the test
         starts in less than a second.
-      disks: (list of labels and of `qemu_disk()` values) disks instead of those of
+      disks: (list of labels and of `disk_options()` values) disks instead of those of
         `vm`, which cannot be a snapshot.
       fail_on: (list of strings) regular expressions that end the test if the console
         shows them, as in `qemu_boot_test`.

@@ -3,7 +3,7 @@
 load(":action.bzl", "machine_with_disks")
 load(":disk.bzl", "DISK_ATTRS")
 load(":providers.bzl", "QemuVmInfo")
-load(":runner.bzl", "EXEC_GROUPS", "list_runfiles", "rlocationpath", "run", "target_name", "test_resources")
+load(":runner.bzl", "ENVIRONMENT_ATTRS", "EXEC_GROUPS", "list_runfiles", "rlocationpath", "run", "target_name", "test_environment", "test_resources")
 
 _ArgsInfo = provider(
     doc = "The arguments of a test target.",
@@ -38,21 +38,20 @@ _platform = transition(
 def _qemu_guest_test_impl(ctx):
     test = ctx.attr.test[0]
     vm = machine_with_disks(ctx, ctx.attr.vm[QemuVmInfo])
-    if vm.config["agent"] == "none":
+    if vm.machine.config["agent"] == "none":
         fail("%s: a test in the guest needs an agent there, and %s does not have one; set its kernel or agent" % (ctx.label, ctx.attr.vm.label))
     runfiles = test[DefaultInfo].default_runfiles
     manifest = ctx.actions.declare_file(ctx.label.name + ".runfiles.txt")
     list_runfiles(ctx, manifest, runfiles)
     program = test[DefaultInfo].files_to_run.executable
-    given = test[RunEnvironmentInfo] if RunEnvironmentInfo in test else RunEnvironmentInfo()
-    environment = given.environment | ctx.attr.env
+    environment = test_environment(ctx, test[RunEnvironmentInfo] if RunEnvironmentInfo in test else None)
     default = run(
         ctx,
-        vm.config | {
+        vm.machine.config | {
             "fail_on": ctx.attr.fail_on,
             "guest_test": {
                 "args": test[_ArgsInfo].args,
-                "env": sorted(environment.keys() + given.inherited_environment),
+                "env": sorted(environment.environment.keys() + environment.inherited_environment),
                 "manifest": rlocationpath(ctx, manifest),
                 "program": rlocationpath(ctx, program),
                 "user": ctx.attr.user,
@@ -60,22 +59,19 @@ def _qemu_guest_test_impl(ctx):
             "target": target_name(ctx),
         },
         ".vm.json",
-        [vm.runfiles, vm.agent_runfiles, runfiles, ctx.runfiles([manifest, program])],
+        [vm.runfiles, vm.machine.agent_runfiles, runfiles, ctx.runfiles([manifest, program])],
     )
     return [
         default,
-        test_resources(ctx, vm.config),
-        RunEnvironmentInfo(
-            environment = environment,
-            inherited_environment = given.inherited_environment,
-        ),
+        test_resources(ctx, vm.machine.config),
+        environment,
         coverage_common.instrumented_files_info(ctx, dependency_attributes = ["test"]),
     ]
 
 qemu_guest_test = rule(
     implementation = _qemu_guest_test_impl,
     doc = "The rule behind the macro qemu_guest_test, which documents the attributes.",
-    attrs = DISK_ATTRS | {
+    attrs = DISK_ATTRS | ENVIRONMENT_ATTRS | {
         "env": attr.string_dict(
             doc = "environment variables of the test, besides those of `test`, which they replace.",
         ),

@@ -66,7 +66,8 @@ def qcow2_image(
       size: (string) the virtual size, as in `qcow2_overlay`. The default is the
         virtual size of `src`; a smaller size is an error. If it is larger, the
         guest reads zeros past the end of `src`.
-      out: (output) file name of the image. The default is `<name>.qcow2`.
+      out: (string) file name of the image. The default is `<name>.qcow2`. It is not a
+        label: depend on the target, whose runfiles have the images below.
       cluster_size: (string) the unit that is compressed and read as a whole: a
         power of two from `"512"` to `"2M"`. The default is `"64K"`. Larger
         clusters compress better, but a small read takes longer.

@@ -2,7 +2,7 @@
 
 load(":chain.bzl", "link_backing_chain")
 load(":generator.bzl", "run_converter")
-load(":image_target.bzl", "cluster_size", "given_image", "image_providers", "virtual_size")
+load(":image_target.bzl", "cluster_size", "declare_image", "given_image", "image_providers", "virtual_size")
 load(":providers.bzl", "Qcow2Info")
 load(":toolchain.bzl", "QCOW2CONVERT_TOOLCHAIN_TYPE", "QCOW2GEN_TOOLCHAIN_TYPE")
 
@@ -11,9 +11,9 @@ def _qcow2_image_impl(ctx):
     backing = given_image(ctx, "backing") if ctx.attr.backing else None
     options = _options(ctx)
 
-    image = ctx.outputs.out or ctx.actions.declare_file(ctx.label.name + ".qcow2")
+    image = declare_image(ctx)
     metadata = ctx.actions.declare_file(image.basename + ".json", sibling = image)
-    chain = link_backing_chain(ctx, image, ctx.attr.backing) if backing else []
+    chain = link_backing_chain(ctx, image, ctx.attr.backing).chain if backing else []
 
     run_converter(
         ctx,
@@ -69,7 +69,7 @@ qcow2_image = rule(
             default = "zstd",
             values = ["none", "zlib", "zstd"],
         ),
-        "out": attr.output(),
+        "out": attr.string(),
         "src": attr.label(
             allow_single_file = True,
             mandatory = True,

@@ -1,8 +1,20 @@
 """What the rules that write images share: attributes, images that they take, providers."""
 
+load(":chain.bzl", "chain_struct")
 load(":generator.bzl", "check_image")
 load(":providers.bzl", "Qcow2Info")
 load(":size.bzl", "parse_size")
+
+def declare_image(ctx):
+    """Declares the image of a rule with the attribute `out`.
+
+    Args:
+      ctx: the context of the rule.
+
+    Returns:
+      A File.
+    """
+    return ctx.actions.declare_file(ctx.attr.out or ctx.label.name + ".qcow2")
 
 def image_providers(ctx, image, metadata, chain, **output_groups):
     """Declares the check of an image, and returns the providers of its target.
@@ -18,16 +30,16 @@ def image_providers(ctx, image, metadata, chain, **output_groups):
       A list of providers.
     """
     report = check_image(ctx, image)
-    links = [layer.file for layer in chain]
+    below = chain_struct(ctx, image, chain)
     return [
         # $(rlocationpath) needs exactly one file. The links are runfiles.
         DefaultInfo(
             files = depset([image]),
-            runfiles = ctx.runfiles([image] + links),
+            runfiles = below.runfiles,
         ),
         # Every build of the target builds these, off the critical path. The
         # image needs the links to open from bazel-bin.
-        OutputGroupInfo(_validation = depset([report] + links), **output_groups),
+        OutputGroupInfo(_validation = depset([report]), **(below.output_groups | output_groups)),
         Qcow2Info(
             chain = chain,
             format = "qcow2",

@@ -86,7 +86,7 @@ def qcow2_layer(name, vm, disks = [], files = {}, run = [], ready = "", expect =
       name: name of the target. The image is `<name>.qcow2`.
       vm: (label) the `qemu_vm` to boot. A snapshot is not supported. The guest's
         writes to other disks than the first are thrown away.
-      disks: (list of labels and of `qemu_disk()` values) disks instead of those of
+      disks: (list of labels and of `disk_options()` values) disks instead of those of
         `vm`: a lower layer, or an overlay that is larger than the base.
       files: (dict of labels to paths or `guest_path()` values) files for the guest,
         and their absolute paths there. The path is the name of the copy, or,

@@ -18,7 +18,7 @@ _FILE_MODE = 6 * 64 + 4 * 8 + 4
 def _qcow2_layer_impl(ctx):
     vm = machine_with_disks(ctx, ctx.attr.vm[QemuVmInfo])
     _check(ctx, vm)
-    has_agent = vm.config["agent"] != "none"
+    has_agent = vm.machine.config["agent"] != "none"
     files = _files(ctx, has_agent)
     steps = _steps(ctx, has_agent)
     image = ctx.actions.declare_file(ctx.label.name + ".qcow2")
@@ -50,11 +50,11 @@ def _qcow2_layer_impl(ctx):
 
 def _check(ctx, vm):
     """Fails if the machine cannot write a layer."""
-    config = vm.config
+    config = vm.machine.config
     machine = ctx.attr.vm.label
     if "snapshot" in config:
         fail("%s: vm = \"%s\" is a snapshot, whose disks are open; use the qemu_vm" % (ctx.label, machine))
-    if not vm.disks:
+    if not vm.machine.disks:
         fail("%s: %s does not have a disk to write to; set disks" % (ctx.label, machine))
     if config["disks"][0]["read_only"]:
         fail("%s: the first disk of %s is read_only; the guest cannot write a layer on it" % (ctx.label, machine))
@@ -74,7 +74,7 @@ def _check_without_agent(ctx, machine):
 
 def _machine(ctx, vm):
     """Returns the config of the machine that writes."""
-    config = vm.config
+    config = vm.machine.config
     exit_status = ctx.attr.exit_status
     if exit_status != 0 and (config["arch"] != "x86_64" or exit_status < 0 or exit_status > 255 or exit_status % 2 == 0):
         fail("%s: exit_status = %d must be 0 or, on x86_64, an odd number up to 255" % (ctx.label, exit_status))
@@ -82,7 +82,7 @@ def _machine(ctx, vm):
         "debug_exit": exit_status != 0,
         "forward_ports": [],
         "network": ctx.attr.network,
-        "qemu_args": config["qemu_args"] + (["-rtc", "base=%s" % ctx.attr.clock] if ctx.attr.clock else []),
+        "qemu_args": config["qemu_args"] + ([["-rtc"], ["base=%s" % ctx.attr.clock]] if ctx.attr.clock else []),
         "ready": {"command": ctx.attr.ready, "expect": ctx.attr.expect},
         "target": target_name(ctx),
     }

@@ -4,7 +4,7 @@ load("//qemu:settings.bzl", "ValueInfo")
 load("//qemu:toolchain.bzl", "ARCHITECTURES")
 load(":agent.bzl", "PROVIDED_AGENTS")
 load(":disk.bzl", "DISK_ATTRS", "machine_disks")
-load(":providers.bzl", "QemuVmInfo")
+load(":providers.bzl", "vm_info")
 load(":runner.bzl", "qemu_of", "rlocationpath", "target_name")
 load(":size.bzl", "parse_size")
 
@@ -69,10 +69,6 @@ the second serial port, for kernels without virtio_console. It transfers about
         doc = "number of processors. `qemu_boot_test` and `qemu_guest_test` reserve them on the host, and `memory`; a `go_test` or `sh_test` with machines needs the tags `cpu:<n>` and `resources:memory:<MiB>` for that.",
         default = 1,
     ),
-    "data": attr.label_list(
-        doc = "files that `qemu_args` name.",
-        allow_files = True,
-    ),
     "display": attr.bool(
         doc = "whether the machine has a graphics adapter. The screenshot shows it.",
         default = True,
@@ -133,7 +129,11 @@ address that the test may reach.""",
         values = ["none", "user"],
     ),
     "qemu_args": attr.string_list(
-        doc = "further arguments for QEMU, appended to its command line. `$(rootpath)` expands labels in `data`.",
+        doc = "further arguments for QEMU, appended to its command line. `$(rootpath LABEL)` stands for the absolute path of a file in `qemu_data`, wherever the machine runs.",
+    ),
+    "qemu_data": attr.label_list(
+        doc = "files that `qemu_args` name.",
+        allow_files = True,
     ),
     "_accel_flag": attr.label(default = "//qemu:accel"),
     "_time_limit_factor_flag": attr.label(default = "//qemu:time_limit_factor"),
@@ -159,11 +159,11 @@ def machine(ctx):
         _fail(ctx, "cpus", ctx.attr.cpus, "must be at least 1")
     programs = [system] + ([qemu.qemu_img] if qemu.qemu_img else [])
     files = [program.executable for program in programs]
-    files += disks.files + ctx.files.files + ctx.files.data
+    files += disks.files + ctx.files.files + ctx.files.qemu_data
     files += [file for file in [ctx.file.kernel, ctx.file.initrd] if file]
     files += [uefi.code, uefi.vars] if uefi else []
     agent, program = _agent(ctx)
-    return QemuVmInfo(
+    return vm_info(
         agent_runfiles = ctx.runfiles([program] if program else []),
         config = {
             "accel": ctx.attr._accel_flag[ValueInfo].value or ctx.attr.accel,
@@ -186,7 +186,7 @@ def machine(ctx):
             "memory": _memory(ctx),
             "network": ctx.attr.network,
             "qemu": rlocationpath(ctx, system.executable),
-            "qemu_args": [ctx.expand_location(arg, ctx.attr.data) for arg in ctx.attr.qemu_args],
+            "qemu_args": [_argument(ctx, arg) for arg in ctx.attr.qemu_args],
             "qemu_img": rlocationpath(ctx, qemu.qemu_img.executable) if qemu.qemu_img else "",
             "target": target_name(ctx),
             "time_limit_factor": ctx.attr._time_limit_factor_flag[ValueInfo].value,
@@ -197,7 +197,7 @@ def machine(ctx):
         runfiles = ctx.runfiles(files).merge_all(
             disks.runfiles + [qemu.data_runfiles] +
             [program.runfiles for program in programs] +
-            [target[DefaultInfo].default_runfiles for target in ctx.attr.data],
+            [target[DefaultInfo].default_runfiles for target in ctx.attr.qemu_data],
         ),
     )
 
@@ -285,6 +285,24 @@ def _forward_ports(ctx):
         if protocol not in ["tcp", "udp"] or len(ports) > 2 or [port for port in ports if not port.isdigit() or not 0 < int(port) or int(port) > 65535]:
             _fail(ctx, "forward_ports", forward, "must be \"tcp:22\", or \"tcp:2222:22\" for port 2222 of the host; udp likewise")
     return ctx.attr.forward_ports
+
+# How a Make variable with the path of a file begins, in an argument.
+_LOCATIONS = ["$(location ", "$(rootpath ", "$(rlocationpath "]
+
+def _argument(ctx, argument):
+    """Returns an argument for QEMU as text and rlocation paths in turn: a list."""
+    for prefix in _LOCATIONS:
+        argument = argument.replace(prefix, _LOCATIONS[0])
+    text, parts = [], argument.split(_LOCATIONS[0])
+    for i, part in enumerate(parts):
+        if i == 0:
+            text.append(part)
+            continue
+        label, end, rest = part.partition(")")
+        if not end:
+            _fail(ctx, "qemu_args", argument, "has a $(rootpath without a \")\"")
+        text += [ctx.expand_location("$(rlocationpath %s)" % label, ctx.attr.qemu_data), rest]
+    return text
 
 def _fail(ctx, attribute, given, wrong):
     fail("%s: %s = %s %s" % (ctx.label, attribute, repr(given), wrong))

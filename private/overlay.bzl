@@ -58,7 +58,8 @@ def qcow2_overlay(
         takes any file. If both `size` and the format are given, the base is not
         an input of the action: a remote executor does not need it. Trade-off: a
         `size` that is too small goes undetected.
-      out: (output) file name of the image. The default is `<name>.qcow2`.
+      out: (string) file name of the image. The default is `<name>.qcow2`. It is not a
+        label: depend on the target, whose runfiles have the images below.
       cluster_size: (string) the unit in which the overlay grows: a power of two
         from `"512"` to `"2M"`. The default is `"128K"` with `extended_l2`, and
         `"64K"` without.

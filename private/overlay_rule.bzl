@@ -2,7 +2,7 @@
 
 load(":chain.bzl", "link_backing_chain")
 load(":generator.bzl", "run_generator")
-load(":image_target.bzl", "cluster_size", "fail_attribute", "given_image", "image_providers", "virtual_size")
+load(":image_target.bzl", "cluster_size", "declare_image", "fail_attribute", "given_image", "image_providers", "virtual_size")
 load(":providers.bzl", "Qcow2Info")
 load(":toolchain.bzl", "QCOW2GEN_TOOLCHAIN_TYPE")
 
@@ -14,9 +14,9 @@ def _qcow2_overlay_impl(ctx):
     size = virtual_size(ctx, "the base's size")
     options = _options(ctx)
 
-    image = ctx.outputs.out or ctx.actions.declare_file(ctx.label.name + ".qcow2")
+    image = declare_image(ctx)
     metadata = ctx.actions.declare_file(image.basename + ".json", sibling = image)
-    chain = link_backing_chain(ctx, image, ctx.attr.backing)
+    chain = link_backing_chain(ctx, image, ctx.attr.backing).chain
 
     _create(ctx, image, metadata, chain[0], backing, size, options)
     return image_providers(ctx, image, metadata, chain)
@@ -101,7 +101,7 @@ qcow2_overlay = rule(
             default = "auto",
             values = ["auto", "on", "off"],
         ),
-        "out": attr.output(),
+        "out": attr.string(),
         # Not "size": Bazel takes a string attribute with that name as the size
         # of a test, in every rule (RuleClass.checkForValidSizeAndTimeoutValues).
         "virtual_size": attr.string(),

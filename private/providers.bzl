@@ -20,11 +20,31 @@ read from the image: an object with `virtual-size` and `cluster-size` in bytes, 
 QemuVmInfo = provider(
     doc = "Provider of machine targets: a virtual machine and the files that are needed to run it.",
     fields = {
-        "agent_runfiles": "The `runfiles` that the agent needs besides `runfiles`.",
-        "config": """\
-The machine: a dict with the keys and values of `Config` in the Go package
-`go/vm`. Paths are rlocation paths.""",
-        "disks": "The images of the machine's disks: a list of `Target`s.",
-        "runfiles": "The `runfiles` with QEMU, the images and all other files of the machine.",
+        "arch": "The guest's architecture, named as by QEMU: `x86_64` or `aarch64`.",
+        "disks": "The images of the machine's disks: a list of `File`s.",
+        "machine": """\
+For the rules of this repository. Another rule can hand it on with the provider; its
+content changes without notice.""",
+        "runfiles": "The `runfiles` with QEMU, the images and all other files of the machine, without those of the agent.",
     },
 )
+
+def vm_info(config, disks, runfiles, agent_runfiles):
+    """Returns the QemuVmInfo of a machine.
+
+    Args:
+      config: a dict with the keys and values of `Config` in the Go package
+        `go/vm/machine`. Paths are rlocation paths.
+      disks: the images of the machine's disks: a list of `Target`s with one file each.
+      runfiles: see QemuVmInfo.
+      agent_runfiles: the `runfiles` that the agent needs besides `runfiles`.
+
+    Returns:
+      A QemuVmInfo, whose `machine` is a struct with these except for `runfiles`.
+    """
+    return QemuVmInfo(
+        arch = config["arch"],
+        disks = [disk[DefaultInfo].files.to_list()[0] for disk in disks],
+        machine = struct(agent_runfiles = agent_runfiles, config = config, disks = disks),
+        runfiles = runfiles,
+    )

@@ -62,6 +62,32 @@ def run(ctx, config, suffix, runfiles):
         runfiles = own,
     )
 
+ENVIRONMENT_ATTRS = {
+    "env": attr.string_dict(
+        doc = "environment variables of the test. Values may have `$(location)` and the like of labels in `data`.",
+    ),
+    "env_inherit": attr.string_list(
+        doc = "names of variables that the test has from the environment of Bazel's user, as with `--test_env`.",
+    ),
+}
+
+def test_environment(ctx, given = None):
+    """Returns the provider of a test's environment.
+
+    Args:
+      ctx: the context of a test rule with ENVIRONMENT_ATTRS.
+      given: the RunEnvironmentInfo of another test, whose variables the test has, too.
+
+    Returns:
+      A RunEnvironmentInfo.
+    """
+    data = getattr(ctx.attr, "data", [])
+    environment = {name: ctx.expand_location(value, data) for name, value in ctx.attr.env.items()}
+    return RunEnvironmentInfo(
+        environment = (given.environment if given else {}) | environment,
+        inherited_environment = (given.inherited_environment if given else []) + ctx.attr.env_inherit,
+    )
+
 def test_resources(ctx, machine):
     """Returns the provider that tells Bazel what a test with a machine needs.
 

@@ -41,7 +41,7 @@ def qemu_snapshot(name, vm, disks = [], ready = "", expect = [], fail_on = DEFAU
     Args:
       name: name of the target.
       vm: (label) the `qemu_vm` to boot. A snapshot of a snapshot is not supported.
-      disks: (list of labels and of `qemu_disk()` values) disks instead of those of
+      disks: (list of labels and of `disk_options()` values) disks instead of those of
         `vm`, such as a `qcow2_layer`.
       ready: (string) a line for the guest's shell, which the agent runs again and
         again until it succeeds. Then the guest is ready to be saved. Without it, the

@@ -2,7 +2,7 @@
 
 load(":action.bzl", "boot_for_build", "layer_spec", "link_disks", "machine_with_disks")
 load(":disk.bzl", "DISK_ATTRS")
-load(":providers.bzl", "QemuVmInfo")
+load(":providers.bzl", "QemuVmInfo", "vm_info")
 load(":runner.bzl", "EXEC_GROUPS", "display", "rlocationpath", "run", "target_name")
 
 # More network cards than a test has networks.
@@ -11,16 +11,16 @@ _MAX_CARDS = 8
 def _qemu_snapshot_impl(ctx):
     vm = machine_with_disks(ctx, ctx.attr.vm[QemuVmInfo])
     _check(ctx, vm)
-    images = [_output(ctx, "disk%d.qcow2" % i) for i in range(len(vm.disks))]
+    images = [_output(ctx, "disk%d.qcow2" % i) for i in range(len(vm.machine.disks))]
     chains = link_disks(ctx, vm, images)
     outputs = {
         "fingerprint": _output(ctx, "fingerprint.json"),
         "ram": _output(ctx, "ram"),
         "state": _output(ctx, "state"),
     }
-    if vm.config["uefi_code"]:
+    if vm.machine.config["uefi_code"]:
         outputs["uefi_vars"] = _output(ctx, "uefi-vars.fd")
-    machine = vm.config | {
+    machine = vm.machine.config | {
         "ready": {"command": ctx.attr.ready, "expect": ctx.attr.expect},
         "target": target_name(ctx),
     }
@@ -52,18 +52,18 @@ def _qemu_snapshot_impl(ctx):
     }}
 
     # A guest that resumes has read its initrd, with the agent in it.
-    needs_agent = ctx.attr.on_mismatch == "boot" or vm.config["agent"] != "initrd"
+    needs_agent = ctx.attr.on_mismatch == "boot" or vm.machine.config["agent"] != "initrd"
     if ctx.attr.on_mismatch != "boot":
         resumed = resumed | {"initrd": ""}
     if not needs_agent:
         resumed = resumed | {"agent_program": ""}
-    info = QemuVmInfo(
-        agent_runfiles = vm.agent_runfiles if needs_agent else ctx.runfiles(),
+    info = vm_info(
+        agent_runfiles = vm.machine.agent_runfiles if needs_agent else ctx.runfiles(),
         config = resumed,
-        disks = vm.disks,
+        disks = vm.machine.disks,
         runfiles = ctx.runfiles(files).merge(vm.runfiles),
     )
-    default = run(ctx, resumed | {"interactive": True}, ".vm.json", [info.runfiles, info.agent_runfiles])
+    default = run(ctx, resumed | {"interactive": True}, ".vm.json", [info.runfiles, info.machine.agent_runfiles])
     return [
         default,
         info,
@@ -87,7 +87,7 @@ def _runfiles(ctx):
 
 def _check(ctx, vm):
     """Fails if the machine cannot be saved."""
-    config = vm.config
+    config = vm.machine.config
     if "snapshot" in config:
         fail("%s: vm = \"%s\" is a snapshot; a snapshot of it is not supported: use the qemu_vm and do all steps in ready" % (ctx.label, ctx.attr.vm.label))
     if ctx.attr.ready and config["agent"] == "none":
@@ -98,7 +98,7 @@ def _check(ctx, vm):
         fail("%s: runfiles need an agent in the guest, and %s does not have one; set its kernel or agent" % (ctx.label, ctx.attr.vm.label))
     if not ctx.attr.expect and config["agent"] == "none":
         fail("%s: the build must know when the guest is ready, and %s does not have an agent to answer; set expect" % (ctx.label, ctx.attr.vm.label))
-    for disk, target in zip(config["disks"], vm.disks):
+    for disk, target in zip(config["disks"], vm.machine.disks):
         if disk["interface"] == "nvme":
             fail("%s: disk %s of %s is nvme, which QEMU cannot save; use virtio, scsi or ide" % (ctx.label, target.label, ctx.attr.vm.label))
     if ctx.attr.network_cards < 0 or ctx.attr.network_cards > _MAX_CARDS:
@@ -120,7 +120,7 @@ random numbers.""",
         "network_cards": attr.int(
             doc = """\
 number of network cards, which are linked to nothing while the machine is saved. Go
-tests link them to networks (`vm.On`).""",
+tests link them to networks (`vmtest.WithNetwork`).""",
         ),
         "on_mismatch": attr.string(
             doc = """\

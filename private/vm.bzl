@@ -34,7 +34,7 @@ def qemu_vm(name, disks = [], **kwargs):
 
     Args:
       name: name of the target.
-      disks: (list of labels and of `qemu_disk()` values) the guest's disks, in
+      disks: (list of labels and of `disk_options()` values) the guest's disks, in
         order; it boots from the first. A plain label is a virtio disk. The same
         image may appear more than once. The format of an image without
         `Qcow2Info` is detected from its first bytes, as by `qcow2_overlay`. A

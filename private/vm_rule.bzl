@@ -7,7 +7,7 @@ load(":runner.bzl", "EXEC_GROUPS", "run")
 def _qemu_vm_impl(ctx):
     vm = machine(ctx)
     return [
-        run(ctx, vm.config | {"interactive": True}, ".vm.json", [vm.runfiles, vm.agent_runfiles]),
+        run(ctx, vm.machine.config | {"interactive": True}, ".vm.json", [vm.runfiles, vm.machine.agent_runfiles]),
         vm,
     ]
 

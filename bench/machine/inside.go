@@ -138,7 +138,7 @@ func (n *inside) save(target, ready string, qemuArgs ...string) (*vm.Snapshot, e
 	if err != nil {
 		return nil, err
 	}
-	config.QEMUArgs = append(config.QEMUArgs, qemuArgs...)
+	config.QEMUArgs = append(config.QEMUArgs, machine.Arguments(qemuArgs...)...)
 	config.Ready = &machine.Ready{Command: "systemctl is-system-running --wait"}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
 	"github.com/rules-qcow2/rules_qcow2/guest/protocol"
 )
 
@@ -22,12 +23,14 @@ const option = "-fake"
 
 // Args returns the arguments that make a test binary a fake: values for
 // Config.QEMUArgs, with the binary as Config.QEMU.
-func Args(behaviour string) []string { return []string{option, behaviour} }
+func Args(behaviour string) []machine.Argument { return machine.Arguments(option, behaviour) }
 
 // ArgsWithAgent returns the arguments of a fake that runs the agent's program, for a
 // machine with an agent. The agent runs on this host: a request to power off would power
 // off the host.
-func ArgsWithAgent(program string) []string { return append(Args("has the agent"), program) }
+func ArgsWithAgent(program string) []machine.Argument {
+	return append(Args("has the agent"), machine.Argument{program})
+}
 
 // Main does not return if this process is to be a fake.
 func Main() {

@@ -1,7 +1,7 @@
 """Analysis tests of virtual machines."""
 
 load("@bazel_skylib//lib:unittest.bzl", "analysistest", "asserts")
-load("//:defs.bzl", "guest_path", "qcow2_check_test", "qcow2_layer", "qemu_boot_test", "qemu_disk", "qemu_guest_test", "qemu_snapshot", "qemu_toolchain", "qemu_vm")
+load("//:defs.bzl", "guest_path", "qcow2_check_test", "qcow2_layer", "qemu_boot_test", "disk_options", "qemu_guest_test", "qemu_snapshot", "qemu_toolchain", "qemu_vm")
 
 _EXTRA_TOOLCHAINS = "//command_line_option:extra_toolchains"
 
@@ -141,11 +141,11 @@ def _failure_tests(suite):
         ("nothing_to_boot", {}, "_subject: the machine has nothing to boot from; set disks or kernel"),
         ("uefi_without_firmware", dict(disks = [_DISK], firmware = "uefi"), "_subject: firmware = \"uefi\" needs UEFI firmware for x86_64, which the QEMU toolchain does not provide; install OVMF"),
         ("architecture_without_qemu", dict(arch = "aarch64", disks = [_DISK]), "_subject: arch = \"aarch64\" needs qemu-system-aarch64; the QEMU toolchain provides qemu-system-x86_64"),
-        ("unknown_interface", dict(disks = [qemu_disk(_DISK, interface = "sata")]), "_subject: disk @@//tests/overlay:on_source: unknown interface \"sata\"; use virtio, nvme, ide or scsi"),
-        ("microvm_without_nvme", dict(disks = [qemu_disk(_DISK, interface = "nvme")], machine = "microvm"), "_subject: disk @@//tests/overlay:on_source: interface \"nvme\" is not supported by a microvm; use virtio"),
-        ("read_only_ide", dict(disks = [qemu_disk(_DISK, interface = "ide", read_only = True)]), "interface \"ide\" does not support read_only; use virtio, nvme or scsi"),
-        ("serial_is_too_long", dict(disks = [qemu_disk(_DISK, serial = "x" * 21)]), "has 21 characters; virtio allows 20"),
-        ("serial_with_a_comma", dict(disks = [qemu_disk(_DISK, serial = "x,y=z")]), "must consist of letters, digits"),
+        ("unknown_interface", dict(disks = [disk_options(_DISK, interface = "sata")]), "_subject: disk @@//tests/overlay:on_source: unknown interface \"sata\"; use virtio, nvme, ide or scsi"),
+        ("microvm_without_nvme", dict(disks = [disk_options(_DISK, interface = "nvme")], machine = "microvm"), "_subject: disk @@//tests/overlay:on_source: interface \"nvme\" is not supported by a microvm; use virtio"),
+        ("read_only_ide", dict(disks = [disk_options(_DISK, interface = "ide", read_only = True)]), "interface \"ide\" does not support read_only; use virtio, nvme or scsi"),
+        ("serial_is_too_long", dict(disks = [disk_options(_DISK, serial = "x" * 21)]), "has 21 characters; virtio allows 20"),
+        ("serial_with_a_comma", dict(disks = [disk_options(_DISK, serial = "x,y=z")]), "must consist of letters, digits"),
         ("disk_of_two_files", dict(disks = ["//tests/analysis:two_files"]), "_subject: disk @@//tests/analysis:two_files has 2 files; it must have one, the image"),
         ("memory_is_not_a_size", dict(disks = [_DISK], memory = "lots"), "_subject: memory = \"lots\" is not a size"),
         ("memory_is_too_little", dict(disks = [_DISK], memory = "512"), "_subject: memory = \"512\" is 512 bytes; it must be a multiple of 1M"),
@@ -166,7 +166,7 @@ def _failure_tests(suite):
     ]:
         _declare(suite, name, _failure_test, qemu_boot_test, attributes, message = message)
     for name, attributes, message in [
-        ("aarch64_without_ide", dict(arch = "aarch64", disks = [qemu_disk(_DISK, interface = "ide")], firmware = "uefi"), "interface \"ide\" is not supported by aarch64; use virtio, nvme or scsi"),
+        ("aarch64_without_ide", dict(arch = "aarch64", disks = [disk_options(_DISK, interface = "ide")], firmware = "uefi"), "interface \"ide\" is not supported by aarch64; use virtio, nvme or scsi"),
         ("aarch64_without_firmware", dict(arch = "aarch64", disks = [_DISK]), "_subject: arch = \"aarch64\" does not have a BIOS to boot a disk with; set firmware = \"uefi\" or kernel"),
         ("aarch64_without_smbios", dict(agent = "systemd", arch = "aarch64", kernel = _KERNEL), "_subject: agent = \"systemd\" requires firmware = \"uefi\" on aarch64, which does not have SMBIOS without it"),
         ("aarch64_with_an_exit_status", dict(arch = "aarch64", disks = [_DISK], exit_status = 33, firmware = "uefi"), "_subject: exit_status = 33 needs the isa-debug-exit device, which aarch64 does not have; use 0"),
@@ -178,10 +178,10 @@ def _failure_tests(suite):
 # Machines of the snapshots below.
 _MACHINES = {
     "with_agent": dict(kernel = _KERNEL),
-    "with_nvme": dict(disks = [qemu_disk(_DISK, interface = "nvme")], kernel = _KERNEL),
+    "with_nvme": dict(disks = [disk_options(_DISK, interface = "nvme")], kernel = _KERNEL),
     "without_agent": dict(disks = [_DISK]),
     "with_agent_and_disk": dict(disks = [_DISK], kernel = _KERNEL),
-    "read_only": dict(disks = [qemu_disk(_DISK, read_only = True)], kernel = _KERNEL),
+    "read_only": dict(disks = [disk_options(_DISK, read_only = True)], kernel = _KERNEL),
 }
 
 def _snapshot_failure_tests(suite):
@@ -271,9 +271,9 @@ def _config_tests(suite):
             "disks_in_order",
             _config_test,
             dict(disks = [
-                qemu_disk("//tests/overlay:sized", interface = "nvme", serial = "a"),
+                disk_options("//tests/overlay:sized", interface = "nvme", serial = "a"),
                 "//tests/overlay:base.img",
-                qemu_disk("@@//tests/overlay:sized", read_only = True),
+                disk_options("@@//tests/overlay:sized", read_only = True),
             ]),
             {"disks": [
                 {"format": "qcow2", "interface": "nvme", "path": "_main/tests/overlay/sized.qcow2", "read_only": False, "serial": "a"},

@@ -5,20 +5,20 @@ load("//:defs.bzl", "Qcow2Info", "link_backing_chain")
 def _own_image_impl(ctx):
     image = ctx.actions.declare_file(ctx.label.name + ".qcow2")
     metadata = ctx.actions.declare_file(ctx.label.name + ".qcow2.json")
-    chain = link_backing_chain(ctx, image, ctx.attr.backing)
-    links = [layer.file for layer in chain]
+    below = link_backing_chain(ctx, image, ctx.attr.backing)
     ctx.actions.run(
         executable = ctx.executable._qcow2gen,
-        arguments = ["create", "-q", "-F", ctx.attr.format, "-b", chain[0].path, "--info-output", metadata.path, image.path],
-        inputs = links,
+        arguments = ["create", "-q", "-F", ctx.attr.format, "-b", below.backing_file, "--info-output", metadata.path, image.path],
+        inputs = below.links,
         outputs = [image, metadata],
     )
     return [
         DefaultInfo(
             files = depset([image]),
-            runfiles = ctx.runfiles([image] + links),
+            runfiles = below.runfiles,
         ),
-        Qcow2Info(chain = chain, format = "qcow2", image = image, metadata = metadata),
+        OutputGroupInfo(**below.output_groups),
+        Qcow2Info(chain = below.chain, format = "qcow2", image = image, metadata = metadata),
     ]
 
 own_image = rule(

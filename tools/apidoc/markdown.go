@@ -119,7 +119,7 @@ func (p *page) attributes(symbol string, attributes []attributeInfo) {
 func splitType(doc string) (kind, text string) {
 	doc = strings.TrimSpace(doc)
 	if after, ok := strings.CutPrefix(doc, "("); ok {
-		// A type may have parentheses of its own: "qemu_disk()".
+		// A type may have parentheses of its own: "disk_options()".
 		if kind, text, ok = strings.Cut(after, ") "); ok {
 			return kind, text
 		}

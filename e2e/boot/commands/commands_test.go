@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/bazelbuild/rules_go/go/runfiles"
 	"github.com/rules-qcow2/rules_qcow2/go/vm"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/vmtest"
 )
 
@@ -112,6 +114,42 @@ func TestServer(t *testing.T) {
 	}
 }
 
+// Options change the machine of the target, and not that of other tests.
+func TestOptions(t *testing.T) {
+	disk := filepath.Join(t.TempDir(), "data.img")
+	if err := os.WriteFile(disk, make([]byte, 3<<20), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	changed := start(t, vmtest.WithMemory("300M"), vmtest.WithCPUs(2), vmtest.WithDisk(machine.Disk{Path: disk, Format: "raw", Serial: "data"}))
+	plain := start(t)
+	for file, want := range map[string]string{
+		"/sys/devices/system/cpu/online": "0-1\n",
+		"/sys/block/vda/size":            "6144\n",
+		"/sys/block/vda/serial":          "data",
+	} {
+		if got := string(changed.ReadFile(file)); got != want {
+			t.Errorf("%s: got %q, want %q", file, got, want)
+		}
+	}
+	// A part of the memory is the kernel's.
+	if with, without := memory(changed), memory(plain); with < 200<<10 || with > 300<<10 || without == with {
+		t.Errorf("the memory is %d KiB with 300M, and %d KiB without", with, without)
+	}
+	if got := string(plain.ReadFile("/sys/devices/system/cpu/online")); got != "0\n" {
+		t.Errorf("the processors of another machine are %q", got)
+	}
+	content, err := os.ReadFile(disk)
+	if err != nil || !bytes.Equal(content, make([]byte, 3<<20)) {
+		t.Errorf("the disk has changed: %v", err)
+	}
+}
+
+// memory returns the guest's memory in KiB.
+func memory(m *vmtest.Machine) (size int) {
+	fmt.Sscanf(string(m.ReadFile("/proc/meminfo")), "MemTotal: %d kB", &size)
+	return size
+}
+
 // Two machines on a network: one serves, the other fetches by name.
 func TestTwoMachines(t *testing.T) {
 	net := vmtest.Network(t)
@@ -129,10 +167,10 @@ func TestTwoMachines(t *testing.T) {
 	// A machine without an address cannot look up the name.
 	other := start(t, vmtest.WithNetwork(net), vmtest.WithName("other"))
 	_, err := other.VM.Exec(t.Context(), get)
-	for machine, want := range map[*vmtest.Machine]bool{client: false, other: true} {
-		hint := "the guest has neither asked for its address " + machine.VM.Links()[0].Addr().String() + " on the network nor used it"
-		if report := machine.VM.Report(errors.Join(err, errors.New("a failure"))).Error(); strings.Contains(report, hint) != want {
-			t.Errorf("%s: whether the report has %q is %v:\n%s", machine.VM.Name(), hint, !want, report)
+	for m, want := range map[*vmtest.Machine]bool{client: false, other: true} {
+		hint := "the guest has neither asked for its address " + m.VM.Links()[0].Addr().String() + " on the network nor used it"
+		if report := m.VM.Report(errors.Join(err, errors.New("a failure"))).Error(); strings.Contains(report, hint) != want {
+			t.Errorf("%s: whether the report has %q is %v:\n%s", m.VM.Name(), hint, !want, report)
 		}
 	}
 }

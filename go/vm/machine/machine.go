@@ -31,13 +31,13 @@ type Config struct {
 	Initrd     string   `json:"initrd"`
 	KernelArgs []string `json:"kernel_args"`
 
-	Disks        []Disk   `json:"disks"`
-	Files        []File   `json:"files"`       // on a read-only FAT disk
-	FilesLabel   string   `json:"files_label"` // volume label of that disk
-	Network      string   `json:"network"`     // none or user
-	ForwardPorts []string `json:"forward_ports"`
-	Display      bool     `json:"display"`
-	QEMUArgs     []string `json:"qemu_args"` // appended to QEMU's command line
+	Disks        []Disk     `json:"disks"`
+	Files        []File     `json:"files"`       // on a read-only FAT disk
+	FilesLabel   string     `json:"files_label"` // volume label of that disk
+	Network      string     `json:"network"`     // none or user
+	ForwardPorts []string   `json:"forward_ports"`
+	Display      bool       `json:"display"`
+	QEMUArgs     []Argument `json:"qemu_args"` // appended to QEMU's command line
 
 	// Agent says how the agent gets into the guest: AgentInitrd and so on. The
 	// empty string is AgentNone.
@@ -74,6 +74,21 @@ type Disk struct {
 	Serial    string `json:"serial"`    // serial number; "" for the default
 	ReadOnly  bool   `json:"read_only"`
 }
+
+// An Argument of QEMU is text and paths in turn, the first of which is text: "file=",
+// PATH, ",format=raw". So an argument with one element does not have a path.
+type Argument []string
+
+// Arguments returns text without paths.
+func Arguments(text ...string) []Argument {
+	var args []Argument
+	for _, t := range text {
+		args = append(args, Argument{t})
+	}
+	return args
+}
+
+func (a Argument) String() string { return strings.Join(a, "") }
 
 // Ready says when a guest is ready. Both conditions must hold.
 type Ready struct {

@@ -87,6 +87,11 @@ func (c *Config) paths() []*string {
 			paths = append(paths, &s.Layers[i])
 		}
 	}
+	for _, arg := range c.QEMUArgs {
+		for i := 1; i < len(arg); i += 2 {
+			paths = append(paths, &arg[i])
+		}
+	}
 	for i := range c.Files {
 		paths = append(paths, &c.Files[i].Path)
 	}

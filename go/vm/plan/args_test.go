@@ -80,9 +80,9 @@ func TestArgs(t *testing.T) {
 		},
 		{
 			"data folders, files, further arguments",
-			machine.Config{DataDirs: []string{"/d"}, QEMUArgs: []string{"-rtc", "base=utc"}, FilesLabel: "CIDATA"},
+			machine.Config{DataDirs: []string{"/d"}, QEMUArgs: []machine.Argument{{"-rtc"}, {"base=", "/p", ",x"}}, FilesLabel: "CIDATA"},
 			Setup{Files: "/f"},
-			[]string{"-L /d ", `"dir":"/f","driver":"vvfat","label":"CIDATA"`, "drive=files,serial=files", "-rtc base=utc"},
+			[]string{"-L /d ", `"dir":"/f","driver":"vvfat","label":"CIDATA"`, "drive=files,serial=files", "-rtc base=/p,x"},
 			[]string{"isa-debug-exit"},
 		},
 		{

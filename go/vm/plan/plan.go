@@ -4,6 +4,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -91,7 +92,9 @@ func Make(c *machine.Config, s *Setup) (*Plan, error) {
 	if err := a.addMachine(); err != nil {
 		return nil, err
 	}
-	a.add(c.QEMUArgs...)
+	for _, arg := range c.QEMUArgs {
+		a.add(arg.String())
+	}
 	a.add("-display", "none")
 	switch s.Console {
 	case Terminal:
@@ -210,5 +213,6 @@ const debugPort = "isa-debugcon,iobase=0x402,chardev=firmware"
 // HasDebugPort reports whether SeaBIOS, with which the machine boots, looks for something
 // to boot from, and can say so.
 func HasDebugPort(c *machine.Config) bool {
-	return c.Arch == "x86_64" && !c.IsMicroVM() && c.Kernel == "" && c.UEFICode == "" && !strings.Contains(strings.Join(c.QEMUArgs, " "), "isa-debugcon")
+	own := slices.ContainsFunc(c.QEMUArgs, func(arg machine.Argument) bool { return strings.Contains(arg.String(), "isa-debugcon") })
+	return c.Arch == "x86_64" && !c.IsMicroVM() && c.Kernel == "" && c.UEFICode == "" && !own
 }

@@ -68,6 +68,8 @@ func TestFailsToFork(t *testing.T) {
 	}
 }
 
+func TestFailsToForkOther(t *testing.T) { start(t).Fork(t, vmtest.WithMemory("64M")) }
+
 func TestFailsLater(t *testing.T) { start(t).Wait() }
 
 func TestFailsInCommand(t *testing.T) { start(t).Run("the command") }
@@ -120,6 +122,14 @@ func TestForkFails(t *testing.T) {
 	}
 }
 
+// A fork cannot be another machine.
+func TestForkOther(t *testing.T) {
+	out, _ := fails(t, "TestFailsToForkOther", "migrates")
+	if want := "Fork of machine: a fork has the memory, the processors and the disks"; !strings.Contains(out, want) {
+		t.Errorf("the log does not say %q:\n%s", want, out)
+	}
+}
+
 // A clean-up function of a test can still use the machine.
 func TestCleansUp(t *testing.T) {
 	m := start(t)
@@ -152,6 +162,10 @@ func TestLongOutput(t *testing.T) {
 	out, _ := fails(t, "TestFailsInCommand", "has commands that write without end", "-test.timeout=1m")
 	if want := "machine: the command: the standard output is larger than 64 MiB; use VM.Exec with Stdout\n"; !strings.Contains(out, want) {
 		t.Errorf("the log does not say %q:\n%s", want, out)
+	}
+	// Its list of failed units has no end, either.
+	if len(out) > 64<<10 {
+		t.Errorf("the log has %d bytes", len(out))
 	}
 }
 
