@@ -204,7 +204,7 @@ if ./bazelw --version </dev/null; then
     folder=$(dirname "$module")
     workspace "$folder" "$@"
     case $folder in
-      ./e2e/boot) check "tests run in a guest with --run_under, and with coverage" e2e/boot/guest_tests/check.sh ;;
+      ./e2e/boot) check "tests run in a guest with --run_under, and with coverage" e2e/boot/guest_tests/check.sh "${flags[@]}" "$@" ;;
       ./e2e/remote) remote_checks ;;
     esac
     leave "$folder"
