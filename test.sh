@@ -16,7 +16,9 @@ failures=() # names
 flags=()    # of each `bazel test`
 
 scratch=$(mktemp -d) || exit
-trap 'rm -rf "$scratch"' EXIT
+beside= # the process that `beside` started
+# Ctrl-C does not reach its processes, which are a group of their own.
+trap '[[ -z $beside ]] || kill -- "-$beside"; rm -rf "$scratch"' EXIT
 
 # Reads Bazel's build events (JSON, one per line) and prints the number of tests
 # that passed, failed, were skipped, and did not build (also counted as failed). Then
@@ -133,6 +135,42 @@ check() {
   fi
 }
 
+# beside FUNCTION runs checks in the background. Bazel often waits, or uses one processor,
+# so two workspaces take less time together than one after the other.
+beside() {
+  mkdir "$scratch/beside"
+  set -m
+  count_apart "$1" </dev/null >"$scratch/beside.log" 2>&1 &
+  beside=$!
+  set +m
+}
+
+# count_apart FUNCTION writes the results of checks to files.
+count_apart() {
+  local scratch=$scratch/beside passed=0 failed=0 skipped=0
+  local -a failures=()
+  "$1"
+  ((failed == 0)) || printf '%s\n' "${failures[@]}" >"$scratch/names"
+  echo "$passed $failed $skipped" >"$scratch/counts"
+}
+
+# join waits for the checks in the background, prints their output and counts them.
+join() {
+  local p=0 f=0 s=0 name i=0
+  wait "$beside"
+  beside=
+  cat "$scratch/beside.log"
+  if read -r p f s <"$scratch/beside/counts"; then
+    [[ ! -e $scratch/beside/names ]] || while IFS= read -r name; do
+      note_failure "$name" "$scratch/beside/failure.$((i++))"
+    done <"$scratch/beside/names"
+  else
+    f=1
+    note_failure "the checks in the background" "$scratch/beside.log"
+  fi
+  ((passed += p, failed += f, skipped += s))
+}
+
 # skip NAME REASON
 skip() {
   title "$1"
@@ -193,6 +231,28 @@ private() (
   [[ ${BAZELW:-auto} != system ]] && ready && { [[ ${BAZELW:-auto} == private ]] || ! system_bazel >/dev/null; }
 )
 
+# The checks that run beside the tests of nested workspaces. They boot few guests, and each
+# uses this workspace or one that the others do not use.
+side_checks() {
+  # These are the longest.
+  if git rev-parse --verify --quiet HEAD >/dev/null; then
+    check "a release works" e2e/release/checks.sh
+  else
+    skip "a release works" "not a git checkout"
+  fi
+  check "commands, code and links in the documentation work" docs/check.sh
+  # The module rules_qemu may not be available here.
+  check "examples/rules_qemu works" examples/rules_qemu/check.sh
+  leave examples/rules_qemu
+  check "overlays open from bazel-bin" overlays_open_from_bazel_bin
+  check "bazel run uses the terminal" tests/vm/check.sh
+  check "gazelle leaves no diff" ./bazelw run //:gazelle -- -mode=diff
+  for tool in goimports vet staticcheck buildifier actionlint todo; do
+    check "lint: $tool" tools/lint/lint.sh "$tool"
+  done
+  check "a corrupt image fails the build" tests/generator/check.sh
+}
+
 # Without Bazel, nothing else can run.
 if ./bazelw --version </dev/null; then
   ! private || flags+=(--test_env=RULES_QCOW2_NO_SKIP=1)
@@ -201,39 +261,27 @@ if ./bazelw --version </dev/null; then
   # their users. The tests of Go packages do not depend on these flags.
   TARGETS="//tests/... //examples/... //docs/..." workspace . --config=later "$@"
   workspace e2e/smoke --config=later --config=plus "$@"
+  beside side_checks
   while read -r module; do
     folder=$(dirname "$module")
     workspace "$folder" "$@"
     case $folder in
-      ./e2e/boot) check "tests run in a guest with --run_under, and with coverage" e2e/boot/guest_tests/check.sh ;;
+      ./e2e/boot) check "tests run in a guest with --run_under, and with coverage" e2e/boot/guest_tests/check.sh "${flags[@]}" "$@" ;;
       ./e2e/remote) remote_checks ;;
     esac
     leave "$folder"
   done < <(find . -name '.?*' -prune -o -path ./examples/rules_qemu -prune -o -path './*/MODULE.bazel' -print | sort)
 
-  check "overlays open from bazel-bin" overlays_open_from_bazel_bin
-  # The module rules_qemu may not be available here.
-  check "examples/rules_qemu works" examples/rules_qemu/check.sh
-  leave examples/rules_qemu
-  check "bazel run uses the terminal" tests/vm/check.sh
-  check "a corrupt image fails the build" tests/generator/check.sh
-  if git rev-parse --verify --quiet HEAD >/dev/null; then
-    check "a release works" e2e/release/checks.sh
-  else
-    skip "a release works" "not a git checkout"
-  fi
+  join
+  # Any call of bazelw may remove them, so nothing may run beside this.
   if private; then
     check "bazelw removes the output bases of deleted workspaces" bootstrap/check.sh
   else
     skip "bazelw removes the output bases of deleted workspaces" "Bazel is not the private one"
   fi
+  # Fuzzing uses all processors.
   check "fuzz targets run for three seconds each" tools/fuzz/fuzz.sh
   check "Go tests pass with the race detector" tools/race/race.sh
-  check "gazelle leaves no diff" ./bazelw run //:gazelle -- -mode=diff
-  check "commands, code and links in the documentation work" docs/check.sh
-  for tool in goimports vet staticcheck buildifier actionlint todo; do
-    check "lint: $tool" tools/lint/lint.sh "$tool"
-  done
 else
   ((failed += 1))
   note_failure "./bazelw --version" "its output is at the beginning"

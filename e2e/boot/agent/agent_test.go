@@ -83,6 +83,16 @@ func TestCannotStart(t *testing.T) {
 	wantError(t, err, "process 1: root=LABEL=root is not supported without an initrd; use a device such as /dev/vda")
 }
 
+// e2e/debian/failures has the other ways of the agent.
+func TestNotInstalled(t *testing.T) {
+	m := vmtest.Start(t, os.Getenv("NOT_INSTALLED_VM"))
+	m.Expect("guest: hanging")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_, err := m.Agent(ctx)
+	wantError(t, err, "the agent did not answer: ", `the image must start it (agent = "installed")`, "last lines of the console")
+}
+
 func TestLittleGuest(t *testing.T) {
 	m := start(t)
 	// The loopback interface is up, and nothing listens.

@@ -71,6 +71,7 @@ func (i *inner) processes(t *testing.T) (lines []string) {
 // A test that fails says why, and keeps console, QEMU's messages, screenshot and script
 // in its outputs.
 func TestFails(t *testing.T) {
+	t.Parallel()
 	const panics = "Kernel panic - not syncing: sysrq triggered crash"
 	// A guest on a busy machine takes long to boot. Only one of these needs a timeout.
 	const long = "240"
@@ -124,6 +125,7 @@ func (i *inner) wantLogs(t *testing.T) {
 
 // A machine ends with its test, also if that does not get to clean up.
 func TestTestEnds(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct{ way, log string }{
 		{"panic", "panic: the test panics"},
 		{"exit", ""},
@@ -144,6 +146,7 @@ func TestTestEnds(t *testing.T) {
 }
 
 func TestTestIsKilled(t *testing.T) {
+	t.Parallel()
 	i := newInner(t, "hang", "60")
 	i.cmd.Stdout = nil
 	out, err := i.cmd.StdoutPipe()

@@ -1,11 +1,16 @@
 #!/usr/bin/env bash
-# check.sh runs tests in guests in the ways that need flags of Bazel: with --run_under,
-# filters, shards, a time-out, and `bazel coverage`.
+# check.sh [BAZEL FLAGS...] runs tests in guests in the ways that need flags of Bazel: with
+# --run_under, filters, shards, a time-out, and `bazel coverage`.
+#
+# Bazel analyzes all targets again if certain flags differ from those of the command before,
+# such as --run_under. So commands with the same flags follow each other, and the first ones
+# need none but those of the `bazel test //...` that ran before.
 
 set -euo pipefail
 
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 logs=bazel-testlogs/guest_tests
+flags=("$@")
 
 # logs_of TEST prints the folder of its last run. That of a go_test, for which rules_go
 # changes the configuration, is not in bazel-testlogs.
@@ -13,7 +18,7 @@ logs_of() {
   find -L bazel-out/*/testlogs/guest_tests -path "*/guest_tests/$1" -printf '%T@ %p\n' | sort --numeric-sort | tail --lines=1 | cut --delimiter=' ' --fields=2
 }
 
-bazel() { ../../bazelw "$@"; }
+bazel() { ../../bazelw "$1" "${flags[@]}" "${@:2}"; }
 
 fail() {
   printf 'check.sh: %s\n' "$1" >&2
@@ -37,12 +42,6 @@ are() {
 test=//guest_tests:contract_in_snapshot_test
 all="TestArguments TestFolders TestKinds TestMachine TestManyRunfiles TestRunfiles TestStored"
 
-# The tests of packages, unchanged. contract_test fails outside of a guest.
-bazel test --test_arg=-test.v --run_under=//snapshots:booted --test_env=INSIDE=1 --test_lang_filters=go \
-  //guest_tests:contract_test //guest_tests/covered/...
-bazel test --run_under=//snapshots:booted --test_lang_filters=cc //guest_tests/cc/...
-are "$all" "$(logs_of contract_test)/test.log"
-
 streamed=$(bazel test --test_output=streamed --test_arg=-test.v --test_filter='TestKinds|TestFolders' --runs_per_test=2 $test)
 has - '^this goes to standard output$' <<<"$streamed"
 are "TestFolders TestKinds" $logs/contract_in_snapshot_test/run_2_of_2/test.log
@@ -53,9 +52,6 @@ are TestKinds $logs/contract_in_snapshot_test/test.log
 bazel test --test_arg=-test.v --test_sharding_strategy=forced=2 $test
 are "$all" $logs/contract_in_snapshot_test/shard_{1,2}_of_2/test.log
 [[ -n $(cases $logs/contract_in_snapshot_test/shard_1_of_2/test.log) ]] || fail "the first shard is empty"
-
-# Without trees of runfiles, there are only manifests.
-bazel test --noenable_runfiles $test //guest_tests:contract_test
 
 # A time-out. The stacks and the outputs are there, as outside.
 status=0
@@ -68,6 +64,15 @@ for name in sleeps_test sleeps_in_guest_test; do
   has "$folder/test.outputs/file" 'before the time-out'
 done
 [[ -e $logs/sleeps/sleeps_in_guest_test/test.outputs/vm/console.log ]] || fail "the console is not in the outputs"
+
+# The tests of packages, unchanged. contract_test fails outside of a guest.
+bazel test --test_arg=-test.v --run_under=//snapshots:booted --test_env=INSIDE=1 --test_lang_filters=go \
+  //guest_tests:contract_test //guest_tests/covered/...
+bazel test --run_under=//snapshots:booted --test_env=INSIDE=1 --test_lang_filters=cc //guest_tests/cc/...
+are "$all" "$(logs_of contract_test)/test.log"
+
+# Without trees of runfiles, there are only manifests.
+bazel test --noenable_runfiles $test //guest_tests:contract_test
 
 # Bazel's own merger comes from the network.
 merger=//guest_tests/covered:merger

@@ -15,6 +15,7 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/go/vm/vmtest"
 )
 
+// e2e/boot/agent has agent = "installed".
 func TestHint(t *testing.T) {
 	for _, test := range []struct {
 		machine string // by its environment variable
@@ -23,7 +24,6 @@ func TestHint(t *testing.T) {
 		{"OLD_SYSTEMD", `systemd got a unit for it by SMBIOS (agent = "systemd"): check that the guest has systemd 256 or newer`},
 		{"WITHOUT_CLOUD_INIT", `cloud-init got a seed for it (agent = "cloud-init"): check that the guest has cloud-init`},
 		{"WITHOUT_DRIVER", `(agent = "initrd"): check that kernel_args do not set rdinit= and that the kernel supports an initrd and virtio_console`},
-		{"NOT_INSTALLED", `the image must start it (agent = "installed")`},
 	} {
 		t.Run(test.machine, func(t *testing.T) {
 			m := vmtest.Start(t, os.Getenv(test.machine))

@@ -87,9 +87,6 @@ func (d *driver) run() error {
 	if d.second, err = d.newWorkspace("second/folder"); err != nil {
 		return err
 	}
-	// The second server loads and analyzes while the first one builds. If this fails, so
-	// does a check.
-	go d.second.bazel(append([]string{"build", "--nobuild", "--disk_cache=", "--extra_toolchains=//prebuilt:all"}, disks...)...)
 	for _, group := range [][]check{cacheChecks, machineChecks, digestChecks, executionChecks, faultChecks} {
 		for _, c := range group {
 			if d.ctx.Err() != nil {
