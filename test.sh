@@ -193,7 +193,7 @@ shellcheck_all() {
 }
 
 # Starts from an empty output folder: nothing else has been built. The links to lower
-# images must not depend on validations.
+# images do not depend on validations.
 overlays_open_from_bazel_bin() {
   rm -rf bazel-bin/tests/overlay
   ./bazelw build --norun_validations //tests/overlay/upper:three_deep //tests/overlay:on_external &&

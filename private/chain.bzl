@@ -22,9 +22,9 @@ def link_backing_chain(ctx, image, backing):
     Returns:
       A struct with what the rule needs: `backing_file`, the backing file name to store in
       the image; `chain`, for its `Qcow2Info`; `links`, a list of `File`s, the inputs of an
-      action that reads the images below; `runfiles`, with the image and the links, for its
-      `DefaultInfo`; and `output_groups`, a dict for its `OutputGroupInfo`, by which every
-      build of the target creates the links.
+      action that reads the images below; and `runfiles`, with the image and the links, for
+      its `DefaultInfo`. Bazel builds the runfiles of each requested target, so the image
+      opens from `bazel-bin`, too.
     """
     chain = link_chain(ctx, image.basename + ".backing/", backing, sibling = image)
     return chain_struct(ctx, image, chain)
@@ -42,8 +42,6 @@ def chain_struct(ctx, image, chain):
         backing_file = chain[0].path if chain else "",
         chain = chain,
         links = links,
-        # Bazel builds this group for each requested target, whatever its flags.
-        output_groups = {"_hidden_top_level_INTERNAL_": depset(links)},
         runfiles = ctx.runfiles([image] + links),
     )
 

@@ -17,7 +17,6 @@ def _own_image_impl(ctx):
             files = depset([image]),
             runfiles = below.runfiles,
         ),
-        OutputGroupInfo(**below.output_groups),
         Qcow2Info(chain = below.chain, format = "qcow2", image = image, metadata = metadata),
     ]
 
