@@ -54,9 +54,9 @@ def api_page(name, title, symbols):
             src = file,
             symbol_names = names,
             deps = [
-                "//private:bzl",
-                "//qemu:bzl",
-                "//tools/prebuilt:bzl",
+                "//bzl:defs",
+                "//bzl:prebuilt",
+                "//bzl:qemu",
             ],
         )
     _api_page(
