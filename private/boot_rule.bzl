@@ -3,7 +3,7 @@
 load(":action.bzl", "machine_with_disks")
 load(":machine.bzl", "MACHINE_ATTRS", "machine", "without_agent")
 load(":providers.bzl", "QemuVmInfo")
-load(":runner.bzl", "EXEC_GROUPS", "rlocationpath", "run", "target_name", "test_resources")
+load(":runner.bzl", "EXEC_GROUPS", "programs_of", "rlocationpath", "run", "target_name", "test_resources")
 
 # Not given.
 _NO_EXIT_STATUS = -1
@@ -18,6 +18,7 @@ def _qemu_boot_test_impl(ctx):
         fail("%s: time_limit = %d must be at least 1 second" % (ctx.label, ctx.attr.time_limit))
     return [test_resources(ctx, config), run(
         ctx,
+        programs_of(ctx).vmboot,
         config | {
             "exit_status": _exit_status(ctx, vm),
             "expect": ctx.attr.expect,

@@ -3,7 +3,7 @@
 load(":action.bzl", "machine_with_disks")
 load(":disk.bzl", "DISK_ATTRS")
 load(":providers.bzl", "QemuVmInfo")
-load(":runner.bzl", "EXEC_GROUPS", "list_runfiles", "rlocationpath", "run", "target_name", "test_resources")
+load(":runner.bzl", "EXEC_GROUPS", "list_runfiles", "programs_of", "rlocationpath", "run", "target_name", "test_resources")
 
 _ArgsInfo = provider(
     doc = "The arguments of a test target.",
@@ -48,6 +48,7 @@ def _qemu_guest_test_impl(ctx):
     environment = given.environment | ctx.attr.env
     default = run(
         ctx,
+        programs_of(ctx).vmboot,
         vm.config | {
             "fail_on": ctx.attr.fail_on,
             "guest_test": {

@@ -202,7 +202,7 @@ prebuilt_image() {
 
 only_this_machines_is_fetched() {
   local fetched program
-  for program in qcow2gen qcow2convert vmboot agent; do
+  for program in qcow2gen qcow2convert qcow2check vmboot agent; do
     fetched=$(find "$scratch/base/external" -maxdepth 1 -name "*${program}_*" ! -name '@*') || return
     [[ $fetched == *"${program}_$platform" && $fetched != *$'\n'* ]] || {
       echo "fetched: $fetched"

@@ -1,6 +1,6 @@
 // Command vmboot runs QEMU for the rules: the machine of a qemu_boot_test,
 // qemu_guest_test or qemu_vm, which the file with its own name and the suffix ".vm.json"
-// describes, or qemu-img for a qcow2_check_test, with the suffix ".check.json".
+// describes.
 //
 // Under the name vm it is the program for tests in any language: see
 // tools/vm/cli.
@@ -42,13 +42,6 @@ func main() {
 func runTarget(program string, args []string) (target string, err error) {
 	if isBuildAction(args) {
 		return buildActions[args[0]](args[1])
-	}
-	if exists(program + ".check.json") {
-		c, err := loadCheck(program + ".check.json")
-		if err == nil {
-			err = c.run()
-		}
-		return c.Target, err
 	}
 	c, err := load(program + ".vm.json")
 	if err == nil {

@@ -23,6 +23,7 @@ import (
 
 var (
 	ruleset      = flag.String("ruleset", "", "folder of the ruleset")
+	qcow2check   = flag.String("qcow2check", "", "path of the compiled program that checks images with qemu-img")
 	qcow2convert = flag.String("qcow2convert", "", "path of the compiled generator with compressors")
 	qcow2gen     = flag.String("qcow2gen", "", "path of the compiled generator")
 	vmboot       = flag.String("vmboot", "", "path of the compiled runner")

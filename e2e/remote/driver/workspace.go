@@ -61,6 +61,7 @@ toolchain(
 
 vmboot_toolchain(
     name = "vmboot",
+    qcow2check = "qcow2check.exe",
     vmboot = "vmboot.exe",
 )
 
@@ -104,6 +105,7 @@ func (d *driver) newWorkspace(name string) (*workspace, error) {
 		return nil, err
 	}
 	for name, path := range map[string]string{
+		"prebuilt/qcow2check.exe":   *qcow2check,
 		"prebuilt/qcow2convert.exe": *qcow2convert,
 		"prebuilt/qcow2gen.exe":     *qcow2gen,
 		"prebuilt/vmboot.exe":       *vmboot,
