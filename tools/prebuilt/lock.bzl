@@ -7,6 +7,7 @@ TOOLCHAINS = {
     "qcow2gen": struct(rule = "qcow2gen_toolchain", programs = {"qcow2gen": "qcow2gen"}),
     "vmboot": struct(rule = "vmboot_toolchain", programs = {
         "qcow2check": "qcow2check",
+        "vm": "vm",
         "vmboot": "vmboot",
     }),
 }

@@ -62,6 +62,7 @@ toolchain(
 vmboot_toolchain(
     name = "vmboot",
     qcow2check = "qcow2check.exe",
+    vm = "vm.exe",
     vmboot = "vmboot.exe",
 )
 
@@ -108,6 +109,7 @@ func (d *driver) newWorkspace(name string) (*workspace, error) {
 		"prebuilt/qcow2check.exe":   *qcow2check,
 		"prebuilt/qcow2convert.exe": *qcow2convert,
 		"prebuilt/qcow2gen.exe":     *qcow2gen,
+		"prebuilt/vm.exe":           *vm,
 		"prebuilt/vmboot.exe":       *vmboot,
 		"machines/disk.img":         *bootDisk,
 	} {
