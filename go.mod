@@ -5,7 +5,3 @@ go 1.24.0
 require github.com/bazelbuild/rules_go v0.60.0
 
 require github.com/klauspost/compress v1.19.2
-
-require google.golang.org/protobuf v1.36.12
-
-require github.com/yuin/goldmark v1.8.7

@@ -10,17 +10,19 @@ cd "$checkout"
 # shellcheck source=bootstrap/lib.sh
 source bootstrap/lib.sh
 
-./bazelw build --noshow_progress //docs/snippets
-program=$(./bazelw cquery --noshow_progress --output=files //docs/snippets)
-root=$(./bazelw info --noshow_progress execution_root)
-
-# QEMU's programs may exist only in the private root.
 bin=$(mktemp -d)
 trap 'rm -rf "$bin"' EXIT
+
+# snippets/ is a Go module that Bazel does not build. This is the go command of its
+# toolchain.
+./bazelw run --noshow_progress --ui_event_filters=-info,-stdout,-stderr @rules_go//go -- \
+  -C "$checkout/docs/snippets" build -o "$bin/snippets" .
+
+# QEMU's programs may exist only in the private root.
 for name in qemu-img qemu-io; do
   if ready && ! type -P "$name" >/dev/null; then
     printf '#!/bin/sh\nexec %q %s "$@"\n' "$checkout/bootstrap/in-root" "$name" >"$bin/$name"
     chmod +x "$bin/$name"
   fi
 done
-PATH=$bin:$PATH "$root/$program" -checkout "$checkout" "$@"
+PATH=$bin:$PATH "$bin/snippets" -checkout "$checkout" "$@"

@@ -3,7 +3,7 @@
 load(":action.bzl", "machine_with_disks")
 load(":machine.bzl", "MACHINE_ATTRS", "machine", "without_agent")
 load(":providers.bzl", "QemuVmInfo")
-load(":runner.bzl", "ENVIRONMENT_ATTRS", "EXEC_GROUPS", "rlocationpath", "run", "target_name", "test_environment", "test_resources")
+load(":runner.bzl", "ENVIRONMENT_ATTRS", "EXEC_GROUPS", "programs_of", "rlocationpath", "run", "target_name", "test_environment", "test_resources")
 
 # Not given.
 _NO_EXIT_STATUS = -1
@@ -13,11 +13,17 @@ def _qemu_boot_test_impl(ctx):
 
     # Without run_while_up, the agent would only change the boot.
     config = vm.machine.config if ctx.attr.run_while_up else without_agent(vm.machine.config)
-    programs = [target for target in [ctx.attr.run_after, ctx.attr.run_while_up] if target]
+    hooks = [target for target in [ctx.attr.run_after, ctx.attr.run_while_up] if target]
+    programs = programs_of(ctx)
+    vm_program = programs.vm.files_to_run.executable if ctx.attr.run_while_up else None
+    runfiles = [vm.runfiles] + [target[DefaultInfo].default_runfiles for target in hooks + ctx.attr.data]
+    if ctx.attr.run_while_up:
+        runfiles += [vm.machine.agent_runfiles, ctx.runfiles([vm_program])]
     if ctx.attr.time_limit < 0:
         fail("%s: time_limit = %d must be at least 1 second" % (ctx.label, ctx.attr.time_limit))
     return [test_resources(ctx, config), test_environment(ctx), run(
         ctx,
+        programs.vmboot,
         config | {
             "exit_status": _exit_status(ctx, vm),
             "expect": ctx.attr.expect,
@@ -26,9 +32,10 @@ def _qemu_boot_test_impl(ctx):
             "run_while_up": _executable(ctx, ctx.executable.run_while_up),
             "target": target_name(ctx),
             "time_limit": ctx.attr.time_limit,
+            "vm": _executable(ctx, vm_program),
         },
         ".vm.json",
-        [vm.runfiles] + ([vm.machine.agent_runfiles] if ctx.attr.run_while_up else []) + [ctx.runfiles(ctx.files.data)] + [target[DefaultInfo].default_runfiles for target in programs + ctx.attr.data],
+        runfiles + [ctx.runfiles(ctx.files.data)],
     )]
 
 def _exit_status(ctx, vm):

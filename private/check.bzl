@@ -1,7 +1,7 @@
 """qcow2_check_test: qemu-img check as a test."""
 
 load(":providers.bzl", "Qcow2Info")
-load(":runner.bzl", "EXEC_GROUPS", "qemu_of", "rlocationpath", "run", "target_name")
+load(":runner.bzl", "EXEC_GROUPS", "programs_of", "qemu_of", "rlocationpath", "run", "target_name")
 
 def _qcow2_check_test_impl(ctx):
     qemu_img = qemu_of(ctx).qemu_img
@@ -10,6 +10,7 @@ def _qcow2_check_test_impl(ctx):
     image = ctx.attr.image
     return [run(
         ctx,
+        programs_of(ctx).qcow2check,
         {
             "format": image[Qcow2Info].format if Qcow2Info in image else "",
             "image": rlocationpath(ctx, ctx.file.image),

@@ -3,7 +3,7 @@
 load(":action.bzl", "machine_with_disks")
 load(":disk.bzl", "DISK_ATTRS")
 load(":providers.bzl", "QemuVmInfo")
-load(":runner.bzl", "ENVIRONMENT_ATTRS", "EXEC_GROUPS", "list_runfiles", "rlocationpath", "run", "target_name", "test_environment", "test_resources")
+load(":runner.bzl", "ENVIRONMENT_ATTRS", "EXEC_GROUPS", "list_runfiles", "programs_of", "rlocationpath", "run", "target_name", "test_environment", "test_resources")
 
 _ArgsInfo = provider(
     doc = "The arguments of a test target.",
@@ -47,6 +47,7 @@ def _qemu_guest_test_impl(ctx):
     environment = test_environment(ctx, test[RunEnvironmentInfo] if RunEnvironmentInfo in test else None)
     default = run(
         ctx,
+        programs_of(ctx).vmboot,
         vm.machine.config | {
             "fail_on": ctx.attr.fail_on,
             "guest_test": {

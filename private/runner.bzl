@@ -3,8 +3,8 @@
 load("//qemu:toolchain.bzl", "QEMU_TOOLCHAIN_TYPE")
 load(":toolchain.bzl", "VMBOOT_TOOLCHAIN_TYPE")
 
-# The exec group of the platform that tests run on, where QEMU and the runner
-# are needed.
+# The exec group of the platform that tests run on, where QEMU and the programs that
+# run it are needed.
 EXEC_GROUP = "test"
 
 EXEC_GROUPS = {EXEC_GROUP: exec_group(toolchains = [QEMU_TOOLCHAIN_TYPE, VMBOOT_TOOLCHAIN_TYPE])}
@@ -12,6 +12,10 @@ EXEC_GROUPS = {EXEC_GROUP: exec_group(toolchains = [QEMU_TOOLCHAIN_TYPE, VMBOOT_
 def qemu_of(ctx):
     """Returns the QemuInfo of the platform that tests run on."""
     return ctx.exec_groups[EXEC_GROUP].toolchains[QEMU_TOOLCHAIN_TYPE].qemu
+
+def programs_of(ctx):
+    """Returns the programs that run QEMU: the ToolchainInfo of vmboot_toolchain."""
+    return ctx.exec_groups[EXEC_GROUP].toolchains[VMBOOT_TOOLCHAIN_TYPE]
 
 def rlocationpath(ctx, file):
     """Returns the path by which runfiles libraries find a file."""
@@ -28,27 +32,27 @@ def display(label):
     label = str(label)
     return label.removeprefix("@@") if label.startswith("@@//") else label
 
-def run(ctx, config, suffix, runfiles):
-    """Declares the target's executable: the runner, with its JSON file.
+def run(ctx, program, config, suffix, runfiles):
+    """Declares the target's executable: a program, with its JSON file.
 
     Args:
       ctx: the context of a rule with EXEC_GROUPS.
+      program: the DefaultInfo of the program, from programs_of.
       config: the content of the JSON file, a dict.
-      suffix: what the runner appends to its own name to find the file.
-      runfiles: a list of runfiles that the runner needs.
+      suffix: what the program appends to its own name to find the file.
+      runfiles: a list of runfiles that the program needs.
 
     Returns:
       The DefaultInfo.
     """
-    runner = ctx.exec_groups[EXEC_GROUP].toolchains[VMBOOT_TOOLCHAIN_TYPE].runner
     executable = ctx.actions.declare_file(ctx.label.name)
     ctx.actions.symlink(
         output = executable,
-        target_file = runner.files_to_run.executable,
+        target_file = program.files_to_run.executable,
         is_executable = True,
     )
     config_file = ctx.actions.declare_file(ctx.label.name + suffix)
-    own = ctx.runfiles([config_file, executable]).merge_all(runfiles + [runner.default_runfiles])
+    own = ctx.runfiles([config_file, executable]).merge_all(runfiles + [program.default_runfiles])
     if config.get("interactive"):
         # With --run_under, the runfiles of the test are there, too.
         manifest = ctx.actions.declare_file(ctx.label.name + ".runfiles.txt")

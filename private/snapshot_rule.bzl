@@ -3,7 +3,7 @@
 load(":action.bzl", "boot_for_build", "layer_spec", "link_disks", "machine_with_disks")
 load(":disk.bzl", "DISK_ATTRS")
 load(":providers.bzl", "QemuVmInfo", "vm_info")
-load(":runner.bzl", "EXEC_GROUPS", "display", "rlocationpath", "run", "target_name")
+load(":runner.bzl", "EXEC_GROUPS", "display", "programs_of", "rlocationpath", "run", "target_name")
 
 # More network cards than a test has networks.
 _MAX_CARDS = 8
@@ -63,7 +63,7 @@ def _qemu_snapshot_impl(ctx):
         disks = vm.machine.disks,
         runfiles = ctx.runfiles(files).merge(vm.runfiles),
     )
-    default = run(ctx, resumed | {"interactive": True}, ".vm.json", [info.runfiles, info.machine.agent_runfiles])
+    default = run(ctx, programs_of(ctx).vmboot, resumed | {"interactive": True}, ".vm.json", [info.runfiles, info.machine.agent_runfiles])
     return [
         default,
         info,

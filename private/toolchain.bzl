@@ -1,4 +1,4 @@
-"""Toolchain types: the generator of images, with and without compressors, and the runner of tests."""
+"""Toolchain types: the generator of images, with and without compressors, and the programs that run QEMU for tests."""
 
 QCOW2CONVERT_TOOLCHAIN_TYPE = Label("//tools/qcow2convert:toolchain_type")
 QCOW2GEN_TOOLCHAIN_TYPE = Label("//tools/qcow2gen:toolchain_type")
@@ -85,47 +85,52 @@ file of arguments, or keeps it running as a persistent worker.""",
 )
 
 def _vmboot_toolchain_impl(ctx):
-    return [platform_common.ToolchainInfo(runner = ctx.attr.vmboot[DefaultInfo])]
+    return [platform_common.ToolchainInfo(
+        qcow2check = ctx.attr.qcow2check[DefaultInfo],
+        vm = ctx.attr.vm[DefaultInfo],
+        vmboot = ctx.attr.vmboot[DefaultInfo],
+    )]
+
+_TEST_PROGRAM = attr.label(
+    # A downloaded program is a source file.
+    allow_files = True,
+    cfg = "exec",
+    executable = True,
+    mandatory = True,
+)
 
 vmboot_toolchain = rule(
     implementation = _vmboot_toolchain_impl,
-    doc = "Declares the program that runs QEMU and qemu-img for tests and qemu_vm, on the platform that tests run on.",
+    doc = "Declares the programs that run QEMU and qemu-img, on the platform that tests run on. Bazel builds those that a target uses.",
     attrs = {
-        "vmboot": attr.label(
-            allow_files = True,
-            cfg = "exec",
-            executable = True,
-            mandatory = True,
-        ),
+        "qcow2check": _TEST_PROGRAM,
+        "vm": _TEST_PROGRAM,
+        "vmboot": _TEST_PROGRAM,
     },
 )
 
-def _resolved_vm_impl(ctx):
-    runner = ctx.toolchains[VMBOOT_TOOLCHAIN_TYPE].runner.files_to_run.executable
-    link = ctx.actions.declare_file(ctx.label.name + "_/vm")
-    ctx.actions.symlink(output = link, target_file = runner, is_executable = True)
+def _resolved(ctx, program):
+    """Returns the DefaultInfo of a program of a toolchain under the target's name."""
+    link = ctx.actions.declare_file(ctx.label.name)
+    ctx.actions.symlink(output = link, target_file = program.executable, is_executable = True)
     return [DefaultInfo(
         executable = link,
         files = depset([link]),
-        runfiles = ctx.runfiles([link, runner]),
+        runfiles = ctx.runfiles([link, program.executable]),
     )]
+
+def _resolved_vm_impl(ctx):
+    return _resolved(ctx, ctx.toolchains[VMBOOT_TOOLCHAIN_TYPE].vm.files_to_run)
 
 resolved_vm = rule(
     implementation = _resolved_vm_impl,
-    doc = "The toolchain's runner under the name vm, by which it is the program for tests in any language.",
+    doc = "The toolchain's program vm, for tests in any language.",
     executable = True,
     toolchains = [VMBOOT_TOOLCHAIN_TYPE],
 )
 
 def _resolved_qcow2gen_impl(ctx):
-    tool = ctx.toolchains[QCOW2GEN_TOOLCHAIN_TYPE].qcow2gen
-    link = ctx.actions.declare_file(ctx.label.name)
-    ctx.actions.symlink(output = link, target_file = tool.executable, is_executable = True)
-    return [DefaultInfo(
-        executable = link,
-        files = depset([link]),
-        runfiles = ctx.runfiles([link, tool.executable]),
-    )]
+    return _resolved(ctx, ctx.toolchains[QCOW2GEN_TOOLCHAIN_TYPE].qcow2gen)
 
 resolved_qcow2gen = rule(
     implementation = _resolved_qcow2gen_impl,

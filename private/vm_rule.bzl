@@ -2,12 +2,12 @@
 
 load(":machine.bzl", "MACHINE_ATTRS", "machine")
 load(":providers.bzl", "QemuVmInfo")
-load(":runner.bzl", "EXEC_GROUPS", "run")
+load(":runner.bzl", "EXEC_GROUPS", "programs_of", "run")
 
 def _qemu_vm_impl(ctx):
     vm = machine(ctx)
     return [
-        run(ctx, vm.machine.config | {"interactive": True}, ".vm.json", [vm.runfiles, vm.machine.agent_runfiles]),
+        run(ctx, programs_of(ctx).vmboot, vm.machine.config | {"interactive": True}, ".vm.json", [vm.runfiles, vm.machine.agent_runfiles]),
         vm,
     ]
 

@@ -68,7 +68,7 @@ no_tests_in_the_archive() {
   local archive=$scratch/release/rules_qcow2-v$version.tar.gz
   tar -xzf "$archive" -C "$scratch" || return
   ! tar -tzf "$archive" | sed "s:^rules_qcow2-$version/::" |
-    grep -P '_test\.go$|(^|/)testdata/|^(\.bazelrc|bench/|bootstrap/|e2e/(?!smoke/|$)|internal/(?!(replace|sparse)/|$)|test\.sh|tests/)'
+    grep -P '_test\.go$|(^|/)testdata/|^(\.bazelrc|bench/|bootstrap/|e2e/(?!smoke/|$)|internal/(?!(replace|sparse|testtimeout)/|$)|test\.sh|tests/)'
 }
 
 # The entry in the Bazel Central Registry is made from a template.
@@ -202,7 +202,7 @@ prebuilt_image() {
 
 only_this_machines_is_fetched() {
   local fetched program
-  for program in qcow2gen qcow2convert vmboot agent; do
+  for program in qcow2gen qcow2convert qcow2check vm vmboot agent; do
     fetched=$(find "$scratch/base/external" -maxdepth 1 -name "*${program}_*" ! -name '@*') || return
     [[ $fetched == *"${program}_$platform" && $fetched != *$'\n'* ]] || {
       echo "fetched: $fetched"

@@ -10,12 +10,14 @@ cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
 ruleset=$(cd ../.. && pwd)
 
 qcow2gen=@rules_qcow2//:qcow2gen qcow2convert=@rules_qcow2//cmd/qcow2gen
+qcow2check=@rules_qcow2//tools/qcow2check vm=@rules_qcow2//tools/vm
 vmboot=@rules_qcow2//tools/vmboot boot_disk=@rules_qcow2//tests/boot:disk
-"$ruleset/bazelw" build //driver $qcow2gen $qcow2convert $vmboot $boot_disk
+"$ruleset/bazelw" build //driver $qcow2gen $qcow2convert $qcow2check $vm $vmboot $boot_disk
 file() { "$ruleset/bazelw" cquery --output=files "$1"; }
 driver=$(file //driver) qcow2gen=$(file $qcow2gen) qcow2convert=$(file $qcow2convert)
+qcow2check=$(file $qcow2check) vm=$(file $vm)
 vmboot=$(file $vmboot) boot_disk=$(file $boot_disk)
 root=$("$ruleset/bazelw" info execution_root)
 "$ruleset/bazelw" shutdown
 exec "$root/$driver" -ruleset "$ruleset" -qcow2gen "$root/$qcow2gen" -qcow2convert "$root/$qcow2convert" \
-  -vmboot "$root/$vmboot" -boot-disk "$root/$boot_disk" "$@"
+  -qcow2check "$root/$qcow2check" -vm "$root/$vm" -vmboot "$root/$vmboot" -boot-disk "$root/$boot_disk" "$@"

@@ -1,8 +1,9 @@
-"""Analysis tests of qcow2gen_toolchain."""
+"""Analysis tests of toolchains."""
 
 load("@bazel_skylib//lib:unittest.bzl", "analysistest", "asserts")
+load("@rules_go//go:def.bzl", "GoArchive")
 load("@rules_shell//shell:sh_binary.bzl", "sh_binary")
-load("//:defs.bzl", "qcow2gen_toolchain")
+load("//:defs.bzl", "qcow2_check_test", "qcow2gen_toolchain")
 
 # An action's generator has its runfiles. If it does not have any, sandboxes do not
 # lay out a runfiles tree.
@@ -16,6 +17,31 @@ def _executable_test_impl(ctx):
 _executable_test = analysistest.make(
     _executable_test_impl,
     attrs = {"type": attr.string()},
+)
+
+# What a consumer of a rule compiles: the Go packages of its program. Who uses only disks
+# must not compile machines.
+def _packages_test_impl(ctx):
+    env = analysistest.begin(ctx)
+    programs = [
+        action.inputs.to_list()[0].owner
+        for action in analysistest.target_actions(env)
+        if action.mnemonic == "ExecutableSymlink"
+    ]
+    asserts.equals(env, [ctx.attr.program.label], programs)
+    packages = [data.importpath for data in ctx.attr.program[GoArchive].transitive.to_list()]
+    asserts.equals(env, sorted(ctx.attr.packages), sorted(packages))
+    return analysistest.end(env)
+
+_packages_test = analysistest.make(
+    _packages_test_impl,
+    attrs = {
+        "packages": attr.string_list(),
+        "program": attr.label(providers = [GoArchive]),
+    },
+    config_settings = {
+        "//command_line_option:extra_toolchains": str(Label("//tests/analysis:with_qemu_img_toolchain")),
+    },
 )
 
 def toolchain_tests(name):
@@ -48,4 +74,18 @@ def toolchain_tests(name):
             type = type,
         )
         tests.append(test)
-    native.test_suite(name = name, tests = tests)
+    qcow2_check_test(
+        name = name + "_check_subject",
+        image = "//tests/overlay:on_source",
+        tags = ["manual"],
+    )
+    _packages_test(
+        name = name + "_check",
+        packages = [
+            "github.com/bazelbuild/rules_go/go/runfiles",
+            "github.com/rules-qcow2/rules_qcow2/tools/qcow2check",
+        ],
+        program = "//tools/qcow2check",
+        target_under_test = name + "_check_subject",
+    )
+    native.test_suite(name = name, tests = tests + [name + "_check"])

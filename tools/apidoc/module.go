@@ -1,11 +1,11 @@
 package main
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"reflect"
 	"strconv"
-
-	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // The output of Bazel's starlark_doc_extract: the parts of stardoc_output.proto
@@ -77,6 +77,14 @@ func (a attributeInfo) typeName() string {
 	return attributeTypes[0]
 }
 
+// Wire types of protobuf. The message does not have fields of the others.
+const (
+	wireVarint = 0
+	wireBytes  = 2
+)
+
+var errTruncated = errors.New("the message is truncated")
+
 // decode reads a message in protobuf's wire format into a struct of strings,
 // bools, numbers, and slices of such structs. Fields that the struct does not
 // have are ignored: newer versions of Bazel add fields.
@@ -85,46 +93,60 @@ func decode(message []byte, into reflect.Value) error {
 	for i := range into.NumField() {
 		fields[into.Type().Field(i).Tag.Get("proto")] = into.Field(i)
 	}
-	for len(message) > 0 {
-		number, wireType, n := protowire.ConsumeTag(message)
-		if n < 0 {
-			return protowire.ParseError(n)
+	varint := func() (uint64, error) {
+		value, n := binary.Uvarint(message)
+		if n <= 0 {
+			return 0, errTruncated
 		}
 		message = message[n:]
-		length := protowire.ConsumeFieldValue(number, wireType, message)
-		if length < 0 {
-			return protowire.ParseError(length)
+		return value, nil
+	}
+	for len(message) > 0 {
+		tag, err := varint()
+		if err != nil {
+			return err
 		}
-		if field, ok := fields[strconv.Itoa(int(number))]; ok {
-			if err := set(field, wireType, message[:length]); err != nil {
+		number, wireType := tag>>3, tag&7
+		value, err := varint() // of bytes, the length
+		if err != nil {
+			return err
+		}
+		var content []byte
+		switch wireType {
+		case wireVarint:
+		case wireBytes:
+			if value > uint64(len(message)) {
+				return errTruncated
+			}
+			content, message = message[:value], message[value:]
+		default:
+			return fmt.Errorf("field %d has wire type %d, want %d or %d", number, wireType, wireVarint, wireBytes)
+		}
+		if field, ok := fields[strconv.FormatUint(number, 10)]; ok {
+			if err := set(field, wireType, value, content); err != nil {
 				return fmt.Errorf("field %d: %w", number, err)
 			}
 		}
-		message = message[length:]
 	}
 	return nil
 }
 
-func set(field reflect.Value, wireType protowire.Type, value []byte) error {
-	want := protowire.BytesType
+func set(field reflect.Value, wireType, number uint64, content []byte) error {
+	want := uint64(wireBytes)
 	if kind := field.Kind(); kind == reflect.Bool || kind == reflect.Uint64 {
-		want = protowire.VarintType
+		want = wireVarint
 	}
 	if wireType != want {
 		return fmt.Errorf("wire type %d, want %d", wireType, want)
 	}
 	switch field.Kind() {
 	case reflect.Bool:
-		number, _ := protowire.ConsumeVarint(value)
 		field.SetBool(number != 0)
 	case reflect.Uint64:
-		number, _ := protowire.ConsumeVarint(value)
 		field.SetUint(number)
 	case reflect.String:
-		content, _ := protowire.ConsumeBytes(value)
 		field.SetString(string(content))
 	case reflect.Slice:
-		content, _ := protowire.ConsumeBytes(value)
 		element := reflect.New(field.Type().Elem()).Elem()
 		if err := decode(content, element); err != nil {
 			return err

@@ -10,11 +10,11 @@ def _prebuilt_impl(module_ctx):
     if tag.required and not lock:
         fail("%s does not list prebuilt programs, which prebuilt.lock(required = True) needs; use the lock file of a release" % file)
 
-    names = {}
+    names = []
     for program, platforms in lock.items():
         for platform, download in platforms.items():
             name = "%s_%s" % (program, platform)
-            names[name] = platform
+            names.append(name)
             prebuilt_program(
                 name = name,
                 lock = file,

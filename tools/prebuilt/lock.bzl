@@ -1,17 +1,21 @@
 """The format of the lock file of prebuilt programs."""
 
-# The programs that rules run, by the names of their folders in //tools. Each has the
-# name of the rule, without `_toolchain`, that declares its toolchains.
-TOOLS = {
-    "qcow2convert": "qcow2gen",
-    "qcow2gen": "qcow2gen",
-    "vmboot": "vmboot",
+# The toolchains of programs that rules run, by the names of the folders in //tools that
+# have their types: the rule that declares one, and its attributes with their programs.
+TOOLCHAINS = {
+    "qcow2convert": struct(rule = "qcow2gen_toolchain", programs = {"qcow2gen": "qcow2convert"}),
+    "qcow2gen": struct(rule = "qcow2gen_toolchain", programs = {"qcow2gen": "qcow2gen"}),
+    "vmboot": struct(rule = "vmboot_toolchain", programs = {
+        "qcow2check": "qcow2check",
+        "vm": "vm",
+        "vmboot": "vmboot",
+    }),
 }
 
 # The program that runs in guests.
 AGENT = "agent"
 
-PROGRAMS = TOOLS.keys() + [AGENT]
+PROGRAMS = [program for type in TOOLCHAINS.values() for program in type.programs.values()] + [AGENT]
 
 # Platforms of guests, by QEMU's names of architectures.
 GUESTS = {

@@ -1,6 +1,6 @@
 """Repositories of prebuilt programs."""
 
-load(":lock.bzl", "AGENT", "GUESTS", "PLATFORMS", "TOOLS")
+load(":lock.bzl", "AGENT", "GUESTS", "PLATFORMS", "TOOLCHAINS")
 
 _FILE = """\
 package(default_visibility = ["//visibility:public"])
@@ -8,22 +8,12 @@ package(default_visibility = ["//visibility:public"])
 exports_files(["{file}"])
 """
 
-_TOOL = """\
-load("@rules_qcow2//private:toolchain.bzl", "{rule}_toolchain")
-
-package(default_visibility = ["//visibility:public"])
-
-exports_files(["{file}"])
-
-{rule}_toolchain(
-    name = "toolchain",
-    {rule} = "{file}",
-)
-"""
+def _file_name(program, platform):
+    return program + (".exe" if platform.startswith("windows_") else "")
 
 def _prebuilt_program_impl(rctx):
     program = rctx.attr.program
-    file = program + (".exe" if rctx.attr.platform.startswith("windows_") else "")
+    file = _file_name(program, rctx.attr.platform)
     result = rctx.download(
         rctx.attr.urls,
         file,
@@ -39,8 +29,7 @@ def _prebuilt_program_impl(rctx):
             rctx.attr.platform,
             " or ".join(rctx.attr.urls),
         ))
-    build = _FILE if program == AGENT else _TOOL
-    rctx.file("BUILD.bazel", build.format(file = file, rule = TOOLS.get(program)))
+    rctx.file("BUILD.bazel", _FILE.format(file = file))
 
 prebuilt_program = repository_rule(
     implementation = _prebuilt_program_impl,
@@ -55,31 +44,38 @@ prebuilt_program = repository_rule(
 )
 
 _HEADER = """\
+load("@rules_qcow2//private:toolchain.bzl", "qcow2gen_toolchain", "vmboot_toolchain")
 load("@rules_qcow2//tools/prebuilt:missing.bzl", "missing_program")
 
 package(default_visibility = ["//visibility:public"])
 """
 
+# A build with one of its programs fetches all of them.
 _TOOLCHAIN = """
+{rule}(
+    name = "programs_{name}",
+{programs}
+)
+
 toolchain(
     name = "{name}",
     exec_compatible_with = {constraints},
-    toolchain = "@{name}//:toolchain",
-    toolchain_type = "@rules_qcow2//tools/{program}:toolchain_type",
+    toolchain = ":programs_{name}",
+    toolchain_type = "@rules_qcow2//tools/{type}:toolchain_type",
 )
 """
 
 # Bazel registers the toolchains of a package in the order of their names: this one is last.
 _MISSING = """
 missing_program(
-    name = "missing_{program}",
+    name = "missing_{type}",
     reason = "{reason}",
 )
 
 toolchain(
-    name = "zz_missing_{program}",
-    toolchain = ":missing_{program}",
-    toolchain_type = "@rules_qcow2//tools/{program}:toolchain_type",
+    name = "zz_missing_{type}",
+    toolchain = ":missing_{type}",
+    toolchain_type = "@rules_qcow2//tools/{type}:toolchain_type",
 )
 """
 
@@ -111,25 +107,40 @@ def _agents(rctx):
             build.append(_AGENT.format(actual = "@rules_qcow2//guest/agent:agent_" + platform, arch = arch))
     return build
 
+def _toolchain(name, type, platform):
+    """Returns the targets for the toolchain of a type for a platform."""
+    toolchain = TOOLCHAINS[type]
+    return _TOOLCHAIN.format(
+        constraints = repr(PLATFORMS[platform]),
+        name = name,
+        programs = "\n".join([
+            "    %s = \"@%s_%s//:%s\"," % (attribute, program, platform, _file_name(program, platform))
+            for attribute, program in toolchain.programs.items()
+        ]),
+        rule = toolchain.rule,
+        type = type,
+    )
+
 def _prebuilt_toolchains_impl(rctx):
     build = [_HEADER] + _agents(rctx)
-    tools = {name: platform for name, platform in rctx.attr.names.items() if name.partition("_")[0] in TOOLS}
-    for name, platform in tools.items():
-        build.append(_TOOLCHAIN.format(
-            constraints = repr(PLATFORMS[platform]),
-            name = name,
-            program = name.partition("_")[0],
-        ))
-    for program in TOOLS if rctx.attr.required else []:
-        platforms = [platform for name, platform in tools.items() if name.startswith(program + "_")]
-        build.append(_MISSING.format(
-            program = program,
-            reason = "%s does not have %s for this platform, which prebuilt.lock(required = True) needs; it has %s" % (
-                rctx.attr.lock,
-                program,
-                ", ".join(platforms) or "none",
-            ),
-        ))
+    for type, toolchain in TOOLCHAINS.items():
+        programs = toolchain.programs.values()
+        platforms = [
+            platform
+            for platform in PLATFORMS
+            if all(["%s_%s" % (program, platform) in rctx.attr.names for program in programs])
+        ]
+        for platform in platforms:
+            build.append(_toolchain("%s_%s" % (type, platform), type, platform))
+        if rctx.attr.required:
+            build.append(_MISSING.format(
+                type = type,
+                reason = "%s does not have %s for this platform, which prebuilt.lock(required = True) needs; it has %s" % (
+                    rctx.attr.lock,
+                    ", ".join(programs),
+                    ", ".join(platforms) or "none",
+                ),
+            ))
     rctx.file("BUILD.bazel", "".join(build))
 
 prebuilt_toolchains = repository_rule(
@@ -137,7 +148,7 @@ prebuilt_toolchains = repository_rule(
     doc = "The toolchains of prebuilt programs, and the agents. They name the repositories of programs and fetch nothing.",
     attrs = {
         "lock": attr.string(mandatory = True),
-        "names": attr.string_dict(doc = "Platforms by name of the repository."),
+        "names": attr.string_list(doc = "The repositories of programs."),
         "required": attr.bool(),
     },
 )

@@ -8,4 +8,4 @@ cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.."
 # With -trimpath, Go's cache serves all checkouts. By default, each process sleeps for a second before it exits. Tests start many.
 GORACE="${GORACE-} atexit_sleep_ms=20" \
   ./bazelw run --noshow_progress --ui_event_filters=-info,-stdout,-stderr @rules_go//go -- -C "$PWD" \
-  test -race -short -trimpath ./go/vm/... ./guest/... ./internal/sparse ./tools/vm/... ./tools/vmboot
+  test -race -short -trimpath ./go/vm/... ./guest/... ./internal/sparse ./tools/vm ./tools/vmboot

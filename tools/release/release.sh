@@ -19,7 +19,7 @@ set -euo pipefail
 
 GO_VERSION=go1.26.8
 PLATFORMS="darwin_amd64 darwin_arm64 linux_amd64 linux_arm64 windows_amd64 windows_arm64"
-PROGRAMS="qcow2gen qcow2convert vmboot agent"
+PROGRAMS="qcow2gen qcow2convert qcow2check vm vmboot agent"
 LOCK=tools/prebuilt/lock.json
 
 die() {
@@ -73,10 +73,11 @@ file_name() {
   echo "$program-$version-$platform$([[ $platform != windows_* ]] || echo .exe)"
 }
 
-# vmboot does not compile for Windows. The agent runs in Linux guests only.
+# vm and vmboot do not compile for Windows, and qcow2check is in the same toolchain. The
+# agent runs in Linux guests only.
 exists_for() {
   case $1:$2 in
-    vmboot:windows_* | agent:darwin_* | agent:windows_*) return 1 ;;
+    qcow2check:windows_* | vm:windows_* | vmboot:windows_* | agent:darwin_* | agent:windows_*) return 1 ;;
   esac
 }
 

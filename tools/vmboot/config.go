@@ -19,6 +19,7 @@ type config struct {
 
 	RunWhileUp string `json:"run_while_up"` // "" for none
 	RunAfter   string `json:"run_after"`
+	VM         string `json:"vm"` // the program vm for RunWhileUp; "" without that
 
 	Interactive bool `json:"interactive"`
 
@@ -37,7 +38,7 @@ func load(file string) (*config, error) {
 	if err := machine.ReadJSON(file, c); err != nil {
 		return c, err
 	}
-	if err := locate(&c.Config, &c.RunWhileUp, &c.RunAfter); err != nil {
+	if err := locate(&c.Config, &c.RunWhileUp, &c.RunAfter, &c.VM); err != nil {
 		return c, err
 	}
 	if _, err := patterns.Compile("expect", c.Expect); err != nil {

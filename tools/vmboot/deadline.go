@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"github.com/rules-qcow2/rules_qcow2/go/vm"
-	"github.com/rules-qcow2/rules_qcow2/tools/vm/cli"
+	"github.com/rules-qcow2/rules_qcow2/internal/testtimeout"
 )
 
 // Limits are how long the parts of a test may take. 0 means without a limit.
@@ -19,7 +19,7 @@ type limits struct {
 // without one.
 func newLimits(own time.Duration, testTimeout string) (limits, error) {
 	l := limits{machine: own}
-	total, err := cli.ParseTimeout(testTimeout)
+	total, err := testtimeout.Parse(testTimeout)
 	if err != nil || total == 0 {
 		return l, err
 	}

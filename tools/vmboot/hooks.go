@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 
 	"github.com/rules-qcow2/rules_qcow2/go/vm"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/control"
-	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
 	"github.com/rules-qcow2/rules_qcow2/internal/child"
 )
 
@@ -27,8 +25,8 @@ type hooks struct {
 var errHook = errors.New("failed")
 
 // setMachine sets the variables that describe a machine to the hooks, and lets
-// them use it with the program vm, a link to this program in dir.
-func (h *hooks) setMachine(c *machine.Config, m *vm.Machine, dir string) error {
+// run_while_up use it with the program vm.
+func (h *hooks) setMachine(c *config, m *vm.Machine) (err error) {
 	h.env = []string{"VM_CONSOLE=" + m.ConsoleLog(), "VM_QEMU_IMG=" + c.QEMUImg}
 	for i, layer := range m.Layers() {
 		h.env = append(h.env, fmt.Sprintf("VM_DISK%d=%s", i, layer))
@@ -36,18 +34,13 @@ func (h *hooks) setMachine(c *machine.Config, m *vm.Machine, dir string) error {
 	for port, address := range m.Ports() {
 		h.env = append(h.env, "VM_"+strings.ToUpper(strings.ReplaceAll(port, ":", "_"))+"="+address)
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	program := filepath.Join(dir, "vm")
-	if err := os.Symlink(self, program); err != nil {
-		return err
+	if c.RunWhileUp == "" {
+		return nil
 	}
 	if h.server, err = control.Listen(m); err != nil {
 		return err
 	}
-	h.env = append(h.env, "VM="+program, control.SocketVariable+"="+h.server.Socket)
+	h.env = append(h.env, "VM="+c.VM, control.SocketVariable+"="+h.server.Socket)
 	return nil
 }
 

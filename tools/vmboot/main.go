@@ -1,9 +1,6 @@
 // Command vmboot runs QEMU for the rules: the machine of a qemu_boot_test,
 // qemu_guest_test or qemu_vm, which the file with its own name and the suffix ".vm.json"
-// describes, or qemu-img for a qcow2_check_test, with the suffix ".check.json".
-//
-// Under the name vm it is the program for tests in any language: see
-// tools/vm/cli.
+// describes.
 //
 // With save-for-build it is the build action of a qemu_snapshot, with
 // layer-for-build that of a qcow2_layer.
@@ -17,21 +14,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/rules-qcow2/rules_qcow2/go/vm"
-	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
-	"github.com/rules-qcow2/rules_qcow2/tools/vm/cli"
 )
 
 func main() {
-	program := os.Args[0]
-	// A target may have the name vm, too. It has a file, and is called by its path.
-	isTarget := filepath.Base(program) != program && exists(program+".vm.json")
-	if filepath.Base(program) == "vm" && !isBuildAction(os.Args[1:]) && !isTarget {
-		os.Exit(cli.Main(os.Args[1:], loadMachine))
-	}
-	target, err := runTarget(program, os.Args[1:])
+	target, err := runTarget(os.Args[0], os.Args[1:])
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", target, err)
 		os.Exit(1)
@@ -43,13 +31,6 @@ func runTarget(program string, args []string) (target string, err error) {
 	if isBuildAction(args) {
 		return buildActions[args[0]](args[1])
 	}
-	if exists(program + ".check.json") {
-		c, err := loadCheck(program + ".check.json")
-		if err == nil {
-			err = c.run()
-		}
-		return c.Target, err
-	}
 	c, err := load(program + ".vm.json")
 	if err == nil {
 		err = run(c, args)
@@ -60,15 +41,6 @@ func runTarget(program string, args []string) (target string, err error) {
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
-}
-
-// loadMachine reads the machine of a qemu_vm for vm start.
-func loadMachine(target string) (*machine.Config, error) {
-	if !exists(target + ".vm.json") {
-		return nil, fmt.Errorf("%s is not a qemu_vm: %[1]s.vm.json does not exist", target)
-	}
-	c, err := load(target + ".vm.json")
-	return &c.Config, err
 }
 
 func run(c *config, args []string) error {

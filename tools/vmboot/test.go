@@ -81,7 +81,7 @@ func boot(ctx context.Context, c *config, hooks *hooks, limits limits, options v
 		return err
 	}
 	defer hooks.close()
-	if err := hooks.setMachine(&c.Config, m, options.Dir); err != nil {
+	if err := hooks.setMachine(c, m); err != nil {
 		m.Close()
 		return err
 	}

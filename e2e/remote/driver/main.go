@@ -23,8 +23,10 @@ import (
 
 var (
 	ruleset      = flag.String("ruleset", "", "folder of the ruleset")
+	qcow2check   = flag.String("qcow2check", "", "path of the compiled program that checks images with qemu-img")
 	qcow2convert = flag.String("qcow2convert", "", "path of the compiled generator with compressors")
 	qcow2gen     = flag.String("qcow2gen", "", "path of the compiled generator")
+	vm           = flag.String("vm", "", "path of the compiled program vm")
 	vmboot       = flag.String("vmboot", "", "path of the compiled runner")
 	bootDisk     = flag.String("boot-disk", "", "path of a disk that writes to itself and ends QEMU with exit status 33")
 	only         = flag.String("only", "", "regular expression for the names of the checks to run; some need earlier ones")

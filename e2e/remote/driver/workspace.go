@@ -61,6 +61,8 @@ toolchain(
 
 vmboot_toolchain(
     name = "vmboot",
+    qcow2check = "qcow2check.exe",
+    vm = "vm.exe",
     vmboot = "vmboot.exe",
 )
 
@@ -104,8 +106,10 @@ func (d *driver) newWorkspace(name string) (*workspace, error) {
 		return nil, err
 	}
 	for name, path := range map[string]string{
+		"prebuilt/qcow2check.exe":   *qcow2check,
 		"prebuilt/qcow2convert.exe": *qcow2convert,
 		"prebuilt/qcow2gen.exe":     *qcow2gen,
+		"prebuilt/vm.exe":           *vm,
 		"prebuilt/vmboot.exe":       *vmboot,
 		"machines/disk.img":         *bootDisk,
 	} {

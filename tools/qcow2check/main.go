@@ -1,3 +1,8 @@
+// Command qcow2check runs qemu-img check for a qcow2_check_test, which the file with its
+// own name and the suffix ".check.json" describes: on the image and every image below it.
+//
+// It is not part of the runner, so that whoever only checks disks compiles nothing for
+// machines.
 package main
 
 import (
@@ -10,8 +15,18 @@ import (
 	"strings"
 
 	"github.com/bazelbuild/rules_go/go/runfiles"
-	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
 )
+
+func main() {
+	c, err := load(os.Args[0] + ".check.json")
+	if err == nil {
+		err = c.run()
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", c.Target, err)
+		os.Exit(1)
+	}
+}
 
 // A check is the JSON file of a qcow2_check_test. Its paths are rlocation paths.
 type check struct {
@@ -27,14 +42,32 @@ type layer struct {
 	Format   string `json:"format"`
 }
 
-// loadCheck reads the file at path. With an error, the check has as much as
+// load reads the file at path. With an error, the check has as much as
 // could be read.
-func loadCheck(path string) (*check, error) {
+func load(path string) (*check, error) {
 	c := &check{Target: path}
-	if err := machine.ReadJSON(path, c); err != nil {
+	b, err := os.ReadFile(path)
+	if err != nil {
 		return c, err
 	}
-	return c, (&machine.Config{}).Locate(runfiles.Rlocation, &c.QEMUImg, &c.Image)
+	if err := json.Unmarshal(b, c); err != nil {
+		return c, fmt.Errorf("%s: %w", path, err)
+	}
+	for _, path := range []*string{&c.QEMUImg, &c.Image} {
+		located, err := runfiles.Rlocation(*path)
+		if err == nil {
+			// qemu-img takes a colon in a relative path for the end of a protocol.
+			located, err = filepath.Abs(located)
+		}
+		if err == nil {
+			_, err = os.Stat(located)
+		}
+		if err != nil {
+			return c, fmt.Errorf("%s is missing: %w", *path, err)
+		}
+		*path = located
+	}
+	return c, nil
 }
 
 // run runs qemu-img check on the image and every image below it.

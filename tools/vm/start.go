@@ -1,4 +1,4 @@
-package cli
+package main
 
 import (
 	"context"
@@ -13,13 +13,11 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/bazelbuild/rules_go/go/runfiles"
 	"github.com/rules-qcow2/rules_qcow2/go/vm"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/control"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
 )
-
-// A Loader reads the description of a machine next to a target's executable.
-type Loader func(target string) (*machine.Config, error)
 
 // serveCommand is the command by which start runs itself in the background.
 const serveCommand = "serve-for-start"
@@ -61,7 +59,6 @@ func start(ctx context.Context, args []string) error {
 		return err
 	}
 	cmd := exec.Command(program, serveCommand, args[0], strconv.Itoa(caller), o.limit.String())
-	cmd.Args[0] = "vm"
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.Stderr = crash
 	err = cmd.Start()
@@ -95,9 +92,9 @@ const maxCrash = 8 << 10
 const readyPrefix = "ready: "
 
 // serve runs a machine for start.
-func serve(ctx context.Context, args []string, load Loader) error {
+func serve(ctx context.Context, args []string) error {
 	ready := os.NewFile(readyFD, "ready")
-	err := serveMachine(ctx, args, load, ready)
+	err := serveMachine(ctx, args, ready)
 	if err != nil {
 		io.WriteString(ready, err.Error())
 	}
@@ -107,7 +104,7 @@ func serve(ctx context.Context, args []string, load Loader) error {
 
 // serveMachine runs a machine until it ends, a signal comes, or the process that
 // it serves has ended. It answers on ready once the agent answers.
-func serveMachine(ctx context.Context, args []string, load Loader, ready *os.File) (err error) {
+func serveMachine(ctx context.Context, args []string, ready *os.File) (err error) {
 	if len(args) != 3 {
 		return errors.New("this command is for vm start")
 	}
@@ -119,7 +116,7 @@ func serveMachine(ctx context.Context, args []string, load Loader, ready *os.Fil
 	if err != nil {
 		return err
 	}
-	config, err := load(args[0])
+	config, err := machine.Read(args[0], runfiles.Rlocation)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
-// Package cli is the command line of the program vm, which uses a running
-// machine from any language: it runs commands in the guest, copies files, waits
-// for text on the console, takes screenshots.
-package cli
+// Command vm uses a running machine from any language: it runs commands in the guest,
+// copies files, waits for text on the console, takes screenshots.
+package main
 
 import (
 	"context"
@@ -43,21 +42,19 @@ Start a machine for the program that runs vm; it ends with that program:
 TIME is as in "90s" or "2m30s".
 `
 
-// Main runs vm with its arguments and returns its exit status. serve runs a
-// machine: see start.go.
-func Main(args []string, load Loader) int {
+func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	status, err := run(ctx, args, load)
-	if errors.Is(err, flag.ErrHelp) {
+	status, err := run(ctx, os.Args[1:])
+	stop()
+	switch {
+	case errors.Is(err, flag.ErrHelp):
 		fmt.Print(usage)
-		return 0
-	}
-	if err != nil {
+		status = 0
+	case err != nil:
 		fmt.Fprintf(os.Stderr, "vm: %v\n", err)
-		return max(status, 1)
+		status = max(status, 1)
 	}
-	return status
+	os.Exit(status)
 }
 
 // options are the options of all commands; each command accepts some of them.
@@ -105,7 +102,8 @@ func parse(command, accepted string, args []string) (*options, []string, error) 
 	return o, flags.Args(), nil
 }
 
-func run(ctx context.Context, args []string, load Loader) (int, error) {
+// run runs vm with its arguments and returns its exit status.
+func run(ctx context.Context, args []string) (int, error) {
 	if len(args) == 0 {
 		return 2, errors.New("a command is missing; see vm -h")
 	}
@@ -116,7 +114,7 @@ func run(ctx context.Context, args []string, load Loader) (int, error) {
 	case "start":
 		return 0, start(ctx, args)
 	case serveCommand:
-		return 0, serve(ctx, args, load)
+		return 0, serve(ctx, args)
 	}
 	accepted, ok := map[string]string{
 		"copy": "s", "exec": "siuCet", "expect": "st", "ports": "s", "poweroff": "s", "screenshot": "s", "stop": "s", "wait-for": "suCet",
