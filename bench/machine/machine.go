@@ -32,8 +32,8 @@ type guest struct {
 
 	dir      string // scratch folder
 	config   *machine.Config
-	snapshot *vm.Snapshot // of this process
-	exported *machine.Config   // the machine that resumes from the files of a snapshot
+	snapshot *vm.Snapshot    // of this process
+	exported *machine.Config // the machine that resumes from the files of a snapshot
 }
 
 // guests returns the machines that are measured. A checkout has the workspaces.

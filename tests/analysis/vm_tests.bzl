@@ -1,7 +1,7 @@
 """Analysis tests of virtual machines."""
 
 load("@bazel_skylib//lib:unittest.bzl", "analysistest", "asserts")
-load("//:defs.bzl", "guest_path", "qcow2_check_test", "qcow2_layer", "qemu_boot_test", "disk_options", "qemu_guest_test", "qemu_snapshot", "qemu_toolchain", "qemu_vm")
+load("//:defs.bzl", "disk_options", "guest_path", "qcow2_check_test", "qcow2_layer", "qemu_boot_test", "qemu_guest_test", "qemu_snapshot", "qemu_toolchain", "qemu_vm")
 
 _EXTRA_TOOLCHAINS = "//command_line_option:extra_toolchains"
 

@@ -89,7 +89,7 @@ func TestNotInstalled(t *testing.T) {
 	m.Expect("guest: hanging")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	_, err := m.Agent(ctx)
+	_, err := m.VM.Agent(ctx)
 	wantError(t, err, "the agent did not answer: ", `the image must start it (agent = "installed")`, "last lines of the console")
 }
 
