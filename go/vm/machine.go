@@ -134,7 +134,6 @@ type Machine struct {
 	logs     logs
 	ports    map[string]string
 	firmware net.Conn        // SeaBIOS's debug port; nil without one
-	agent    *agentLink      // nil without an agent
 	links    []*network.Port // one per network
 
 	stop     chan struct{} // closed by Stop
@@ -142,7 +141,11 @@ type Machine struct {
 	ended    chan struct{} // closed when the guest or QEMU ends
 	done     chan struct{} // closed after the last output of QEMU
 
+	rebooting sync.Mutex // held while the guest reboots
+
 	mu              sync.Mutex
+	agent           *agentLink    // of the present boot; nil without an agent
+	reboots         chan struct{} // receives an item for a reset that is expected
 	end             End
 	stderr          []string
 	screenshotError error
@@ -205,8 +208,8 @@ func start(ctx context.Context, c *machine.Config, from *Snapshot, o Options) (*
 		m.stderrLine(copiedRAM(from.fingerprint.QEMU))
 	}
 	go m.supervise(m.readOutput())
-	if m.agent != nil {
-		go m.connectAgent(context.Background()) // until the guest's end closes the channel
+	if link := m.agentLink(); link != nil {
+		go m.connectAgent(context.Background(), link) // until the guest's end closes the channel
 	}
 	if err := m.run(ctx); err != nil {
 		m.Close()
@@ -321,8 +324,8 @@ func (m *Machine) detach() {
 	for _, link := range m.links {
 		link.Close()
 	}
-	if m.agent != nil {
-		m.agent.conn.Close()
+	if link := m.agentLink(); link != nil {
+		link.conn.Close()
 	}
 	if m.firmware != nil {
 		m.firmware.Close()
@@ -446,6 +449,8 @@ func (m *Machine) stderrLine(line string) {
 
 func (m *Machine) event(event qemu.Event) {
 	switch {
+	case event.Name == "RESET":
+		m.rebooted()
 	case event.Name == "SHUTDOWN":
 		m.finish(End{Reason: event.Data.Reason})
 	case event.Name == "BLOCK_IO_ERROR" && event.Data.Action == "stop":
