@@ -14,6 +14,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"log"
 	"os"
 	"os/signal"
@@ -114,6 +115,9 @@ func run() error {
 	if len(chosen) == 0 {
 		return fmt.Errorf("-only = %q does not match a part; the parts are create, library, convert, guest, scale, machine, snapshot, suite, layer, inside and many", *only)
 	}
+	if *render {
+		return renderParts(chosen, page)
+	}
 	// A part that fails does not affect the results of others.
 	var failed []error
 	for _, p := range chosen {
@@ -148,21 +152,37 @@ func fromUser(path string) string {
 	return filepath.Join(os.Getenv("BUILD_WORKING_DIRECTORY"), path)
 }
 
-// renderPart writes a part of the page from its JSON file.
-func renderPart(name, page string) error {
-	part, err := report.Read(filepath.Join(strings.TrimSuffix(page, ".md"), name+".json"))
-	if err != nil {
-		return err
+// renderParts writes parts of the page from their JSON files. The section of a part
+// without such a file, which was not measured yet, stays as it is.
+func renderParts(chosen []part, page string) error {
+	if page == "" {
+		return errors.New("-render has no page to write with -quick; set -out, or omit -quick")
 	}
-	return part.Write(page)
+	dir := strings.TrimSuffix(page, ".md")
+	rendered := false
+	for _, p := range chosen {
+		part, err := report.Read(filepath.Join(dir, p.name+".json"))
+		if errors.Is(err, fs.ErrNotExist) {
+			log.Printf("%s: there are no samples, the page keeps its section; measure them with -only %[1]s", p.name)
+			continue
+		}
+		if err == nil {
+			err = part.Write(page)
+		}
+		if err != nil {
+			return err
+		}
+		rendered = true
+	}
+	if !rendered {
+		return fmt.Errorf("-render: %s does not have samples of the chosen parts; run the benchmarks first", dir)
+	}
+	return nil
 }
 
 // runPart runs one benchmark in its own scratch folder, prints its tables and
 // writes its results, unless page is empty.
 func runPart(p part, page string) error {
-	if *render {
-		return renderPart(p.name, page)
-	}
 	env := &measure.Env{Rounds: *rounds, Quick: *quick, Log: log.Printf}
 	if err := env.Find(); err != nil {
 		return err

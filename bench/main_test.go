@@ -58,6 +58,37 @@ func TestParts(t *testing.T) {
 	}
 }
 
+// TestRenderWithoutSamples renders a page whose other parts were not measured.
+func TestRenderWithoutSamples(t *testing.T) {
+	page := filepath.Join(t.TempDir(), "performance.md")
+	if err := renderParts(parts, page); err == nil || !strings.Contains(err.Error(), "does not have samples of the chosen parts") {
+		t.Errorf("without samples, the error is %v", err)
+	}
+	measured := report.Part{Name: "create", Tables: []report.Table{{
+		Name: "create", Title: "An empty image", References: []string{"theirs"},
+		Comparisons: []measure.Comparison{{
+			Names:   []string{"ours", "theirs"},
+			Samples: [][]measure.Sample{{{Seconds: 1}}, {{Seconds: 2}}},
+		}},
+	}}}
+	if err := measured.Write(page); err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(page, []byte("<!-- begin create, written by //bench -->\n<!-- end create -->\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := renderParts(parts, page); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(page); err != nil || string(got) != string(want) {
+		t.Errorf("the page is %q, %v, want %q", got, err, want)
+	}
+}
+
 func checkTable(t *testing.T, table report.Table) {
 	t.Helper()
 	if len(table.Comparisons) == 0 {

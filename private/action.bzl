@@ -21,7 +21,7 @@ def machine_with_disks(ctx, vm):
     if not ctx.attr.disks:
         return vm
     if "snapshot" in vm.machine.config:
-        fail("%s: disks cannot replace those of vm = \"%s\", a snapshot, which has its disks open; use the qemu_vm" % (ctx.label, ctx.attr.vm.label))
+        fail("%s: disks cannot be set with vm = \"%s\", a snapshot, which resumes with the disks that it was saved with; set disks of the qemu_snapshot, or use its qemu_vm as vm" % (ctx.label, ctx.attr.vm.label))
     disks = machine_disks(ctx, vm.machine.config["machine"], vm.machine.config["arch"])
     return vm_info(
         agent_runfiles = vm.machine.agent_runfiles,

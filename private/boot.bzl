@@ -76,7 +76,7 @@ def qemu_boot_test(name, vm = None, disks = [], expect = [], fail_on = DEFAULT_F
     if vm:
         given = [key for key in kwargs if key in MACHINE_ATTRS]
         if given:
-            fail("%s: %s describes the machine, and so does vm = \"%s\"; set one of them" % (native.package_relative_label(name), given[0], vm))
+            fail("%s: %s cannot be set with vm = \"%s\", which describes the machine; set %s of the qemu_vm, or omit vm" % (native.package_relative_label(name), given[0], vm, given[0]))
 
     # Only run_while_up can use the agent.
     agent = agent_attributes(kwargs) if kwargs.get("run_while_up") and not vm else {}

@@ -53,19 +53,19 @@ def _check(ctx, vm):
     config = vm.machine.config
     machine = ctx.attr.vm.label
     if "snapshot" in config:
-        fail("%s: vm = \"%s\" is a snapshot, whose disks are open; use the qemu_vm" % (ctx.label, machine))
+        fail("%s: vm = \"%s\" is a snapshot, which cannot write a layer; use its qemu_vm as vm" % (ctx.label, machine))
     if not vm.machine.disks:
         fail("%s: %s does not have a disk to write to; set disks" % (ctx.label, machine))
     if config["disks"][0]["read_only"]:
-        fail("%s: the first disk of %s is read_only; the guest cannot write a layer on it" % (ctx.label, machine))
+        fail("%s: the first disk of %s is read_only, so the guest cannot write a layer on it; set disks, the first without read_only" % (ctx.label, machine))
     if not config["qemu_img"]:
         fail("%s: a layer needs qemu-img, which the QEMU toolchain does not provide; set its qemu_img" % ctx.label)
     if ctx.attr.network == "user" and _NETWORK_TAG not in ctx.attr.tags:
-        fail("%s: network = \"user\" needs tags = [\"%s\"]: what the guest downloads is not an input of the build" % (ctx.label, _NETWORK_TAG))
+        fail("%s: network = \"user\" needs tags = [\"%s\"], because the guest's downloads are not inputs of the build" % (ctx.label, _NETWORK_TAG))
     if config["agent"] == "none":
         _check_without_agent(ctx, machine)
     elif ctx.attr.exit_status != 0:
-        fail("%s: exit_status = %d is for guests without an agent; the agent powers the guest off" % (ctx.label, ctx.attr.exit_status))
+        fail("%s: exit_status = %d is for guests without an agent, and this agent powers the guest off; omit it" % (ctx.label, ctx.attr.exit_status))
 
 def _check_without_agent(ctx, machine):
     for attribute, given in [("run", ctx.attr.run), ("ready", ctx.attr.ready), ("seal", ctx.attr.seal == 1)]:

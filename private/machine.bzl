@@ -151,7 +151,7 @@ def machine(ctx):
     qemu = qemu_of(ctx)
     system = qemu.systems.get(ctx.attr.arch)
     if not system:
-        _fail(ctx, "arch", ctx.attr.arch, "needs qemu-system-%s; the QEMU toolchain provides %s" % (ctx.attr.arch, ", ".join(["qemu-system-" + arch for arch in qemu.systems]) or "no emulator"))
+        _fail(ctx, "arch", ctx.attr.arch, "needs qemu-system-%s; the QEMU toolchain provides %s; install that program, or set qemu_system_%s of the toolchain" % (ctx.attr.arch, ", ".join(["qemu-system-" + arch for arch in qemu.systems]) or "no emulator", ctx.attr.arch))
     disks = machine_disks(ctx, ctx.attr.machine, ctx.attr.arch)
     uefi = _uefi(ctx, qemu)
     _check_boot(ctx, disks)

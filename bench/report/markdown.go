@@ -20,7 +20,11 @@ func (p *Part) Markdown(dir string) string {
 		t.markdown(&b)
 		fmt.Fprintf(&b, "\n![Plot of %s: time ÷ %s](%s/%s.svg)\n\n", t.Title, t.References[0], dir, t.Name)
 	}
-	fmt.Fprintf(&b, "%s: %d rounds. %s.\n", p.Date, p.rounds(), p.Machine)
+	rounds := "1 round"
+	if n := p.rounds(); n != 1 {
+		rounds = fmt.Sprintf("%d rounds", n)
+	}
+	fmt.Fprintf(&b, "%s: %s. %s.\n", p.Date, rounds, p.Machine)
 	return b.String()
 }
 

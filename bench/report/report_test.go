@@ -60,6 +60,6 @@ func TestWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := xml.Unmarshal(svg, new(struct{})); err != nil {
-		t.Errorf("the plot is no XML: %v", err)
+		t.Errorf("the plot is not XML: %v", err)
 	}
 }

@@ -290,7 +290,7 @@ metadata_has_the_version() {
 wrong_checksum() {
   consume examples/prebuilt "$(prebuilt "$(mirrors) file = \"//:lock.json\"")"
   sed 's/"sha256": "..../&0000/; s/\("sha256": "....0000.\{56\}\).*/\1",/' "$scratch/rules_qcow2-$version/tools/prebuilt/lock.json" >"$consumer/lock.json"
-  fails_with "nothing with the SHA-256" bazel build //:disk
+  fails_with "could not be downloaded from" bazel build //:disk
 }
 
 missing_platform() {

@@ -36,7 +36,7 @@ type Extent struct {
 func (d *Disk) Map(start, length int64) iter.Seq2[Extent, error] {
 	return func(yield func(Extent, error) bool) {
 		if start < 0 || length < 0 {
-			yield(Extent{}, fmt.Errorf("qcow2: map of %d bytes from offset %d on, at least 0 are needed", length, start))
+			yield(Extent{}, fmt.Errorf("qcow2: Map: start = %d and length = %d must not be negative", start, length))
 			return
 		}
 		end := d.size

@@ -90,7 +90,7 @@ func Open(r io.ReaderAt, size int64, opts ...*OpenOption) (*Disk, error) {
 		return nil, errors.New("qcow2: OpenWithRoot is given to Open, which opens no files (use OpenChain)")
 	}
 	if size < 0 {
-		return nil, fmt.Errorf("qcow2: image is %d bytes long, at least 0 are needed", size)
+		return nil, fmt.Errorf("qcow2: the size %d of the image must not be negative", size)
 	}
 	if !p.hasFormat {
 		p.format = FormatQCOW2

@@ -132,7 +132,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"format", func() (*qcow2.Disk, error) { return qcow2.OpenChain(plain, qcow2.OpenWithFormat("vmdk")) }, `format "vmdk"`},
 		{"snapshot", func() (*qcow2.Disk, error) { return qcow2.OpenChain(plain, qcow2.OpenWithSnapshot("s")) }, `snapshot "s" is not among the 0`},
 		{"snapshot of raw", func() (*qcow2.Disk, error) { return qcow2.OpenChain(inDir("text"), qcow2.OpenWithSnapshot("s")) }, "raw"},
-		{"negative size", func() (*qcow2.Disk, error) { return qcow2.Open(bytes.NewReader(nil), -1) }, "-1 bytes"},
+		{"negative size", func() (*qcow2.Disk, error) { return qcow2.Open(bytes.NewReader(nil), -1) }, "size -1 of the image must not be negative"},
 		{"twice", func() (*qcow2.Disk, error) {
 			return openFile(t, plain, qcow2.OpenWithFormat("qcow2"), qcow2.OpenWithFormat("raw"))
 		}, "OpenWithFormat is given twice"},

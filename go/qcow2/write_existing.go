@@ -43,7 +43,7 @@ func openWriter(f WriterFile, size int64, options WriterOptions, change func(*pa
 		return nil, err
 	}
 	if result.Corruptions > 0 || result.CheckErrors > 0 {
-		return nil, fmt.Errorf("qcow2: the image is corrupt: %s (repair it with qemu-img check -r all)", result.Problems[0])
+		return nil, fmt.Errorf("qcow2: the image is corrupt: %s; repair it with qemu-img check -r all", result.Problems[0])
 	}
 	p := image.params()
 	if err := change(p); err != nil {
@@ -80,9 +80,9 @@ func (i *Image) checkChangeable() error {
 	case i.HasBitmaps():
 		has = "has bitmaps"
 	case i.Dirty():
-		return errors.New("qcow2: the image was not closed properly (repair it with qemu-img check -r all)")
+		return errors.New("qcow2: the image was not closed properly; repair it with qemu-img check -r all")
 	case i.Corrupt():
-		return errors.New("qcow2: the image is marked as corrupt (repair it with qemu-img check -r all)")
+		return errors.New("qcow2: the image is marked as corrupt; repair it with qemu-img check -r all")
 	case i.Header.CompatibleFeatures&^compatLazyRefcounts != 0:
 		has = "has unknown compatible features"
 	}

@@ -212,7 +212,7 @@ def _snapshot_failure_tests(suite):
     _layer_failure_tests(suite)
     for name, attributes, message in [
         ("guest_test_without_agent", dict(vm = ":without_agent"), "_subject: a test in the guest needs an agent there, and @@//tests/analysis:without_agent does not have one; set its kernel or agent"),
-        ("guest_test_with_other_disks", dict(disks = [_DISK], vm = ":saved"), "a snapshot, which has its disks open; use the qemu_vm"),
+        ("guest_test_with_other_disks", dict(disks = [_DISK], vm = ":saved"), "a snapshot, which resumes with the disks that it was saved with; set disks of the qemu_snapshot, or use its qemu_vm as vm"),
     ]:
         _declare(suite, name, _failure_test, qemu_guest_test, attributes | {"test": "//tests/boot:boot_test"}, message = message)
     _declare(
@@ -221,7 +221,7 @@ def _snapshot_failure_tests(suite):
         _failure_test,
         qemu_boot_test,
         dict(disks = [_DISK], vm = ":saved"),
-        message = "_subject: disks cannot replace those of vm = \"@@//tests/analysis:saved\", a snapshot, which has its disks open; use the qemu_vm",
+        message = "_subject: disks cannot be set with vm = \"@@//tests/analysis:saved\", a snapshot, which resumes with the disks that it was saved with; set disks of the qemu_snapshot, or use its qemu_vm as vm",
     )
     _declare(
         suite,
@@ -235,11 +235,11 @@ def _snapshot_failure_tests(suite):
 def _layer_failure_tests(suite):
     vm = dict(vm = ":with_agent_and_disk")
     for name, attributes, message in [
-        ("layer_of_a_snapshot", dict(vm = ":saved"), "_subject: vm = \"@@//tests/analysis:saved\" is a snapshot, whose disks are open; use the qemu_vm"),
+        ("layer_of_a_snapshot", dict(vm = ":saved"), "_subject: vm = \"@@//tests/analysis:saved\" is a snapshot, which cannot write a layer; use its qemu_vm as vm"),
         ("layer_without_a_disk", dict(vm = ":with_agent"), "_subject: @@//tests/analysis:with_agent does not have a disk to write to; set disks"),
-        ("layer_on_read_only", dict(vm = ":read_only"), "_subject: the first disk of @@//tests/analysis:read_only is read_only; the guest cannot write a layer on it"),
+        ("layer_on_read_only", dict(vm = ":read_only"), "_subject: the first disk of @@//tests/analysis:read_only is read_only, so the guest cannot write a layer on it; set disks, the first without read_only"),
         ("layer_with_network", vm | dict(network = "user"), "_subject: network = \"user\" needs tags = [\"requires-network\"]"),
-        ("layer_with_exit_status", vm | dict(exit_status = 1), "_subject: exit_status = 1 is for guests without an agent; the agent powers the guest off"),
+        ("layer_with_exit_status", vm | dict(exit_status = 1), "_subject: exit_status = 1 is for guests without an agent, and this agent powers the guest off; omit it"),
         ("layer_with_even_status", dict(exit_status = 2, vm = ":without_agent"), "_subject: exit_status = 2 must be 0 or, on x86_64, an odd number up to 255"),
         ("layer_run_without_agent", dict(run = ["true"], vm = ":without_agent"), "_subject: run needs an agent in the guest, and @@//tests/analysis:without_agent does not have one; set its kernel or agent"),
         ("layer_seal_without_agent", dict(seal = True, vm = ":without_agent"), "_subject: seal needs an agent in the guest"),

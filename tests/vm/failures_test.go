@@ -107,7 +107,7 @@ func TestBadExtraArgument(t *testing.T) {
 }
 
 func TestHookFails(t *testing.T) {
-	newInner(t, "hook_fails").fails(t, "//tests/vm:hook_fails: run_while_up failed: exit status 7")
+	newInner(t, "hook_fails").fails(t, "//tests/vm:hook_fails: run_while_up: fails ended with exit status 7, want exit status 0")
 }
 
 func TestEndsBeforeHook(t *testing.T) {
@@ -142,8 +142,11 @@ func TestMissingFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	i.cmd.Path, i.cmd.Args = program, []string{program}
-	i.fails(t, "//tests/vm:never_shown: ", "gone.qcow2 is missing")
+	i.fails(t, "//tests/vm:never_shown: ", "gone.qcow2, a file of the machine, does not exist; ")
 }
+
+// signalNames are the signals of the tests as messages name them.
+var signalNames = map[syscall.Signal]string{syscall.SIGTERM: "SIGTERM", syscall.SIGINT: "SIGINT"}
 
 func TestSignals(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGKILL} {
@@ -154,7 +157,7 @@ func TestSignals(t *testing.T) {
 				t.Error("the test passed")
 			}
 			if signal != syscall.SIGKILL {
-				i.checkLog(t, "//tests/vm:hangs: terminated by a signal ("+signal.String()+")", console)
+				i.checkLog(t, "//tests/vm:hangs: stopped by "+signalNames[signal], console)
 				i.checkClean(t)
 				return
 			}
@@ -185,7 +188,7 @@ func TestRunAfterSignals(t *testing.T) {
 			if err := i.cmd.Wait(); err == nil {
 				t.Error("the test passed")
 			}
-			i.checkLog(t, "//tests/vm:after_hangs: terminated by a signal ("+signal.String()+")")
+			i.checkLog(t, "//tests/vm:after_hangs: stopped by "+signalNames[signal])
 			i.checkClean(t)
 		})
 	}

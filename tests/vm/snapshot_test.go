@@ -277,7 +277,7 @@ func TestSaveCanceled(t *testing.T) {
 	if err := i.cmd.Wait(); err == nil {
 		t.Error("the action succeeded")
 	}
-	i.checkLog(t, fmt.Sprintf("terminated by a signal (%v)", syscall.SIGTERM))
+	i.checkLog(t, "stopped by SIGTERM")
 	i.checkClean(t)
 	checkNoOutputs(t, dir)
 }

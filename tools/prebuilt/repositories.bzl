@@ -22,11 +22,11 @@ def _prebuilt_program_impl(rctx):
         sha256 = rctx.attr.sha256,
     )
     if not result.success:
-        fail("%s: nothing with the SHA-256 %s of %s for %s could be downloaded from %s" % (
+        fail("%s: %s for %s, with the SHA-256 %s, could not be downloaded from %s; the warnings above say why: set mirrors of prebuilt.lock, or register the toolchains that compile it (docs/closed-networks.md)" % (
             rctx.attr.lock,
-            rctx.attr.sha256,
             program,
             rctx.attr.platform,
+            rctx.attr.sha256,
             " or ".join(rctx.attr.urls),
         ))
     rctx.file("BUILD.bazel", _FILE.format(file = file))
@@ -90,7 +90,7 @@ alias(
 _MISSING_AGENT = """
 missing_program(
     name = "agent_{arch}",
-    reason = "{lock} does not have the agent for {arch}, which prebuilt.lock(required = True) needs",
+    reason = "{lock} does not have the agent for {arch}, which prebuilt.lock(required = True) needs; use the lock file of a release, or omit required",
 )
 """
 
@@ -135,7 +135,7 @@ def _prebuilt_toolchains_impl(rctx):
         if rctx.attr.required:
             build.append(_MISSING.format(
                 type = type,
-                reason = "%s does not have %s for this platform, which prebuilt.lock(required = True) needs; it has %s" % (
+                reason = "%s does not have %s for this platform, which prebuilt.lock(required = True) needs; it has %s: use another lock file, or omit required" % (
                     rctx.attr.lock,
                     ", ".join(programs),
                     ", ".join(platforms) or "none",

@@ -63,7 +63,7 @@ func load(path string) (*check, error) {
 			_, err = os.Stat(located)
 		}
 		if err != nil {
-			return c, fmt.Errorf("%s is missing: %w", *path, err)
+			return c, fmt.Errorf("the runfiles do not have %s: %w; run the test with bazel", *path, err)
 		}
 		*path = located
 	}
@@ -132,9 +132,9 @@ func meaning(err error) string {
 		case 1:
 			return "the check could not be completed"
 		case 2:
-			return "the image is corrupt"
+			return "the image is corrupt; create it again, or repair it with qemu-img check -r all"
 		case 3:
-			return "the image has leaked clusters"
+			return "the image has leaked clusters, which take space; create it again, or free them with qemu-img check -r leaks"
 		case 63:
 			return "the format does not support checks"
 		}

@@ -24,8 +24,8 @@ func TestCheck(t *testing.T) {
 		reported string
 	}{
 		{"sound", unused, 0, "", "No errors were found"},
-		{"leaked", unused, 1, ": qemu-img check: the image has leaked clusters", "Leaked cluster 4"},
-		{"corrupt", l1Table, 0, ": qemu-img check: the image is corrupt", "ERROR cluster 3"},
+		{"leaked", unused, 1, ": qemu-img check: the image has leaked clusters, which take space; create it again, or free them with qemu-img check -r leaks", "Leaked cluster 4"},
+		{"corrupt", l1Table, 0, ": qemu-img check: the image is corrupt; create it again, or repair it with qemu-img check -r all", "ERROR cluster 3"},
 		{"not qcow2", 0, 0, "qemu-img info: ", "Image is not in qcow2 format"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

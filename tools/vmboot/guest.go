@@ -137,7 +137,7 @@ func (t *inGuestTest) untilSignal(m *vm.Machine, doing string) (context.Context,
 		select {
 		case s := <-t.signals:
 			t.ended.Store(true)
-			cancel(fmt.Errorf("the test was ended by a signal (%v) while %s", s, doing))
+			cancel(fmt.Errorf("while %s: %w", doing, stoppedBy(s)))
 			if m != nil {
 				time.AfterFunc(answerLimit, m.Stop)
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -21,8 +22,24 @@ type hooks struct {
 	server *control.Server // for the program vm; nil if no hook runs while the machine does
 }
 
-// errHook is wrapped by the error of a failed hook.
-var errHook = errors.New("failed")
+// A hookError says how the program of a hook failed.
+type hookError struct{ attribute, program, end string }
+
+func (e *hookError) Error() string {
+	return fmt.Sprintf("%s: %s %s, want exit status 0; its output is above", e.attribute, e.program, e.end)
+}
+
+// hookEnd says how a program ended, from the error of exec.Cmd.Wait.
+func hookEnd(err error) string {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return "failed: " + err.Error()
+	}
+	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return fmt.Sprintf("was killed by signal %d (%v)", status.Signal(), status.Signal())
+	}
+	return fmt.Sprintf("ended with exit status %d", exit.ExitCode())
+}
 
 // setMachine sets the variables that describe a machine to the hooks, and lets
 // run_while_up use it with the program vm.
@@ -90,7 +107,7 @@ func (h *hooks) run(ctx context.Context, attribute, program string) error {
 	cmd.SysProcAttr.Setpgid = true
 	wait, err := child.Spawn(cmd)
 	if err != nil {
-		return fmt.Errorf("%s did not start: %w", attribute, err)
+		return fmt.Errorf("%s did not start: %w; it must be a program for the host", attribute, err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- wait() }()
@@ -104,7 +121,7 @@ func (h *hooks) run(ctx context.Context, attribute, program string) error {
 	// Processes that the program left do not outlive the test.
 	syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 	if err != nil {
-		return fmt.Errorf("%s %w: %w", attribute, errHook, err)
+		return &hookError{attribute, filepath.Base(program), hookEnd(err)}
 	}
 	return nil
 }

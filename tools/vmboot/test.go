@@ -59,11 +59,22 @@ func untilSignal(parent context.Context) (context.Context, func()) {
 	go func() {
 		select {
 		case s := <-signals:
-			cancel(fmt.Errorf("terminated by a signal (%v)", s))
+			cancel(stoppedBy(s))
 		case <-ctx.Done():
 		}
 	}()
 	return ctx, func() { cancel(nil) }
+}
+
+// stoppedBy returns the error of a run that a signal ended.
+func stoppedBy(s os.Signal) error {
+	switch s {
+	case syscall.SIGINT:
+		return errors.New("stopped by SIGINT, as from Ctrl-C")
+	case syscall.SIGHUP:
+		return errors.New("stopped by SIGHUP, as from a terminal that was closed")
+	}
+	return errors.New("stopped by SIGTERM, which Bazel sends when a test's timeout is over or a build is canceled; if the test needs more time, set a longer timeout")
 }
 
 // boot runs the machine to its end and returns its failure.
@@ -88,12 +99,13 @@ func boot(ctx context.Context, c *config, hooks *hooks, limits limits, options v
 	if err = watch(ctx, c, hooks, m, limits.machine); err != nil {
 		m.CollectLogs()
 	}
+	var hook *hookError
 	switch end := m.Close(); {
 	case end.Failure != nil:
 		err = end.Failure
-	case err != nil && !end.Stopped && errors.Is(err, errHook):
+	case !end.Stopped && errors.As(err, &hook):
 		// QEMU ended first: that is why the hook failed.
-		err = fmt.Errorf("%w: %v", err, end)
+		err = fmt.Errorf("%w; the machine had ended before: %v", err, end)
 	}
 	if err != nil {
 		return m.Report(err)

@@ -289,7 +289,7 @@ func TestEndedEarly(t *testing.T) {
 	}
 	r.cmd.Process.Signal(syscall.SIGTERM)
 	r.cmd.Wait()
-	if want := "the test was ended by a signal (terminated) while the machine started"; !strings.Contains(r.stderr.String(), want) {
+	if want := "while the machine started: stopped by SIGTERM"; !strings.Contains(r.stderr.String(), want) {
 		t.Errorf("the error does not have %q: %s", want, &r.stderr)
 	}
 }

@@ -198,7 +198,7 @@ func TestCanceled(t *testing.T) {
 		}
 	}
 	cmd.Process.Signal(syscall.SIGTERM)
-	a.fails(t, cmd.Wait(), "terminated by a signal (terminated)")
+	a.fails(t, cmd.Wait(), "stopped by SIGTERM")
 }
 
 func rlocation(t *testing.T, variable string) string {

@@ -59,14 +59,14 @@ func locateFile(path *string, locate func(path string) (string, error)) error {
 	}
 	located, err := locate(*path)
 	if err != nil {
-		return fmt.Errorf("%s is missing: %w", *path, err)
+		return fmt.Errorf("the runfiles do not have %s, a file of the machine: %w; run the target with bazel, and name the machine in data of a target that uses it", *path, err)
 	}
 	// QEMU's command line must hold in any working directory.
 	if *path, err = filepath.Abs(located); err != nil {
 		return err
 	}
 	if _, err := os.Stat(*path); errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%s is missing", *path)
+		return fmt.Errorf("%s, a file of the machine, does not exist; build the target with its runfiles, and name the machine in data of a target that uses it", *path)
 	} else if err != nil {
 		return err
 	}

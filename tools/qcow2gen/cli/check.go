@@ -149,11 +149,11 @@ func checkVerdict(result *qcow2.CheckResult, path string) error {
 	verdict := &exitError{details: result.Problems}
 	switch {
 	case result.CheckErrors > 0:
-		verdict.code, verdict.error = 1, fmt.Errorf("%s: parts of it could not be checked", path)
+		verdict.code, verdict.error = 1, fmt.Errorf("%s: parts of the image could not be checked, for the reasons below", path)
 	case result.Corruptions > 0:
-		verdict.code, verdict.error = exitCorrupt, fmt.Errorf("%s: it is corrupt", path)
+		verdict.code, verdict.error = exitCorrupt, fmt.Errorf("%s: the image is corrupt, as listed below; create it again, or repair it with qemu-img check -r all", path)
 	case result.Leaks > 0:
-		verdict.code, verdict.error = exitLeaks, fmt.Errorf("%s: it has leaked clusters", path)
+		verdict.code, verdict.error = exitLeaks, fmt.Errorf("%s: the image has leaked clusters, as listed below, which take space; create it again, or free them with qemu-img check -r leaks", path)
 	default:
 		return nil
 	}

@@ -62,7 +62,7 @@ func TestCheckFindings(t *testing.T) {
 	mustRun(t, dir, "create", "-q", "x.qcow2", "10M")
 	patch(t, 2*65536, []byte{0, 2, 0, 0}, dir, "x.qcow2")
 	r := run(t, dir, "check", "x.qcow2")
-	want := "qcow2gen: x.qcow2: it is corrupt\n" +
+	want := "qcow2gen: x.qcow2: the image is corrupt, as listed below; create it again, or repair it with qemu-img check -r all\n" +
 		"Leaked cluster 0 refcount=2 reference=1\n" +
 		"ERROR cluster 1 refcount=0 reference=1\n"
 	if r.Code != 2 || r.Stderr != want {
