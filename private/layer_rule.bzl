@@ -192,8 +192,8 @@ build prints the size.""",
         "network": attr.string(
             doc = """\
 `"none"`, or `"user"`: QEMU's user network, for guests that download something. It
-requires `tags = ["requires-network"]`, and makes the layer depend on what the network
-has at the time. `network` and `forward_ports` of `vm` are ignored.""",
+requires `tags = ["requires-network"]`, and makes the layer depend on the state
+of the network during the build. `network` and `forward_ports` of `vm` are ignored.""",
             default = "none",
             values = ["none", "user"],
         ),

@@ -11,8 +11,8 @@ link points to. It is empty if `image` does not have a backing file.""",
         "format": "Name of QEMU's block driver for `image`: `qcow2`.",
         "image": "The image: a `File`.",
         "metadata": """\
-A JSON `File` that tells an overlay on top of the image what it would otherwise
-read from the image: an object with `virtual-size` and `cluster-size` in bytes, and
+A JSON `File` for overlays on top of the image, whose actions then need not read the
+image: an object with `virtual-size` and `cluster-size` in bytes, and
 `format`, named as in `qemu-img info --output=json`.""",
     },
 )
