@@ -60,7 +60,7 @@ def boot_for_build(ctx, command, spec, machine, chains, inputs, outputs, transit
     Args:
       ctx: the context of a rule with EXEC_GROUPS, `vm`, `fail_on` and `time_limit`.
       command: the runner's first argument.
-      spec: what the runner's JSON file has besides the machine: a dict.
+      spec: the content of the runner's JSON file besides the machine: a dict.
       machine: the machine's config: a dict.
       chains: the result of link_disks.
       inputs: a list of files.
@@ -99,7 +99,7 @@ def boot_for_build(ctx, command, spec, machine, chains, inputs, outputs, transit
     return console
 
 def resource_set(machine):
-    """Returns the function that tells Bazel what an action with a machine needs.
+    """Returns the function that tells Bazel the resources of an action with a machine.
 
     Args:
       machine: the machine's config: a dict.

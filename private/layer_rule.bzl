@@ -126,7 +126,7 @@ def _program(target):
     """Returns the executable of a target, None if it does not have one."""
     program = target[DefaultInfo].files_to_run.executable if target[DefaultInfo].files_to_run else None
 
-    # Bazel has the executable of a source file, too: the file, whatever its mode.
+    # For a source file, Bazel returns the file itself as its executable, with any mode.
     return program if program and not program.is_source else None
 
 def _mode(ctx, target, file, given, is_program):

@@ -23,8 +23,8 @@ QemuVmInfo = provider(
         "arch": "The guest's architecture, named as by QEMU: `x86_64` or `aarch64`.",
         "disks": "The images of the machine's disks: a list of `File`s.",
         "machine": """\
-For the rules of this repository. Another rule can hand it on with the provider; its
-content changes without notice.""",
+Private to the rules of this repository: its content changes without notice. Another
+rule can pass it on unchanged.""",
         "runfiles": "The `runfiles` with QEMU, the images and all other files of the machine, without those of the agent.",
     },
 )
