@@ -119,8 +119,8 @@ has drawn random numbers.""",
         "fail_on": attr.string_list(),
         "network_cards": attr.int(
             doc = """\
-number of network cards, which are linked to nothing while the machine is saved. Go
-tests link them to networks (`vmtest.WithNetwork`).""",
+number of network cards, at most 8. They are not connected while the machine is saved;
+Go tests connect them to networks (`vmtest.WithNetwork`).""",
         ),
         "on_mismatch": attr.string(
             doc = """\
