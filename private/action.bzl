@@ -62,7 +62,7 @@ def boot_for_build(ctx, command, spec, vm, machine, chains, inputs, outputs, tra
     Args:
       ctx: the context of a rule with EXEC_GROUPS, `vm`, `fail_on` and `time_limit`.
       command: the runner's first argument.
-      spec: what the runner's JSON file has besides the machine: a dict.
+      spec: the content of the runner's JSON file besides the machine: a dict.
       vm: the machine: a QemuVmInfo.
       machine: what is different in its config: a dict.
       chains: the result of link_disks.
@@ -109,7 +109,7 @@ def boot_for_build(ctx, command, spec, vm, machine, chains, inputs, outputs, tra
     return console
 
 def resource_set(machine):
-    """Returns the function that tells Bazel what an action with a machine needs.
+    """Returns the function that tells Bazel the resources of an action with a machine.
 
     Args:
       machine: the machine's config: a dict.

@@ -63,14 +63,14 @@ def qemu_boot_test(name, vm = None, disks = [], expect = [], fail_on = DEFAULT_F
         match.
       fail_on: (list of strings) regular expressions in Go's syntax. The test
         fails if the first serial port shows a match. The default,
-        `DEFAULT_FAIL_ON`, is what Linux, systemd, initrds, GRUB and UEFI firmware
-        write when they crash or wait for a user. A BIOS without a disk to boot from,
+        `DEFAULT_FAIL_ON`, has the messages by which Linux, systemd, initrds, GRUB and
+        UEFI firmware say that they crashed or wait for a user. A BIOS without a disk to boot from,
         and an internal error of KVM, always fail the test.
       exit_status: (int) the exit status that QEMU must end with: 0 if the guest
         must power off (a reset does not count), or an odd number 2n+1 if the
         guest must write n to the isa-debug-exit device, which is then at port
         0xf4 (x86_64 only). The default is 0 if neither `expect` nor
-        `run_while_up` is given; otherwise the guest need not end.
+        `run_while_up` is given; with one of them, the guest need not end.
       **kwargs: attributes that all tests have, such as `timeout` and `tags`.
     """
     if vm:

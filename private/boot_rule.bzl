@@ -92,8 +92,8 @@ machine must run until the program ends; with it, the guest may end before.""",
         "time_limit": attr.int(
             doc = """\
 seconds until the machine must have passed. The default, and the maximum, is
-Bazel's `timeout` less a tenth of it (2 to 15 s), which is reserved for the
-report. `--@rules_qcow2//qemu:time_limit_factor` multiplies the limits of all
+Bazel's `timeout` less the time for the report: a tenth of it, 2 to 15 s.
+`--@rules_qcow2//qemu:time_limit_factor` multiplies the limits of all
 machines.""",
         ),
         "vm": attr.label(providers = [QemuVmInfo]),

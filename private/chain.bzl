@@ -20,7 +20,7 @@ def link_backing_chain(ctx, image, backing):
       backing: (Target) the backing image: with `Qcow2Info`, or with one file.
 
     Returns:
-      A struct with what the rule needs: `backing_file`, the backing file name to store in
+      A struct: `backing_file`, the backing file name to store in
       the image; `chain`, for its `Qcow2Info`; `links`, a list of `File`s, the inputs of an
       action that reads the images below; and `runfiles`, with the image and the links, for
       its `DefaultInfo`. Bazel builds the runfiles of each requested target, so the image

@@ -39,8 +39,8 @@ qcow2_check_test(
 ```
 
 The test fails if an image is corrupt, has leaked clusters, or cannot be opened.
-The test's output `check.txt` has the output of qemu-img for each image. Of a raw
-image, the test shows only that it can be opened. Without QEMU on the platform
+The test's output `check.txt` has the output of qemu-img for each image. For a raw
+image, the test checks only that qemu-img can open it. Without QEMU on the platform
 that tests run on, the test is incompatible: `bazel test //...` skips it.
 """,
     attrs = {

@@ -75,8 +75,8 @@ def qcow2_layer(name, vm, disks = [], files = {}, run = [], ready = "", expect =
     The steps' outputs are in `<name>.log`, the console in `<name>.console.log`
     (`--output_groups=logs`).
 
-    The bytes differ from build to build. See docs/layers.md for what is fixed, and for
-    the effect on caches.
+    The bytes differ from build to build. docs/layers.md lists the fixed parts and
+    describes the effect on caches.
 
     A guest without an agent, of any operating system, gets `files` on a FAT disk. It
     must do everything at its boot, and power off. `expect` and `exit_status` decide
@@ -105,7 +105,7 @@ def qcow2_layer(name, vm, disks = [], files = {}, run = [], ready = "", expect =
         end with, as in `qemu_boot_test`.
       seal: (bool) whether to remove, at the end, the machine ID, ssh host keys, random
         seeds, logs and caches, and to run `fstrim`. docs/layers.md has the list, and
-        the log a line for each thing that was done. The default is True if the guest
+        the log a line for each change. The default is True if the guest
         has an agent.
       fail_on: (list of strings) regular expressions that end the build if the
         console shows them, as in `qemu_boot_test`.

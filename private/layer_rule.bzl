@@ -127,7 +127,7 @@ def _program(target):
     """Returns the executable of a target, None if it does not have one."""
     program = target[DefaultInfo].files_to_run.executable if target[DefaultInfo].files_to_run else None
 
-    # Bazel has the executable of a source file, too: the file, whatever its mode.
+    # For a source file, Bazel returns the file itself as its executable, with any mode.
     return program if program and not program.is_source else None
 
 def _mode(ctx, target, file, given, is_program):
@@ -193,8 +193,8 @@ build prints the size.""",
         "network": attr.string(
             doc = """\
 `"none"`, or `"user"`: QEMU's user network, for guests that download something. It
-requires `tags = ["requires-network"]`, and makes the layer depend on what the network
-has at the time. `network` and `forward_ports` of `vm` are ignored.""",
+requires `tags = ["requires-network"]`, and makes the layer depend on the state
+of the network during the build. `network` and `forward_ports` of `vm` are ignored.""",
             default = "none",
             values = ["none", "user"],
         ),

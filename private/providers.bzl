@@ -11,8 +11,8 @@ link points to. It is empty if `image` does not have a backing file.""",
         "format": "Name of QEMU's block driver for `image`: `qcow2`.",
         "image": "The image: a `File`.",
         "metadata": """\
-A JSON `File` that tells an overlay on top of the image what it would otherwise
-read from the image: an object with `virtual-size` and `cluster-size` in bytes, and
+A JSON `File` for overlays on top of the image, whose actions then need not read the
+image: an object with `virtual-size` and `cluster-size` in bytes, and
 `format`, named as in `qemu-img info --output=json`.""",
     },
 )
@@ -23,8 +23,8 @@ QemuVmInfo = provider(
         "arch": "The guest's architecture, named as by QEMU: `x86_64` or `aarch64`.",
         "disks": "The images of the machine's disks: a list of `File`s.",
         "machine": """\
-For the rules of this repository. Another rule can hand it on with the provider; its
-content changes without notice.""",
+Private to the rules of this repository: its content changes without notice. Another
+rule can pass it on unchanged.""",
         "runfiles": "The `runfiles` with the images and all other files of the machine, without QEMU and the agent.",
     },
 )

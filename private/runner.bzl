@@ -1,4 +1,4 @@
-"""Runners: programs that read what to do from a JSON file next to them."""
+"""Runners: programs that read their task from a JSON file next to them."""
 
 load("//qemu:toolchain.bzl", "QEMU_TOOLCHAIN_TYPE")
 load(":toolchain.bzl", "VMBOOT_TOOLCHAIN_TYPE")
@@ -39,7 +39,7 @@ def run(ctx, program, config, suffix, runfiles):
       ctx: the context of a rule with EXEC_GROUPS.
       program: the DefaultInfo of the program, from programs_of.
       config: the content of the JSON file, a dict.
-      suffix: what the program appends to its own name to find the file.
+      suffix: the suffix of the JSON file, which the program appends to its own name.
       runfiles: a list of runfiles that the program needs.
 
     Returns:
@@ -93,7 +93,7 @@ def test_environment(ctx, given = None):
     )
 
 def test_resources(ctx, machine):
-    """Returns the provider that tells Bazel what a test with a machine needs.
+    """Returns the provider with the processors and the memory of a test with a machine.
 
     Args:
       ctx: the context of a test rule. Its own tags take precedence.

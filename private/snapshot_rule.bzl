@@ -116,20 +116,20 @@ qemu_snapshot = rule(
             doc = """\
 a line for the guest's shell that runs once in each machine that resumes, after the clock
 and the random numbers are set and before anything else. If it fails, the start of the
-machine fails. It is for state that only the user knows, such as a program that has drawn
-random numbers.""",
+machine fails. Use it for state that the ruleset cannot renew, such as that of a program that
+has drawn random numbers.""",
         ),
         "expect": attr.string_list(),
         "fail_on": attr.string_list(),
         "network_cards": attr.int(
             doc = """\
-number of network cards, which are linked to nothing while the machine is saved. Go
-tests link them to networks (`vmtest.WithNetwork`).""",
+number of network cards, at most 8. They are not connected while the machine is saved;
+Go tests connect them to networks (`vmtest.WithNetwork`).""",
         ),
         "on_mismatch": attr.string(
             doc = """\
-what a test does if the machine cannot resume where it runs: `"fail"`, or `"boot"`,
-which boots the machine and waits until it is ready. The test's log says so.""",
+behavior of a test where the machine cannot resume: `"fail"`, or `"boot"`, which boots
+the machine and waits until it is ready. `qemu.log` says so.""",
             default = "fail",
             values = ["boot", "fail"],
         ),

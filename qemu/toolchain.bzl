@@ -44,7 +44,7 @@ def _qemu_toolchain_impl(ctx):
 _PROGRAMS = ["qemu_img"] + ["qemu_system_" + arch for arch in ARCHITECTURES]
 
 _DOCS = {
-    "qemu_img": "qemu-img. Without it, `qcow2_check_test` fails at analysis.",
+    "qemu_img": "qemu-img. Without it, `qcow2_check_test` and `qcow2_layer` fail at analysis.",
     "uefi_code": "UEFI firmware of this architecture: a raw image for the first flash device, such as edk2's `OVMF_CODE.fd`. Without it, `firmware = \"uefi\"` fails at analysis.",
     "uefi_vars": "Initial UEFI variables of a machine: a raw image for the second flash device, such as edk2's `OVMF_VARS.fd`. Each run gets a copy.",
 }

@@ -39,8 +39,8 @@ func DetectFormat(path string) (string, error) {
 // A NotDiskError says that a file is plainly not a raw or qcow2 disk.
 type NotDiskError struct {
 	Path   string
-	What   string // what the file is: "it is a gzip file"
-	Advice string // what to do
+	What   string // the kind of the file, as a clause: "it is a gzip file"
+	Advice string // the remedy
 }
 
 func (e *NotDiskError) Error() string {

@@ -22,7 +22,7 @@ type layout struct {
 	refcountBlocks        []uint64 // position of the block with that index, 0 without one
 	refcountsPerBlock     uint64
 	// oldRefcountTables have the entries of tables that QEMU has replaced, by
-	// their position. They have no meaning, but the file has them.
+	// their position. Readers ignore them; they make the file equal to that of qemu-img.
 	oldRefcountTables map[uint64][]uint64
 
 	l1        uint64

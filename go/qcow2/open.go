@@ -20,7 +20,7 @@ type Disk struct {
 	files  []*os.File
 
 	tables   *cache // parts of L1 and L2 tables
-	clusters *cache // what compressed clusters hold
+	clusters *cache // the contents of compressed clusters
 }
 
 // An OpenOption is one parameter of Open and OpenChain. Each may be given

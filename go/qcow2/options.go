@@ -109,7 +109,7 @@ func GenerateWithDataFileRaw(dataFileRaw bool) *GenerateOption {
 	return &GenerateOption{"GenerateWithDataFileRaw", func(p *params) { p.dataFileRaw = dataFileRaw }}
 }
 
-// apply sets what opts say. An option that is given twice is an error.
+// apply sets the options in opts. An option that is given twice is an error.
 func (p *params) apply(opts []*GenerateOption) error {
 	seen := map[string]bool{}
 	for _, opt := range opts {

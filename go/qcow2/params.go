@@ -83,7 +83,7 @@ func (p *params) preallocated() bool {
 	return p.preallocation == PreallocationMetadata || p.dataFileRaw
 }
 
-// check refuses what the format or QEMU does not allow. It runs before a byte
+// check refuses values that the format or QEMU does not allow. It runs before a byte
 // of the image is written and before the backing file is opened. checkSize
 // checks the size, when it is known.
 func (p *params) check() error {

@@ -114,7 +114,7 @@ func commonLayer(a, b *Disk) (int, error) {
 	}
 	for depth, l := range a.layers {
 		if found, err := same(l, b.layers[0]); err != nil || found {
-			// The formats decide what the file reads as.
+			// The contents of the file depend on the formats.
 			if err == nil && (l.Image == nil) != (b.layers[0].Image == nil) {
 				return 0, nil
 			}

@@ -185,7 +185,7 @@ func (r *refcounts) add(cluster uint64, delta int) error {
 	return r.set(cluster, count)
 }
 
-// settle frees what was kept.
+// settle frees the clusters that were kept.
 func (r *refcounts) settle() error {
 	r.keep = false
 	for _, region := range r.freed {

@@ -165,7 +165,7 @@ func (m *Machine) quit(gone <-chan struct{}) (killed bool) {
 		m.screenshotError = err
 		m.mu.Unlock()
 	}
-	m.monitor().Execute(ctx, "quit", nil) // what counts is that QEMU ends
+	m.monitor().Execute(ctx, "quit", nil) // ignore the error: only QEMU's end counts
 	select {
 	case <-gone:
 		return false

@@ -12,8 +12,8 @@ var (
 	// ErrGuest: the guest crashed, showed a pattern of Options.FailOn, or ended when it
 	// was to run.
 	ErrGuest = errors.New("the guest failed")
-	// ErrHost: QEMU failed, or the host could not give it what it needs, such as space
-	// on a disk. The guest may be right.
+	// ErrHost: QEMU failed, or the host did not have a resource for it, such as space on
+	// a disk. The guest may be right.
 	ErrHost = errors.New("the host failed")
 )
 
@@ -26,7 +26,7 @@ type failure struct {
 func (f failure) Unwrap() []error { return []error{f.error, f.who} }
 
 // A TimeError says that the time for something ran out. It matches
-// context.DeadlineExceeded. As the cause of a context it says what the time was for.
+// context.DeadlineExceeded. As the cause of a context it names the purpose of the time.
 type TimeError struct{ Text string }
 
 func (e *TimeError) Error() string { return e.Text }

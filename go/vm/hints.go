@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// consoleHints say what lines at the end of the console can mean. MEMORY stands for Config.Memory.
+// consoleHints explain lines at the end of the console. MEMORY stands for Config.Memory.
 var consoleHints = []struct {
 	pattern *regexp.Regexp
 	hint    string
@@ -26,7 +26,7 @@ var consoleHints = []struct {
 	},
 }
 
-// hints returns sentences about what can be the cause of a failure.
+// hints returns sentences about possible causes of a failure.
 func (m *Machine) hints() []string {
 	var hints []string
 	tail := m.console.lastLines()

@@ -17,7 +17,7 @@ import (
 type logs struct {
 	console  bounded.Log // console.log: raw output of the first serial port
 	qemu     bounded.Log // qemu.log: QEMU's standard error
-	firmware bounded.Log // firmware.log: what SeaBIOS says when it boots a disk
+	firmware bounded.Log // firmware.log: SeaBIOS's messages while it boots a disk
 	files    []*os.File
 }
 
@@ -52,7 +52,7 @@ func (l *logs) close() {
 	}
 }
 
-// maxLog bounds, in bytes, what a guest may write to each log.
+// maxLog is the largest size of a log, in bytes.
 const maxLog = 64 << 20
 
 // maxLogLine bounds, in bytes, a line of QEMU's standard error. A longer one

@@ -17,7 +17,7 @@ type inbox struct {
 	start   int   // of the unread bytes in buf
 	allowed int   // bytes that the sender may still send
 	read    int   // bytes read since the last grant
-	err     error // what Read returns after the unread bytes
+	err     error // the error of Read after the unread bytes
 	dropped bool  // unread bytes and those that still arrive are of no interest
 	deadline
 

@@ -18,7 +18,7 @@ const AgentName = "rules_qcow2 agent"
 // PortName is the name of the agent's virtio-serial port in the guest.
 const PortName = "org.rules-qcow2.agent.0"
 
-// Limits of the protocol. They bound what either side keeps in memory.
+// Limits of the protocol. They bound the memory of either side.
 const (
 	// MaxFrame is the length of the longest frame, in bytes. Linux takes at most
 	// this many bytes in one write to a virtio-serial port.

@@ -1,6 +1,6 @@
 package protocol
 
-// Op is what a request asks for. The comments name the body, the content of the
+// Op is the operation of a request. The comments name the body, the content of the
 // data channels, and the content of the result.
 type Op uint8
 
@@ -70,7 +70,7 @@ func (m *File) fields(c *coder) {
 // Tree is the body of OpPack and OpUnpack.
 type Tree struct {
 	Path        string // absolute
-	FollowLinks bool   // OpPack: send what symbolic links point to
+	FollowLinks bool   // OpPack: send the targets of symbolic links
 	KeepOwner   bool   // OpUnpack: apply owners, and set-user-ID and set-group-ID bits
 	Into        string // OpUnpack: the name of the copy if Path is a directory; "" if Path is its name
 }
@@ -128,7 +128,7 @@ func (m *Link) fields(c *coder) {
 	}
 }
 
-// Info says what the guest is.
+// Info describes the guest.
 type Info struct {
 	Arch      string // as uname -m prints it: x86_64, aarch64
 	Kernel    string // its release, as uname -r prints it

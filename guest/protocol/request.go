@@ -101,7 +101,7 @@ func (q *Request) fail(err error) {
 }
 
 // canceled ends the request at the agent except for its result. Bytes that came
-// before stay readable: closing a connection does not lose what was written to it.
+// before stay readable: closing a connection does not lose data that was written to it.
 func (q *Request) canceled() {
 	for i := range Channel(channels) {
 		q.in[i].end(context.Canceled)

@@ -14,12 +14,12 @@ import (
 
 const filepathSeparator = filepath.Separator
 
-// PackOptions change what Pack sends.
+// PackOptions change the files that Pack sends.
 type PackOptions struct {
-	// FollowLinks sends what symbolic links point to instead of the links: for
+	// FollowLinks sends the targets of symbolic links instead of the links: for
 	// trees of links such as Bazel's runfiles.
 	FollowLinks bool
-	// FollowLinksOut sends what a symbolic link points to if that is outside of the
+	// FollowLinksOut sends the target of a symbolic link if that is outside of the
 	// directory at path: the folders of runfiles consist of such links. Other links are
 	// sent as links, relative to their directory, so that they hold in the copy. A link
 	// to nothing is sent as it is.

@@ -8,7 +8,7 @@ import (
 	"unsafe"
 )
 
-// system is what only the operating system's form of a FileInfo has.
+// system has the properties of a file that only the operating system's FileInfo has.
 type system struct {
 	uid, gid     uint32
 	links        uint64

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// UnpackOptions bound and change what Unpack makes.
+// UnpackOptions limit and change the files that Unpack makes.
 type UnpackOptions struct {
 	// KeepOwner applies the owners in the stream, and the set-user-ID and
 	// set-group-ID bits that have a meaning only with them. It needs root.
@@ -295,7 +295,7 @@ func (u *unpacker) make(parent *level, n entry) error {
 	return nil
 }
 
-// remove removes what is in the place of a file that is not a directory.
+// remove removes the file or directory in the place of a file that is not a directory.
 func remove(parent *level, name string) error {
 	if info, err := parent.root.Lstat(name); err == nil && info.IsDir() {
 		return fmt.Errorf("%s is a directory, and the copy is not; give the copy another name", filepath.Join(parent.path, name))

@@ -1,4 +1,4 @@
-// Package bounded keeps what a guest sends within limits: it must not fill the host's
+// Package bounded limits the data that a guest sends: it must not fill the host's
 // memory or disk.
 package bounded
 

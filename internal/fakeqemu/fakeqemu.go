@@ -1,4 +1,4 @@
-// Package fakeqemu stands for QEMU in tests. It speaks QMP, and does what a real QEMU
+// Package fakeqemu stands for QEMU in tests. It speaks QMP, and behaves as a real QEMU
 // rarely does: it hangs, dies or answers wrongly at a certain moment.
 //
 // A test binary is its own fake: its TestMain calls Main.

@@ -4,7 +4,7 @@
 #   - this repository's generator makes the same bytes in all of them;
 #   - with a generator that makes corrupt images, the build fails in all of them.
 #     Only the validation fails, and it says why;
-#   - what only the generator can see fails the build, and it says why;
+#   - errors that only the generator can find fail the build, with the reason;
 #   - a request that fails does not affect later requests of the worker.
 
 set -euo pipefail

@@ -231,7 +231,7 @@ func (t *inGuestTest) execute(m *vm.Machine, client *agent.Client, cmd vm.Comman
 			return o.Result, o.error
 		case s := <-t.signals:
 			go p.Signal(agent.Signal(s.(syscall.Signal)))
-			// In a shell, Ctrl-C ends what runs there.
+			// In a shell, Ctrl-C ends the command that runs there.
 			if t.signaled.IsZero() && !(t.interactive && s == syscall.SIGINT) {
 				t.signaled = time.Now()
 				kill = time.After(termGrace)

@@ -21,7 +21,7 @@ type testOutput struct {
 	folder   bool   // the test finds it as a folder
 }
 
-// testOutputs are copied in this order: what the result depends on comes first.
+// testOutputs are copied in this order: the files that the result depends on come first.
 var testOutputs = []testOutput{
 	{"TEST_PREMATURE_EXIT_FILE", "premature_exit", false},
 	{"TEST_SHARD_STATUS_FILE", "shard_status", false},

@@ -20,7 +20,7 @@ import (
 const (
 	storeName  = "store" // in guestDir
 	storeIndex = "index"
-	// maxStoreIndex bounds, in bytes, what a guest may send as the index: 100,000 files.
+	// maxStoreIndex is the largest index that a guest may send, in bytes: 100,000 files.
 	maxStoreIndex = 8 << 20
 )
 

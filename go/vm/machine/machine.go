@@ -110,7 +110,7 @@ type Snapshot struct {
 	Layers   []string `json:"layers"`    // paths of the guest's writes, one qcow2 layer per disk
 	UEFIVars string   `json:"uefi_vars"` // path of the UEFI variables; "" without UEFI
 
-	// Fingerprint is the path of a JSON file with what must be the same where the
+	// Fingerprint is the path of a JSON file with the values that must be the same where the
 	// machine resumes.
 	Fingerprint string `json:"fingerprint"`
 	// OnMismatch says what happens if the fingerprint differs: "fail", or

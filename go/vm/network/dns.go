@@ -77,7 +77,7 @@ func parseQuestion(query []byte) (name string, question []byte, ok bool) {
 			}
 			return strings.Join(labels, "."), query[dnsHeaderSize : at+4], true
 		}
-		// A question has no pointers: there is nothing before it.
+		// A question does not have pointers: there is no name before it.
 		if size > 63 || at+size > len(query) {
 			return "", nil, false
 		}

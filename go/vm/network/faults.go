@@ -89,7 +89,7 @@ type faults struct {
 	idle   time.Time // when a link with a Rate has sent all frames
 }
 
-// A fate is what becomes of a frame.
+// A fate says how often and when a frame arrives.
 type fate struct {
 	copies    int
 	delay     time.Duration

@@ -288,7 +288,7 @@ func (n *Network) deriveMAC(name string) mac {
 }
 
 // Close ends the network: it closes all ports and captures, and waits until
-// their goroutines have ended. It returns what captures could not write.
+// their goroutines have ended. It returns the errors of captures.
 func (n *Network) Close() error {
 	n.mu.Lock()
 	n.closed = true

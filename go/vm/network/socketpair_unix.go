@@ -9,7 +9,7 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/internal/child"
 )
 
-// socketBuffer is what one direction of a socketpair may hold, in bytes. The
+// socketBuffer is the capacity of one direction of a socketpair, in bytes. The
 // default of macOS is less than two frames.
 const socketBuffer = 1 << 20
 

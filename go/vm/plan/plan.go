@@ -1,5 +1,5 @@
-// Package plan turns the description of a machine into QEMU's arguments, and into what a
-// saved machine is compared by. Its functions depend on nothing but their parameters.
+// Package plan turns the description of a machine into QEMU's arguments, and into the
+// fingerprint of a saved machine. Its functions depend only on their parameters.
 package plan
 
 import (
@@ -11,8 +11,8 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
 )
 
-// A Setup is what the arguments depend on besides the description: the files of one run,
-// and what QEMU is connected to.
+// A Setup has the values that the arguments depend on besides the description: the files of
+// one run, and QEMU's connections.
 type Setup struct {
 	Accelerator string // kvm or tcg
 
@@ -41,7 +41,7 @@ type RAM struct {
 	ReadOnly bool
 }
 
-// A Console is what the first serial port is connected to.
+// A Console is the connection of the first serial port.
 type Console int
 
 const (
@@ -206,7 +206,7 @@ func (a *arguments) addRAM() {
 	a.add("-object", object)
 }
 
-// debugPort is the device on which SeaBIOS says what it does. It shows its messages on
+// debugPort is the device that SeaBIOS writes its messages to. It shows its messages on
 // the screen otherwise, but not on a serial port.
 const debugPort = "isa-debugcon,iobase=0x402,chardev=firmware"
 

@@ -11,7 +11,7 @@ import (
 // architectures maps Go's names of architectures to QEMU's.
 var architectures = map[string]string{"amd64": "x86_64", "arm64": "aarch64"}
 
-// A host has what a machine's accelerator depends on.
+// A host has the properties that a machine's accelerator depends on.
 type host struct {
 	arch    string // QEMU's name
 	cpuinfo string // path of /proc/cpuinfo

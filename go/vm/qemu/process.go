@@ -1,4 +1,4 @@
-// Package qemu runs QEMU: its process, its monitor, and what it needs of the host. It knows
+// Package qemu runs QEMU: its process, its monitor, and its needs on the host. It knows
 // no guests.
 package qemu
 
