@@ -108,7 +108,7 @@ func refresh(ctx context.Context, client *agent.Client) error {
 		err = setClock(ctx, client)
 	}
 	if err != nil {
-		return fmt.Errorf("after the resume: %w", err)
+		return fmt.Errorf("the guest that resumed did not take its own random numbers and the present time: %w; build its snapshot again with the agent of this release", err)
 	}
 	return nil
 }

@@ -148,8 +148,8 @@ func (m *Machine) attach() error {
 	if s := m.launch.from; s != nil {
 		setup.Cards = s.fingerprint.Cards
 		if len(m.options.Networks) > len(setup.Cards) {
-			return fmt.Errorf("the machine was saved with %d network cards, which is less than the %d networks for it; attach it to networks before it is saved",
-				len(setup.Cards), len(m.options.Networks))
+			return fmt.Errorf("the machine is to be on %d networks and was saved with %d network cards; set network_cards of its qemu_snapshot, or attach it to networks before it is frozen",
+				len(m.options.Networks), len(setup.Cards))
 		}
 	}
 	for _, n := range m.options.Networks {

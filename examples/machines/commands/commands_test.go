@@ -1,9 +1,7 @@
 package commands_test
 
 import (
-	"bufio"
 	"bytes"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -26,21 +24,15 @@ func TestService(t *testing.T) {
 	// The service runs until the test ends.
 	go m.VM.Exec(t.Context(), vm.Command{Args: []string{"/service", "serve", ":80"}})
 
-	// This guest does not have a shell. In one that has:
-	// m.WaitFor("/service get http://127.0.0.1/page") and m.Run("uname -a").
-	get := vm.Command{Args: []string{"/service", "get", "http://127.0.0.1/page"}}
-	if err := m.VM.WaitFor(t.Context(), get, 0); err != nil {
-		t.Fatal(err)
-	}
+	m.WaitForPort(80)
+
+	// In a guest with a shell: m.Run("/service get http://127.0.0.1/page").
 	if got := m.Output("/service", "get", "http://127.0.0.1/page"); got != "hello" {
 		t.Errorf("in the guest: got %q, want hello", got)
 	}
 
 	// The same page from the host. The guest does not need a network card for that.
-	conn := m.Dial("tcp", 80)
-	defer conn.Close()
-	fmt.Fprint(conn, "GET /page HTTP/1.0\r\n\r\n")
-	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	response, err := http.Get("http://" + m.Forward(80) + "/page")
 	if err != nil {
 		t.Fatal(err)
 	}
