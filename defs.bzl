@@ -10,7 +10,7 @@ load("//private:layer.bzl", _guest_path = "guest_path", _qcow2_layer = "qcow2_la
 load("//private:overlay.bzl", _qcow2_overlay = "qcow2_overlay")
 load("//private:providers.bzl", _Qcow2Info = "Qcow2Info", _QemuVmInfo = "QemuVmInfo")
 load("//private:snapshot.bzl", _qemu_snapshot = "qemu_snapshot")
-load("//private:toolchain.bzl", _qcow2gen_toolchain = "qcow2gen_toolchain")
+load("//private:toolchain.bzl", _qcow2gen_toolchain = "qcow2gen_toolchain", _vmboot_toolchain = "vmboot_toolchain")
 load("//private:vm.bzl", _qemu_vm = "qemu_vm")
 load("//qemu:providers.bzl", _QemuInfo = "QemuInfo")
 load("//qemu:toolchain.bzl", _qemu_toolchain = "qemu_toolchain")
@@ -31,6 +31,7 @@ qemu_guest_test = _qemu_guest_test
 qemu_snapshot = _qemu_snapshot
 qemu_toolchain = _qemu_toolchain
 qemu_vm = _qemu_vm
+vmboot_toolchain = _vmboot_toolchain
 
 # The default of qemu_boot_test's `fail_on`, for tests that extend it.
 DEFAULT_FAIL_ON = _DEFAULT_FAIL_ON

@@ -2,8 +2,9 @@
 
 load(":chain.bzl", "link_chain")
 load(":disk.bzl", "machine_disks")
+load(":machine.bzl", "with_qemu")
 load(":providers.bzl", "vm_info")
-load(":runner.bzl", "EXEC_GROUP")
+load(":runner.bzl", "EXEC_GROUP", "list_paths", "programs_of")
 load(":size.bzl", "parse_size")
 
 _GIB = 1024 * 1024 * 1024
@@ -28,6 +29,7 @@ def machine_with_disks(ctx, vm):
         config = vm.machine.config | {"disks": disks.config},
         disks = disks.targets,
         runfiles = ctx.runfiles(disks.files).merge_all([vm.runfiles] + disks.runfiles),
+        uefi = vm.machine.uefi,
     )
 
 def link_disks(ctx, vm, images):
@@ -54,14 +56,15 @@ def layer_spec(image, chain):
     """Returns a layer for the JSON file of a build action."""
     return {"backing": chain[0].path, "path": image.path}
 
-def boot_for_build(ctx, command, spec, machine, chains, inputs, outputs, transitive_inputs = [], network = False, **kwargs):
+def boot_for_build(ctx, command, spec, vm, machine, chains, inputs, outputs, transitive_inputs = [], network = False, **kwargs):
     """Declares a build action that boots a machine.
 
     Args:
       ctx: the context of a rule with EXEC_GROUPS, `vm`, `fail_on` and `time_limit`.
       command: the runner's first argument.
       spec: the content of the runner's JSON file besides the machine: a dict.
-      machine: the machine's config: a dict.
+      vm: the machine: a QemuVmInfo.
+      machine: what is different in its config: a dict.
       chains: the result of link_disks.
       inputs: a list of files.
       transitive_inputs: a list of depsets of files.
@@ -74,6 +77,11 @@ def boot_for_build(ctx, command, spec, machine, chains, inputs, outputs, transit
     """
     if ctx.attr.time_limit < 1:
         fail("%s: time_limit = %d must be at least 1 second" % (ctx.label, ctx.attr.time_limit))
+    equipped = with_qemu(ctx, vm)
+    machine = equipped.config | machine
+    files = equipped.runfiles.merge(vm.machine.agent_runfiles)
+    paths = ctx.actions.declare_file("%s.%s.paths.txt" % (ctx.label.name, command))
+    list_paths(ctx, paths, files)
     console = ctx.actions.declare_file(ctx.label.name + ".console.log")
     spec_file = ctx.actions.declare_file("%s.%s.json" % (ctx.label.name, command))
     ctx.actions.write(spec_file, json.encode_indent(spec | {
@@ -81,19 +89,21 @@ def boot_for_build(ctx, command, spec, machine, chains, inputs, outputs, transit
         "disks": [chain[0].file.path for chain in chains],
         "fail_on": ctx.attr.fail_on,
         "machine": machine,
+        "paths": paths.path,
         "time_limit": ctx.attr.time_limit,
     }, indent = "  ") + "\n")
     ctx.actions.run(
         arguments = [command, spec_file.path],
         exec_group = EXEC_GROUP,
-        executable = ctx.attr.vm[DefaultInfo].files_to_run,
+        executable = programs_of(ctx).vmboot.files_to_run,
         execution_requirements = {
             "requires-network" if network else "block-network": "1",
             "supports-graceful-termination": "1",
         },
-        inputs = depset([spec_file] + inputs + [link.file for chain in chains for link in chain], transitive = transitive_inputs),
+        inputs = depset([spec_file, paths] + inputs + [link.file for chain in chains for link in chain], transitive = [files.files] + transitive_inputs),
         outputs = outputs + [console],
         resource_set = resource_set(machine),
+        tools = equipped.tools,
         **kwargs
     )
     return console

@@ -1,7 +1,7 @@
 """The rule behind qemu_boot_test."""
 
 load(":action.bzl", "machine_with_disks")
-load(":machine.bzl", "MACHINE_ATTRS", "machine", "without_agent")
+load(":machine.bzl", "MACHINE_ATTRS", "machine", "with_qemu", "without_agent")
 load(":providers.bzl", "QemuVmInfo")
 load(":runner.bzl", "ENVIRONMENT_ATTRS", "EXEC_GROUPS", "programs_of", "rlocationpath", "run", "target_name", "test_environment", "test_resources")
 
@@ -12,11 +12,12 @@ def _qemu_boot_test_impl(ctx):
     vm = machine_with_disks(ctx, ctx.attr.vm[QemuVmInfo]) if ctx.attr.vm else machine(ctx)
 
     # Without run_while_up, the agent would only change the boot.
-    config = vm.machine.config if ctx.attr.run_while_up else without_agent(vm.machine.config)
+    equipped = with_qemu(ctx, vm)
+    config = equipped.config if ctx.attr.run_while_up else without_agent(equipped.config)
     hooks = [target for target in [ctx.attr.run_after, ctx.attr.run_while_up] if target]
     programs = programs_of(ctx)
     vm_program = programs.vm.files_to_run.executable if ctx.attr.run_while_up else None
-    runfiles = [vm.runfiles] + [target[DefaultInfo].default_runfiles for target in hooks + ctx.attr.data]
+    runfiles = [equipped.runfiles] + [target[DefaultInfo].default_runfiles for target in hooks + ctx.attr.data]
     if ctx.attr.run_while_up:
         runfiles += [vm.machine.agent_runfiles, ctx.runfiles([vm_program])]
     if ctx.attr.time_limit < 0:

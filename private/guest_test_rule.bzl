@@ -2,6 +2,7 @@
 
 load(":action.bzl", "machine_with_disks")
 load(":disk.bzl", "DISK_ATTRS")
+load(":machine.bzl", "with_qemu")
 load(":providers.bzl", "QemuVmInfo")
 load(":runner.bzl", "ENVIRONMENT_ATTRS", "EXEC_GROUPS", "list_runfiles", "programs_of", "rlocationpath", "run", "target_name", "test_environment", "test_resources")
 
@@ -45,10 +46,11 @@ def _qemu_guest_test_impl(ctx):
     list_runfiles(ctx, manifest, runfiles)
     program = test[DefaultInfo].files_to_run.executable
     environment = test_environment(ctx, test[RunEnvironmentInfo] if RunEnvironmentInfo in test else None)
+    equipped = with_qemu(ctx, vm)
     default = run(
         ctx,
         programs_of(ctx).vmboot,
-        vm.machine.config | {
+        equipped.config | {
             "fail_on": ctx.attr.fail_on,
             "guest_test": {
                 "args": test[_ArgsInfo].args,
@@ -60,7 +62,7 @@ def _qemu_guest_test_impl(ctx):
             "target": target_name(ctx),
         },
         ".vm.json",
-        [vm.runfiles, vm.machine.agent_runfiles, runfiles, ctx.runfiles([manifest, program])],
+        [equipped.runfiles, vm.machine.agent_runfiles, runfiles, ctx.runfiles([manifest, program])],
     )
     return [
         default,

@@ -4,7 +4,7 @@ load(":action.bzl", "boot_for_build", "layer_spec", "link_disks", "machine_with_
 load(":disk.bzl", "DISK_ATTRS")
 load(":image_target.bzl", "image_providers")
 load(":providers.bzl", "Qcow2Info", "QemuVmInfo")
-load(":runner.bzl", "EXEC_GROUPS", "display", "target_name")
+load(":runner.bzl", "EXEC_GROUPS", "display", "qemu_of", "target_name")
 load(":size.bzl", "parse_size")
 load(":toolchain.bzl", "QCOW2GEN_TOOLCHAIN_TYPE")
 
@@ -38,6 +38,7 @@ def _qcow2_layer_impl(ctx):
             "seal": _seal(ctx, has_agent),
             "steps": steps.config,
         },
+        vm = vm,
         machine = _machine(ctx, vm),
         chains = chains,
         inputs = files.inputs + steps.inputs,
@@ -58,7 +59,7 @@ def _check(ctx, vm):
         fail("%s: %s does not have a disk to write to; set disks" % (ctx.label, machine))
     if config["disks"][0]["read_only"]:
         fail("%s: the first disk of %s is read_only, so the guest cannot write a layer on it; set disks, the first without read_only" % (ctx.label, machine))
-    if not config["qemu_img"]:
+    if not qemu_of(ctx).qemu_img:
         fail("%s: a layer needs qemu-img, which the QEMU toolchain does not provide; set its qemu_img" % ctx.label)
     if ctx.attr.network == "user" and _NETWORK_TAG not in ctx.attr.tags:
         fail("%s: network = \"user\" needs tags = [\"%s\"], because the guest's downloads are not inputs of the build" % (ctx.label, _NETWORK_TAG))
@@ -73,12 +74,12 @@ def _check_without_agent(ctx, machine):
             fail("%s: %s needs an agent in the guest, and %s does not have one; set its kernel or agent" % (ctx.label, attribute, machine))
 
 def _machine(ctx, vm):
-    """Returns the config of the machine that writes."""
+    """Returns what is different in the machine that writes: a dict for its config."""
     config = vm.machine.config
     exit_status = ctx.attr.exit_status
     if exit_status != 0 and (config["arch"] != "x86_64" or exit_status < 0 or exit_status > 255 or exit_status % 2 == 0):
         fail("%s: exit_status = %d must be 0 or, on x86_64, an odd number up to 255" % (ctx.label, exit_status))
-    return config | {
+    return {
         "debug_exit": exit_status != 0,
         "forward_ports": [],
         "network": ctx.attr.network,
@@ -208,8 +209,6 @@ of the network during the build. `network` and `forward_ports` of `vm` are ignor
             default = 1800,
         ),
         "vm": attr.label(
-            executable = True,
-            cfg = "target",
             mandatory = True,
             providers = [QemuVmInfo],
         ),

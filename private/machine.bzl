@@ -143,25 +143,17 @@ def machine(ctx):
     """Returns the machine that a rule's attributes describe.
 
     Args:
-      ctx: the context of a rule with MACHINE_ATTRS and the QEMU toolchain.
+      ctx: the context of a rule with MACHINE_ATTRS.
 
     Returns:
       A QemuVmInfo.
     """
-    qemu = qemu_of(ctx)
-    system = qemu.systems.get(ctx.attr.arch)
-    if not system:
-        _fail(ctx, "arch", ctx.attr.arch, "needs qemu-system-%s; the QEMU toolchain provides %s; install that program, or set qemu_system_%s of the toolchain" % (ctx.attr.arch, ", ".join(["qemu-system-" + arch for arch in qemu.systems]) or "no emulator", ctx.attr.arch))
     disks = machine_disks(ctx, ctx.attr.machine, ctx.attr.arch)
-    uefi = _uefi(ctx, qemu)
     _check_boot(ctx, disks)
     if ctx.attr.cpus < 1:
         _fail(ctx, "cpus", ctx.attr.cpus, "must be at least 1")
-    programs = [system] + ([qemu.qemu_img] if qemu.qemu_img else [])
-    files = [program.executable for program in programs]
-    files += disks.files + ctx.files.files + ctx.files.qemu_data
+    files = disks.files + ctx.files.files + ctx.files.qemu_data
     files += [file for file in [ctx.file.kernel, ctx.file.initrd] if file]
-    files += [uefi.code, uefi.vars] if uefi else []
     agent, program = _agent(ctx)
     return vm_info(
         agent_runfiles = ctx.runfiles([program] if program else []),
@@ -173,7 +165,6 @@ def machine(ctx):
             "arch": ctx.attr.arch,
             "cpu_model": ctx.attr.cpu_model,
             "cpus": ctx.attr.cpus,
-            "data_dirs": [rlocationpath(ctx, file) for file in qemu.data_dirs],
             "disks": disks.config,
             "display": ctx.attr.display,
             "files": _files(ctx),
@@ -185,20 +176,53 @@ def machine(ctx):
             "machine": ctx.attr.machine or _MACHINES[ctx.attr.arch],
             "memory": _memory(ctx),
             "network": ctx.attr.network,
-            "qemu": rlocationpath(ctx, system.executable),
             "qemu_args": [_argument(ctx, arg) for arg in ctx.attr.qemu_args],
-            "qemu_img": rlocationpath(ctx, qemu.qemu_img.executable) if qemu.qemu_img else "",
             "target": target_name(ctx),
             "time_limit_factor": ctx.attr._time_limit_factor_flag[ValueInfo].value,
-            "uefi_code": rlocationpath(ctx, uefi.code) if uefi else "",
-            "uefi_vars": rlocationpath(ctx, uefi.vars) if uefi else "",
         },
         disks = disks.targets,
         runfiles = ctx.runfiles(files).merge_all(
-            disks.runfiles + [qemu.data_runfiles] +
-            [program.runfiles for program in programs] +
-            [target[DefaultInfo].default_runfiles for target in ctx.attr.qemu_data],
+            disks.runfiles + [target[DefaultInfo].default_runfiles for target in ctx.attr.qemu_data],
         ),
+        uefi = ctx.attr.firmware == "uefi",
+    )
+
+def with_qemu(ctx, vm):
+    """Adds QEMU to a machine: that of the platform that the target of ctx uses it on.
+
+    So the target decides on QEMU and on the programs that run it, and not the machine.
+
+    Args:
+      ctx: the context of a rule with EXEC_GROUPS.
+      vm: a QemuVmInfo.
+
+    Returns:
+      A struct with `config` and `runfiles`, as those of the machine, and `tools`, the
+      programs of QEMU for an action.
+    """
+    qemu = qemu_of(ctx)
+    system = qemu.systems.get(vm.arch)
+    if not system:
+        _fail(ctx, "arch", vm.arch, "needs qemu-system-%s; the QEMU toolchain provides %s; install that program, or set qemu_system_%s of the toolchain" % (vm.arch, ", ".join(["qemu-system-" + arch for arch in qemu.systems]) or "no emulator", vm.arch))
+    uefi = None
+    if vm.machine.uefi:
+        uefi = qemu.uefi.get(vm.arch)
+        if not uefi:
+            _fail(ctx, "firmware", "uefi", "needs UEFI firmware for %s, which the QEMU toolchain does not provide; install OVMF (edk2), or set uefi_code_%s and uefi_vars_%s of the toolchain" % (vm.arch, vm.arch, vm.arch))
+    programs = [system] + ([qemu.qemu_img] if qemu.qemu_img else [])
+    files = [program.executable for program in programs] + ([uefi.code, uefi.vars] if uefi else [])
+    return struct(
+        config = vm.machine.config | {
+            "data_dirs": [rlocationpath(ctx, file) for file in qemu.data_dirs],
+            "qemu": rlocationpath(ctx, system.executable),
+            "qemu_img": rlocationpath(ctx, qemu.qemu_img.executable) if qemu.qemu_img else "",
+            "uefi_code": rlocationpath(ctx, uefi.code) if uefi else "",
+            "uefi_vars": rlocationpath(ctx, uefi.vars) if uefi else "",
+        },
+        runfiles = ctx.runfiles(files).merge_all(
+            [vm.runfiles, qemu.data_runfiles] + [program.runfiles for program in programs],
+        ),
+        tools = [program.files_to_run for program in programs],
     )
 
 def _check_boot(ctx, disks):
@@ -244,13 +268,6 @@ def _check_smbios(ctx):
         _fail(ctx, "agent", "systemd", "is not supported by a microvm, for which QEMU does not make SMBIOS tables; use cloud-init, or initrd with kernel")
     if ctx.attr.arch == "aarch64" and ctx.attr.firmware != "uefi":
         _fail(ctx, "agent", "systemd", "requires firmware = \"uefi\" on aarch64, which does not have SMBIOS without it")
-
-def _uefi(ctx, qemu):
-    if ctx.attr.firmware != "uefi":
-        return None
-    if ctx.attr.arch not in qemu.uefi:
-        _fail(ctx, "firmware", "uefi", "needs UEFI firmware for %s, which the QEMU toolchain does not provide; install OVMF (edk2), or set uefi_code_%s and uefi_vars_%s of the toolchain" % (ctx.attr.arch, ctx.attr.arch, ctx.attr.arch))
-    return qemu.uefi[ctx.attr.arch]
 
 def _memory(ctx):
     given = ctx.attr.memory

@@ -25,19 +25,20 @@ QemuVmInfo = provider(
         "machine": """\
 Private to the rules of this repository: its content changes without notice. Another
 rule can pass it on unchanged.""",
-        "runfiles": "The `runfiles` with QEMU, the images and all other files of the machine, without those of the agent.",
+        "runfiles": "The `runfiles` with the images and all other files of the machine, without QEMU and the agent.",
     },
 )
 
-def vm_info(config, disks, runfiles, agent_runfiles):
+def vm_info(config, disks, runfiles, agent_runfiles, uefi):
     """Returns the QemuVmInfo of a machine.
 
     Args:
       config: a dict with the keys and values of `Config` in the Go package
-        `go/vm/machine`. Paths are rlocation paths.
+        `go/vm/machine`, without those of QEMU: see with_qemu. Paths are rlocation paths.
       disks: the images of the machine's disks: a list of `Target`s with one file each.
       runfiles: see QemuVmInfo.
       agent_runfiles: the `runfiles` that the agent needs besides `runfiles`.
+      uefi: whether the machine has UEFI firmware.
 
     Returns:
       A QemuVmInfo, whose `machine` is a struct with these except for `runfiles`.
@@ -45,6 +46,6 @@ def vm_info(config, disks, runfiles, agent_runfiles):
     return QemuVmInfo(
         arch = config["arch"],
         disks = [disk[DefaultInfo].files.to_list()[0] for disk in disks],
-        machine = struct(agent_runfiles = agent_runfiles, config = config, disks = disks),
+        machine = struct(agent_runfiles = agent_runfiles, config = config, disks = disks, uefi = uefi),
         runfiles = runfiles,
     )

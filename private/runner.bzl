@@ -140,5 +140,24 @@ def list_runfiles(ctx, output, runfiles):
     lines.add_all(runfiles.empty_filenames, map_each = empty, allow_closure = True)
     ctx.actions.write(output, lines)
 
+def list_paths(ctx, output, runfiles):
+    """Declares an action that writes where an action finds the files of runfiles.
+
+    Args:
+      ctx: the context of the rule.
+      output: the file to write. Each line has the rlocation path of a file, a tab, and
+        its path from the working directory of an action.
+      runfiles: the runfiles.
+    """
+    workspace = ctx.workspace_name
+    lines = ctx.actions.args()
+    lines.set_param_file_format("multiline")
+
+    def path(file):
+        return (file.short_path[3:] if file.short_path.startswith("../") else workspace + "/" + file.short_path) + "\t" + file.path
+
+    lines.add_all(runfiles.files, map_each = path, allow_closure = True, expand_directories = False)
+    ctx.actions.write(output, lines)
+
 def _root_path(entry):
     return entry.path

@@ -2,6 +2,7 @@
 
 load(":action.bzl", "boot_for_build", "layer_spec", "link_disks", "machine_with_disks")
 load(":disk.bzl", "DISK_ATTRS")
+load(":machine.bzl", "with_qemu")
 load(":providers.bzl", "QemuVmInfo", "vm_info")
 load(":runner.bzl", "EXEC_GROUPS", "display", "programs_of", "rlocationpath", "run", "target_name")
 
@@ -18,9 +19,9 @@ def _qemu_snapshot_impl(ctx):
         "ram": _output(ctx, "ram"),
         "state": _output(ctx, "state"),
     }
-    if vm.machine.config["uefi_code"]:
+    if vm.machine.uefi:
         outputs["uefi_vars"] = _output(ctx, "uefi-vars.fd")
-    machine = vm.machine.config | {
+    machine = {
         "ready": {"command": ctx.attr.ready, "expect": ctx.attr.expect},
         "target": target_name(ctx),
     }
@@ -34,6 +35,7 @@ def _qemu_snapshot_impl(ctx):
             "runfiles": runfiles.list.path if runfiles else "",
             "snapshot": {name: file.path for name, file in outputs.items()},
         },
+        vm = vm,
         machine = machine,
         chains = chains,
         inputs = [runfiles.list] if runfiles else [],
@@ -45,7 +47,7 @@ def _qemu_snapshot_impl(ctx):
 
     links = [link.file for chain in chains for link in chain]
     files = outputs.values() + images + links
-    resumed = machine | {"snapshot": {name: rlocationpath(ctx, file) for name, file in outputs.items()} | {
+    resumed = vm.machine.config | machine | {"snapshot": {name: rlocationpath(ctx, file) for name, file in outputs.items()} | {
         "layers": [rlocationpath(ctx, image) for image in images],
         "after_resume": ctx.attr.after_resume,
         "on_mismatch": ctx.attr.on_mismatch,
@@ -62,8 +64,10 @@ def _qemu_snapshot_impl(ctx):
         config = resumed,
         disks = vm.machine.disks,
         runfiles = ctx.runfiles(files).merge(vm.runfiles),
+        uefi = vm.machine.uefi,
     )
-    default = run(ctx, programs_of(ctx).vmboot, resumed | {"interactive": True}, ".vm.json", [info.runfiles, info.machine.agent_runfiles])
+    equipped = with_qemu(ctx, info)
+    default = run(ctx, programs_of(ctx).vmboot, equipped.config | {"interactive": True}, ".vm.json", [equipped.runfiles, info.machine.agent_runfiles])
     return [
         default,
         info,
@@ -142,8 +146,6 @@ changes, the snapshot is built again.""",
             default = 600,
         ),
         "vm": attr.label(
-            executable = True,
-            cfg = "target",
             mandatory = True,
             providers = [QemuVmInfo],
         ),

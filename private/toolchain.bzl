@@ -91,21 +91,47 @@ def _vmboot_toolchain_impl(ctx):
         vmboot = ctx.attr.vmboot[DefaultInfo],
     )]
 
-_TEST_PROGRAM = attr.label(
-    # A downloaded program is a source file.
-    allow_files = True,
-    cfg = "exec",
-    executable = True,
-    mandatory = True,
-)
+def _test_program(doc):
+    return attr.label(
+        doc = doc,
+        # A downloaded program is a source file.
+        allow_files = True,
+        cfg = "exec",
+        executable = True,
+        mandatory = True,
+    )
 
 vmboot_toolchain = rule(
     implementation = _vmboot_toolchain_impl,
-    doc = "Declares the programs that run QEMU and qemu-img, on the platform that tests run on. Bazel builds those that a target uses.",
+    doc = """\
+Declares the programs that run QEMU and qemu-img, on the platform that tests run on,
+instead of those that are compiled from source: for example prebuilt ones in a closed
+network.
+
+```starlark
+vmboot_toolchain(
+    name = "prebuilt",
+    qcow2check = "@test_programs_linux_amd64//:qcow2check",
+    vm = "@test_programs_linux_amd64//:vm",
+    vmboot = "@test_programs_linux_amd64//:vmboot",
+)
+
+toolchain(
+    name = "prebuilt_toolchain",
+    exec_compatible_with = ["@platforms//os:linux", "@platforms//cpu:x86_64"],
+    toolchain = ":prebuilt",
+    toolchain_type = "@rules_qcow2//tools/vmboot:toolchain_type",
+)
+```
+
+`register_toolchains("//:prebuilt_toolchain")` in the root module gives it precedence over
+all others. Bazel builds the programs that a target uses. All must be of the version of
+the ruleset.
+""",
     attrs = {
-        "qcow2check": _TEST_PROGRAM,
-        "vm": _TEST_PROGRAM,
-        "vmboot": _TEST_PROGRAM,
+        "qcow2check": _test_program("runs `qemu-img check`, for `qcow2_check_test`."),
+        "vm": _test_program("`vm`, which uses a machine from any language: `@rules_qcow2//:vm`."),
+        "vmboot": _test_program("the runner of machines, for all other tests, for `bazel run` and for build actions that boot a machine."),
     },
 )
 

@@ -1,13 +1,14 @@
 """The rule behind qemu_vm."""
 
-load(":machine.bzl", "MACHINE_ATTRS", "machine")
+load(":machine.bzl", "MACHINE_ATTRS", "machine", "with_qemu")
 load(":providers.bzl", "QemuVmInfo")
 load(":runner.bzl", "EXEC_GROUPS", "programs_of", "run")
 
 def _qemu_vm_impl(ctx):
     vm = machine(ctx)
+    equipped = with_qemu(ctx, vm)
     return [
-        run(ctx, programs_of(ctx).vmboot, vm.machine.config | {"interactive": True}, ".vm.json", [vm.runfiles, vm.machine.agent_runfiles]),
+        run(ctx, programs_of(ctx).vmboot, equipped.config | {"interactive": True}, ".vm.json", [equipped.runfiles, vm.machine.agent_runfiles]),
         vm,
     ]
 

@@ -10,7 +10,8 @@ one file of each folder. Empty if the programs find them without help.""",
         "qemu_img": "qemu-img: a struct as in `systems`, or None.",
         "systems": """\
 System emulators by architecture, named as by QEMU (`x86_64`, `aarch64`): structs
-with `executable`, a `File`, and `runfiles`, the program's runfiles.""",
+with `executable`, a `File`, `runfiles`, the program's runfiles, and `files_to_run`, for
+`tools` of an action.""",
         "uefi": """\
 UEFI firmware by architecture: structs with `code`, a `File` with a raw flash
 image, and `vars`, a `File` with the initial variables of a machine.""",

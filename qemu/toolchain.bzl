@@ -15,6 +15,7 @@ def _program(target):
         fail("%s is not executable" % target.label)
     return struct(
         executable = files_to_run.executable,
+        files_to_run = files_to_run,
         runfiles = target[DefaultInfo].default_runfiles,
     )
 

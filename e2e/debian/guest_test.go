@@ -36,6 +36,14 @@ func TestGuest(t *testing.T) {
 	checkReport(t, m)
 
 	m.WriteFile("/root/written", []byte("by the agent\n"))
+	if os.Getenv("REBOOTS") != "" {
+		boot := m.Run("cat /proc/sys/kernel/random/boot_id")
+		m.Reboot()
+		m.WaitForUnit("multi-user.target")
+		if again := m.Run("cat /proc/sys/kernel/random/boot_id /root/written"); strings.HasPrefix(again, boot) || !strings.HasSuffix(again, "\nby the agent\n") {
+			t.Errorf("the guest has %q after a reboot of %q", again, boot)
+		}
+	}
 	m.PowerOff()
 	checkRoot(t, m.VM.Layers()[0])
 }
@@ -49,9 +57,7 @@ func checkCommands(t *testing.T, m *vmtest.Machine) {
 	}
 	// Units that the agent starts stay after its command.
 	m.Run("systemd-run --unit=stays --quiet sleep infinity")
-	if got := m.Run("systemctl is-active stays"); got != "active\n" {
-		t.Errorf("the unit is %q", got)
-	}
+	m.WaitForUnit("stays.service")
 	// A guest without free memory kills commands, not the agent.
 	if agent, command := string(m.ReadFile("/proc/self/oom_score_adj")), m.Run("cat /proc/self/oom_score_adj"); agent != "-1000\n" || command != "0\n" {
 		t.Errorf("oom_score_adj is %q for the agent and %q for a command", agent, command)
@@ -67,6 +73,12 @@ func checkReport(t *testing.T, m *vmtest.Machine) {
 	t.Helper()
 	m.Run("systemd-run --quiet --unit=broken sh -c 'echo the service cannot run; exit 3'")
 	m.WaitFor("systemctl is-failed broken")
+	failed := m.VM.WaitForUnit(t.Context(), "broken.service", 0)
+	for _, want := range []string{`the unit "broken.service" has failed`, "the service cannot run"} {
+		if failed == nil || !strings.Contains(failed.Error(), want) {
+			t.Errorf("WaitForUnit: got error %v, want %q", failed, want)
+		}
+	}
 	answers := vm.Command{Args: []string{"test", "-e", "/run/broken.socket"}}
 	err := m.VM.WaitFor(t.Context(), answers, time.Second)
 	if err == nil {

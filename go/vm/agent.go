@@ -35,25 +35,32 @@ type agentLink struct {
 }
 
 // connectAgent waits for the agent's first answer.
-func (m *Machine) connectAgent(ctx context.Context) {
-	l := m.agent
+func (m *Machine) connectAgent(ctx context.Context, l *agentLink) {
 	defer close(l.ready)
 	if l.client, l.err = agent.New(ctx, l.conn); l.err != nil {
 		return
 	}
 	l.client.SetGrace(m.options.CloseTimeout)
 	m.options.trace(StepAgent)
-	if l.err = m.welcome(ctx); l.err == nil {
+	if l.err = m.welcome(ctx, l.client); l.err == nil {
 		m.options.trace(StepWelcome)
 	}
 }
 
+// agentLink returns the link to the agent of the guest's present boot; nil without an
+// agent.
+func (m *Machine) agentLink() *agentLink {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.agent
+}
+
 // welcome prepares the guest for the first command: it sets addresses, and gives a
 // guest that resumed the time and its own random numbers.
-func (m *Machine) welcome(ctx context.Context) error {
+func (m *Machine) welcome(ctx context.Context, client *agent.Client) error {
 	from, cards := m.launch.from, m.launch.setup.Cards
 	if from != nil {
-		if err := refresh(ctx, m.agent.client); err != nil {
+		if err := refresh(ctx, client); err != nil {
 			return err
 		}
 	}
@@ -69,12 +76,12 @@ func (m *Machine) welcome(ctx context.Context) error {
 			n := m.options.Networks[0]
 			link.Hostname, link.Nameserver, link.Domain = port.Name(), n.Addr().String(), n.Domain()
 		}
-		if err := m.agent.client.SetLink(ctx, link); err != nil {
+		if err := client.SetLink(ctx, link); err != nil {
 			return fmt.Errorf("static address %v: %w", port.Prefix(), err)
 		}
 	}
 	if from != nil && from.files.AfterResume != "" {
-		return runAfterResume(ctx, m.agent.client, from.files.AfterResume)
+		return runAfterResume(ctx, client, from.files.AfterResume)
 	}
 	return nil
 }
@@ -101,7 +108,7 @@ func refresh(ctx context.Context, client *agent.Client) error {
 		err = setClock(ctx, client)
 	}
 	if err != nil {
-		return fmt.Errorf("after the resume: %w", err)
+		return fmt.Errorf("the guest that resumed did not take its own random numbers and the present time: %w; build its snapshot again with the agent of this release", err)
 	}
 	return nil
 }
@@ -135,26 +142,43 @@ func newAgentLink() (*agentLink, *os.File, error) {
 	return &agentLink{conn: conn, ready: make(chan struct{})}, theirs, nil
 }
 
+// again returns a link for the guest's next boot, by the same channel. This one ends.
+func (l *agentLink) again() (*agentLink, error) {
+	// Another descriptor of the same socket: the client of this link closes its own.
+	file, err := l.conn.(*net.UnixConn).File()
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	conn, err := net.FileConn(file)
+	if err != nil {
+		return nil, err
+	}
+	l.conn.Close()
+	return &agentLink{conn: conn, ready: make(chan struct{})}, nil
+}
+
 // Agent returns the connection to the agent in the guest. It waits until the
 // agent answers, which it does while the guest still boots.
 func (m *Machine) Agent(ctx context.Context) (*agent.Client, error) {
-	if m.agent == nil {
+	link := m.agentLink()
+	if link == nil {
 		return nil, fmt.Errorf("the machine does not have an agent (agent = %q); set kernel, or agent = \"systemd\", \"cloud-init\" or \"installed\"", m.config.Agent)
 	}
 	if end := m.End(); end.Frozen {
 		return nil, errors.New(end.String())
 	}
 	select {
-	case <-m.agent.ready:
+	case <-link.ready:
 	case <-m.done:
 		return nil, fmt.Errorf("%w before the agent answered", m.End().Err())
 	case <-ctx.Done():
 		return nil, m.Report(fmt.Errorf("the agent did not answer: %w; %s", context.Cause(ctx), agentHint(m.config)))
 	}
-	switch err := m.agent.err; {
+	switch err := link.err; {
 	case err == nil:
-		return m.agent.client, nil
-	case m.agent.client == nil && errors.Is(err, agent.ErrGone):
+		return link.client, nil
+	case link.client == nil && errors.Is(err, agent.ErrGone):
 		return nil, fmt.Errorf("%w before the agent answered", m.Explain(err))
 	default:
 		return nil, m.Explain(err)
@@ -163,12 +187,13 @@ func (m *Machine) Agent(ctx context.Context) (*agent.Client, error) {
 
 // agentAnswered reports whether there is an agent that has answered.
 func (m *Machine) agentAnswered() bool {
-	if m.agent == nil {
+	link := m.agentLink()
+	if link == nil {
 		return false
 	}
 	select {
-	case <-m.agent.ready:
-		return m.agent.client != nil
+	case <-link.ready:
+		return link.client != nil
 	default:
 		return false
 	}
@@ -194,7 +219,8 @@ func agentHint(c *machine.Config) string {
 // Explain adds to an error of the agent's client how the machine ended, if it ended. When
 // the session is lost, it waits for that end, Options.CloseTimeout at most and once.
 func (m *Machine) Explain(err error) error {
-	if client := m.agent.client; client != nil && client.Err() == nil {
+	link := m.agentLink()
+	if client := link.client; client != nil && client.Err() == nil {
 		return err // an error of one request
 	}
 	select {
@@ -203,7 +229,7 @@ func (m *Machine) Explain(err error) error {
 			return m.End().Err() // it is why
 		}
 		return fmt.Errorf("%w: %w", m.End().Err(), err)
-	case <-m.agent.lost(m.options.CloseTimeout):
+	case <-link.lost(m.options.CloseTimeout):
 		return err
 	}
 }
@@ -298,43 +324,8 @@ func (m *Machine) PowerOff(ctx context.Context) error {
 	return nil
 }
 
-const (
-	// WaitFor pauses between two attempts, at first briefly.
-	firstPause = 50 * time.Millisecond
-	lastPause  = time.Second
-	// maxTail bounds, in bytes, the output of a command in an error.
-	maxTail = 2 << 10
-)
-
-// WaitFor runs a command again and again until it succeeds, for as long as limit
-// allows, times Config.TimeLimitFactor; 0 is no limit but the context's. The error
-// has the last failure.
-func (m *Machine) WaitFor(ctx context.Context, cmd Command, limit time.Duration) error {
-	if limit = m.TimeLimit(limit); limit > 0 {
-		var cancel func()
-		ctx, cancel = context.WithTimeoutCause(ctx, limit, &TimeError{fmt.Sprintf("waited %v", limit)})
-		defer cancel()
-	}
-	last := "it did not end once"
-	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		var stdout, stderr Tail
-		cmd.Stdout, cmd.Stderr = &stdout, &stderr
-		result, err := m.Exec(ctx, cmd)
-		switch {
-		case ctx.Err() != nil:
-			return fmt.Errorf("%q did not succeed: %w; %s", cmd.Args, context.Cause(ctx), last)
-		case err != nil:
-			return err
-		case result.Success():
-			return nil
-		}
-		last = fmt.Sprintf("last: %v%s", result, Outputs(&stdout, &stderr))
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-		}
-	}
-}
+// maxTail bounds, in bytes, the output of a command in an error.
+const maxTail = 2 << 10
 
 // A Tail is a writer that keeps the last 2 KiB.
 type Tail struct {

@@ -32,7 +32,11 @@ const (
 // for which the guest lacks a program, and Report names the failed units. It takes
 // Options.CloseTimeout at most, and no time if the machine has no agent that answers.
 func (m *Machine) CollectLogs() {
-	if !m.agentAnswered() || m.agent.client.Err() != nil {
+	if !m.agentAnswered() {
+		return
+	}
+	client := m.agentLink().client
+	if client.Err() != nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), m.options.CloseTimeout)
@@ -45,7 +49,7 @@ func (m *Machine) CollectLogs() {
 			all.Add(1)
 			go func() {
 				defer all.Done()
-				m.collectLog(ctx, m.agent.client, log.name, log.line)
+				m.collectLog(ctx, client, log.name, log.line)
 			}()
 		}
 		all.Wait()

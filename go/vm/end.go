@@ -10,6 +10,13 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/go/vm/qemu"
 )
 
+const (
+	// After a match of FailOn, the console is read until the guest is silent
+	// for settle, and for settleLimit at most.
+	settle      = 300 * time.Millisecond
+	settleLimit = 2 * time.Second
+)
+
 // An End says how a machine ended.
 type End struct {
 	ExitStatus int       // of QEMU

@@ -16,7 +16,7 @@ func (m *Machine) WaitReady(ctx context.Context) error {
 	if err := m.Expect(ctx, r.Expect...); err != nil {
 		return err
 	}
-	if m.agent == nil {
+	if m.agentLink() == nil {
 		return nil
 	}
 	command := r.Command

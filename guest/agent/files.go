@@ -40,6 +40,19 @@ func readFile(q *protocol.Request) error {
 	return copyBytes(q.Writer(protocol.Data), f)
 }
 
+// stat fails if a file does not exist. It follows links.
+func stat(q *protocol.Request) error {
+	var m protocol.File
+	if err := q.Body(&m); err != nil {
+		return err
+	}
+	if err := checkPath(m.Path); err != nil {
+		return err
+	}
+	_, err := os.Stat(m.Path)
+	return err
+}
+
 // writeFile is os.WriteFile: it follows links, and an existing file keeps its
 // permissions.
 func writeFile(q *protocol.Request) error {

@@ -9,16 +9,26 @@ import (
 	"time"
 )
 
-// powerOff ends the guest with its file systems unmounted or read-only. The host
-// has the result already.
-func (a *agent) powerOff() {
-	if a.kernel.pid1() == "systemd" {
-		// As systemctl poweroff, but it works without D-Bus and early in the boot:
-		// systemd(1) starts poweroff.target at SIGRTMIN+4.
-		const rtmin = 34
-		if syscall.Kill(1, rtmin+4) == nil {
-			return
-		}
+// rtmin is SIGRTMIN of the C library, by which systemd counts its signals.
+const rtmin = 34
+
+// An ending is a way in which a guest ends.
+type ending struct {
+	name    string
+	systemd syscall.Signal // at which systemd(1) starts the target: without D-Bus, and early in the boot
+	command int            // of reboot(2)
+}
+
+var (
+	powerOff = ending{"power off", rtmin + 4, syscall.LINUX_REBOOT_CMD_POWER_OFF}
+	reboot   = ending{"reboot", rtmin + 5, syscall.LINUX_REBOOT_CMD_RESTART}
+)
+
+// end ends the guest with its file systems unmounted or read-only. The host has the
+// result already.
+func (a *agent) end(e ending) {
+	if a.kernel.pid1() == "systemd" && syscall.Kill(1, e.systemd) == nil {
+		return
 	}
 	// Everything but process 1 and this process.
 	syscall.Kill(-1, syscall.SIGTERM)
@@ -30,8 +40,8 @@ func (a *agent) powerOff() {
 	syscall.Sync()
 	a.unmountAll()
 	syscall.Sync()
-	if err := syscall.Reboot(syscall.LINUX_REBOOT_CMD_POWER_OFF); err != nil {
-		logf("power off: %v", err)
+	if err := syscall.Reboot(e.command); err != nil {
+		logf("%s: %v", e.name, err)
 	}
 }
 

@@ -153,7 +153,12 @@ func (a *agent) do(q *protocol.Request) (body []byte, after func(), err error) {
 		body = protocol.Encode(&info)
 	case protocol.OpPowerOff:
 		err = q.Body(nil)
-		after = a.powerOff
+		after = func() { a.end(powerOff) }
+	case protocol.OpReboot:
+		err = q.Body(nil)
+		after = func() { a.end(reboot) }
+	case protocol.OpStat:
+		err = stat(q)
 	case protocol.OpLink:
 		err = a.link(q)
 	default:

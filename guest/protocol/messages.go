@@ -16,6 +16,8 @@ const (
 	OpInfo     Op = 9 // no body; Info
 	OpPowerOff Op = 10
 	OpLink     Op = 11 // Link
+	OpReboot   Op = 12
+	OpStat     Op = 13 // File; an error if it does not exist
 )
 
 // Run is the body of OpRun.

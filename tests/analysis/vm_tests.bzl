@@ -140,7 +140,7 @@ def _failure_tests(suite):
     for name, attributes, message in [
         ("nothing_to_boot", {}, "_subject: the machine has nothing to boot from; set disks or kernel"),
         ("uefi_without_firmware", dict(disks = [_DISK], firmware = "uefi"), "_subject: firmware = \"uefi\" needs UEFI firmware for x86_64, which the QEMU toolchain does not provide; install OVMF"),
-        ("architecture_without_qemu", dict(arch = "aarch64", disks = [_DISK]), "_subject: arch = \"aarch64\" needs qemu-system-aarch64; the QEMU toolchain provides qemu-system-x86_64"),
+        ("architecture_without_qemu", dict(arch = "aarch64", disks = [_DISK], firmware = "uefi"), "_subject: arch = \"aarch64\" needs qemu-system-aarch64; the QEMU toolchain provides qemu-system-x86_64"),
         ("unknown_interface", dict(disks = [disk_options(_DISK, interface = "sata")]), "_subject: disk @@//tests/overlay:on_source: unknown interface \"sata\"; use virtio, nvme, ide or scsi"),
         ("microvm_without_nvme", dict(disks = [disk_options(_DISK, interface = "nvme")], machine = "microvm"), "_subject: disk @@//tests/overlay:on_source: interface \"nvme\" is not supported by a microvm; use virtio"),
         ("read_only_ide", dict(disks = [disk_options(_DISK, interface = "ide", read_only = True)]), "interface \"ide\" does not support read_only; use virtio, nvme or scsi"),

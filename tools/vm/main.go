@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"sort"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -29,10 +30,23 @@ Use the machine of the socket in $VM_SOCKET, or of -s SOCKET behind COMMAND:
                               copy is in the second path if that is a folder
   wait-for [-u USER] [-t TIME] [--] PROGRAM [ARGUMENT]...
                               repeat a command in the guest until it succeeds
+  wait-for-unit [-t TIME] UNIT
+                              wait until a unit of systemd is active; an error if it
+                              has failed
+  wait-for-port [-t TIME] PORT
+                              wait until something accepts connections at a TCP port
+                              of the guest's 127.0.0.1
+  wait-for-file [-t TIME] PATH
+                              wait until a file exists in the guest
   expect [-t TIME] PATTERN... wait until the console shows the patterns, in order
   screenshot FILE             write the display to a PNG file
+  forward PORT                make a TCP port of the guest's 127.0.0.1 reachable, and
+                              print where: "127.0.0.1:34567". It needs no network
   ports                       print forwarded ports: "tcp:22 127.0.0.1:34567"
   poweroff                    make the guest power off, and wait for it
+  reboot                      make the guest reboot, and wait for its agent
+  reset                       reset the machine without asking the guest, and wait for
+                              its agent
   stop                        end the machine as if its power were cut
 
 Start a machine for the program that runs vm; it ends with that program:
@@ -117,7 +131,8 @@ func run(ctx context.Context, args []string) (int, error) {
 		return 0, serve(ctx, args)
 	}
 	accepted, ok := map[string]string{
-		"copy": "s", "exec": "siuCet", "expect": "st", "ports": "s", "poweroff": "s", "screenshot": "s", "stop": "s", "wait-for": "suCet",
+		"copy": "s", "exec": "siuCet", "expect": "st", "forward": "s", "ports": "s", "poweroff": "s", "reboot": "s", "reset": "s",
+		"screenshot": "s", "stop": "s", "wait-for": "suCet", "wait-for-file": "st", "wait-for-port": "st", "wait-for-unit": "st",
 	}[command]
 	if !ok {
 		return 2, fmt.Errorf("unknown command %q; see vm -h", command)
@@ -144,6 +159,9 @@ func run(ctx context.Context, args []string) (int, error) {
 	for _, port := range sortedKeys(response.Ports) {
 		fmt.Println(port, response.Ports[port])
 	}
+	if response.Address != "" {
+		fmt.Println(response.Address)
+	}
 	if response.Signal != 0 {
 		// As a shell reports it.
 		return 128 + response.Signal, nil
@@ -153,7 +171,10 @@ func run(ctx context.Context, args []string) (int, error) {
 
 // newRequest turns the arguments of a command into a request.
 func newRequest(command string, o *options, args []string) (*control.Request, error) {
-	want := map[string]int{"copy": 2, "screenshot": 1, "ports": 0, "poweroff": 0, "stop": 0}
+	want := map[string]int{
+		"copy": 2, "forward": 1, "screenshot": 1, "wait-for-file": 1, "wait-for-port": 1, "wait-for-unit": 1,
+		"ports": 0, "poweroff": 0, "reboot": 0, "reset": 0, "stop": 0,
+	}
 	if n, ok := want[command]; ok && len(args) != n {
 		return nil, fmt.Errorf("%s: got %d arguments, want %d; see vm -h", command, len(args), n)
 	}
@@ -173,12 +194,34 @@ func newRequest(command string, o *options, args []string) (*control.Request, er
 	case "screenshot":
 		path, err := filepath.Abs(args[0])
 		return &control.Request{Screenshot: path}, err
+	case "forward":
+		port, err := parsePort(command, args[0])
+		return &control.Request{Forward: port}, err
+	case "wait-for-unit":
+		return &control.Request{Wait: &control.Wait{Unit: args[0], Limit: o.limit}}, nil
+	case "wait-for-port":
+		port, err := parsePort(command, args[0])
+		return &control.Request{Wait: &control.Wait{Port: port, Limit: o.limit}}, err
+	case "wait-for-file":
+		return &control.Request{Wait: &control.Wait{File: args[0], Limit: o.limit}}, nil
 	case "poweroff":
 		return &control.Request{PowerOff: true}, nil
+	case "reboot":
+		return &control.Request{Reboot: true}, nil
+	case "reset":
+		return &control.Request{Reset: true}, nil
 	case "stop":
 		return &control.Request{Stop: true}, nil
 	}
 	return &control.Request{Ports: true}, nil
+}
+
+func parsePort(command, text string) (int, error) {
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || port == 0 {
+		return 0, fmt.Errorf("%s: %q is not a TCP port; it must be a number from 1 to 65535", command, text)
+	}
+	return int(port), nil
 }
 
 // copyRequest copies between a path of the host and one of the guest, which

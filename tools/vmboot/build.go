@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,11 +27,14 @@ func isBuildAction(args []string) bool { return len(args) == 2 && buildActions[a
 // A buildSpec is the machine of a build action. Paths outside Machine are relative to
 // the working directory.
 type buildSpec struct {
-	Machine   machine.Config `json:"machine"`
-	Disks     []string       `json:"disks"` // paths of the machine's disks
-	FailOn    []string       `json:"fail_on"`
-	TimeLimit int            `json:"time_limit"` // in seconds
-	Console   string         `json:"console"`    // path of the output with the console
+	Machine machine.Config `json:"machine"`
+	// Paths is the path of a list: a path in Machine, a tab and the path here. Without it,
+	// the paths in Machine are those of runfiles, as in all other files.
+	Paths     string   `json:"paths"`
+	Disks     []string `json:"disks"` // paths of the machine's disks
+	FailOn    []string `json:"fail_on"`
+	TimeLimit int      `json:"time_limit"` // in seconds
+	Console   string   `json:"console"`    // path of the output with the console
 }
 
 // A buildLayer is an output: an image on a disk, which is a link next to it.
@@ -51,7 +55,33 @@ func readSpec(path string, spec any, build *buildSpec) (target string, err error
 			return c.Target, err
 		}
 	}
-	return c.Target, locate(c)
+	if build.Paths == "" {
+		return c.Target, locate(c)
+	}
+	paths, err := readPaths(build.Paths)
+	if err != nil {
+		return c.Target, err
+	}
+	return c.Target, c.Locate(func(path string) (string, error) {
+		if here, ok := paths[path]; ok || filepath.IsAbs(path) {
+			return cmp.Or(here, path), nil
+		}
+		return "", errors.New("it is not an input of the action")
+	})
+}
+
+// readPaths reads the list of Paths.
+func readPaths(list string) (map[string]string, error) {
+	b, err := os.ReadFile(list)
+	if err != nil {
+		return nil, err
+	}
+	paths := map[string]string{}
+	for line := range strings.Lines(string(b)) {
+		path, here, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+		paths[path] = here
+	}
+	return paths, nil
 }
 
 // removeOutputs leaves nothing of a build action that failed.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"image/png"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -131,6 +132,23 @@ func TestCLI(t *testing.T) {
 	c.fails(`unknown command "run"; see vm -h`, 2, "run")
 	c.fails("a command is missing; see vm -h", 2)
 
+	c.want("", 0, "wait-for-file", "/tmp/file")
+	c.reports("/none does not exist in the guest: waited 1s", 1, "wait-for-file", "-t", "1s", "/none")
+	c.reports("nothing accepts connections at port 82 of the guest: waited 1s; last: dial tcp 127.0.0.1:82: connect: connection refused", 1,
+		"wait-for-port", "-t", "1s", "82")
+	c.fails(`wait-for-port: "http" is not a TCP port; it must be a number from 1 to 65535`, 2, "wait-for-port", "http")
+	if err := c.command("exec", "--", "/program", "serve", "127.0.0.1:82").Start(); err != nil {
+		t.Fatal(err)
+	}
+	c.want("", 0, "wait-for-port", "82")
+	address, _, _ := c.run("forward", "82")
+	if response, err := http.Get("http://" + strings.TrimSpace(address) + "/page"); err != nil || response.StatusCode != http.StatusOK {
+		t.Errorf("vm forward: %q: got %v, %v", address, response, err)
+	}
+	if _, errs, status := c.run("wait-for-unit", "x.service"); status != 1 || !strings.Contains(errs, `run "systemctl": program not found`) {
+		t.Errorf("vm wait-for-unit: exit status %d, %q", status, errs)
+	}
+
 	ports, _, _ := c.run("ports")
 	if !regexp.MustCompile(`^tcp:80 127\.0\.0\.1:[1-9][0-9]*\n$`).MatchString(ports) {
 		t.Errorf("vm ports: got %q", ports)
@@ -146,6 +164,8 @@ func TestCLI(t *testing.T) {
 		t.Error(err)
 	}
 
+	c.want("", 0, "reset")
+	c.fails(`run "/program": no such file or directory`, 1, "exec", "--", "/program", "echo")
 	c.want("", 0, "stop")
 	if _, errs, status := c.run("exec", "--", "/program", "echo"); status != 1 || !strings.HasPrefix(errs, "vm: the machine is not running: ") {
 		t.Errorf("vm exec of a machine that ended: got exit status %d, %q", status, errs)

@@ -24,13 +24,19 @@ import (
 // start boots a machine and copies the program under test into it.
 func start(t *testing.T, opts ...vmtest.Option) *vmtest.Machine {
 	t.Helper()
-	program, err := runfiles.Rlocation(os.Getenv("PROGRAM"))
+	m := vmtest.Start(t, os.Getenv("VM"), opts...)
+	program(t, m)
+	return m
+}
+
+// program copies the program under test into a guest.
+func program(t *testing.T, m *vmtest.Machine) {
+	t.Helper()
+	path, err := runfiles.Rlocation(os.Getenv("PROGRAM"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := vmtest.Start(t, os.Getenv("VM"), opts...)
-	m.CopyTo(program, "/program")
-	return m
+	m.CopyTo(path, "/program")
 }
 
 func TestProgram(t *testing.T) {
@@ -92,21 +98,24 @@ func TestServer(t *testing.T) {
 			return m.VM.Dial(ctx, network, "localhost:80")
 		},
 	}}
-	var body string
-	for body == "" && ctx.Err() == nil {
-		response, err := client.Get("http://guest/page")
-		if err != nil {
-			continue // the server is starting
-		}
-		b, err := io.ReadAll(response.Body)
-		response.Body.Close()
+	m.WaitForPort(80)
+	get := func(client *http.Client, url string) {
+		t.Helper()
+		response, err := client.Get(url)
 		if err != nil {
 			t.Fatal(err)
 		}
-		body = string(b)
+		defer response.Body.Close()
+		if b, err := io.ReadAll(response.Body); err != nil || string(b) != "hello from /page" {
+			t.Errorf("got %q, %v", b, err)
+		}
 	}
-	if body != "hello from /page" {
-		t.Errorf("got %q", body)
+	get(client, "http://guest/page")
+	address := m.Forward(80)
+	get(http.DefaultClient, "http://"+address+"/page")
+	// A port that the guest refuses: the connection ends.
+	if _, err := http.Get("http://" + m.Forward(81) + "/page"); err == nil {
+		t.Error("a port without a server answers")
 	}
 	cancel()
 	if err := <-served; err == nil {

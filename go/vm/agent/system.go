@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"time"
 
 	"github.com/rules-qcow2/rules_qcow2/guest/protocol"
@@ -21,6 +23,22 @@ func (c *Client) QueryInfo(ctx context.Context) (Info, error) {
 // off. It returns when the guest begins with that.
 func (c *Client) PowerOff(ctx context.Context) error {
 	return c.do(ctx, protocol.OpPowerOff, nil, nil)
+}
+
+// Reboot makes the guest stop its services, unmount its file systems and reset the
+// machine. It returns when the guest begins with that.
+func (c *Client) Reboot(ctx context.Context) error {
+	return c.do(ctx, protocol.OpReboot, nil, nil)
+}
+
+// Exists reports whether a file, folder, device or socket exists in the guest. It
+// follows links. The path must be absolute.
+func (c *Client) Exists(ctx context.Context, name string) (bool, error) {
+	err := c.do(ctx, protocol.OpStat, &protocol.File{Path: name}, nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Clock returns the guest's time.

@@ -21,8 +21,12 @@ type Request struct {
 	Copy       *Copy   `json:"copy,omitempty"`
 	WaitFor    *Exec   `json:"wait_for,omitempty"` // repeated until it succeeds
 	Expect     *Expect `json:"expect,omitempty"`
+	Wait       *Wait   `json:"wait,omitempty"`
+	Forward    int     `json:"forward,omitempty"`    // TCP port of the guest
 	Screenshot string  `json:"screenshot,omitempty"` // absolute path of a PNG file
 	PowerOff   bool    `json:"power_off,omitempty"`
+	Reboot     bool    `json:"reboot,omitempty"`
+	Reset      bool    `json:"reset,omitempty"`
 	Stop       bool    `json:"stop,omitempty"`
 	Ports      bool    `json:"ports,omitempty"`
 }
@@ -51,10 +55,19 @@ type Expect struct {
 	Limit    time.Duration `json:"limit,omitempty"` // 0 for none
 }
 
+// Wait waits for one thing in the guest: exactly one of Unit, Port and File is set.
+type Wait struct {
+	Unit  string        `json:"unit,omitempty"`
+	Port  int           `json:"port,omitempty"`
+	File  string        `json:"file,omitempty"`
+	Limit time.Duration `json:"limit,omitempty"` // 0 for none
+}
+
 // A Response ends a request.
 type Response struct {
 	Error      string            `json:"error,omitempty"`
 	ExitStatus int               `json:"exit_status"`      // of a command
 	Signal     int               `json:"signal,omitempty"` // that ended the command; 0 for none
 	Ports      map[string]string `json:"ports,omitempty"`
+	Address    string            `json:"address,omitempty"` // of the host, for Forward
 }

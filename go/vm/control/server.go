@@ -197,10 +197,24 @@ func (s *Server) do(ctx context.Context, r *Request, files []*os.File, response 
 			defer cancel()
 		}
 		return m.Expect(ctx, r.Expect.Patterns...)
+	case r.Wait != nil && r.Wait.Unit != "":
+		return m.WaitForUnit(ctx, r.Wait.Unit, r.Wait.Limit)
+	case r.Wait != nil && r.Wait.Port != 0:
+		return m.WaitForPort(ctx, r.Wait.Port, r.Wait.Limit)
+	case r.Wait != nil:
+		return m.WaitForFile(ctx, r.Wait.File, r.Wait.Limit)
+	case r.Forward != 0:
+		address, err := m.Forward(ctx, r.Forward)
+		response.Address = address
+		return err
 	case r.Screenshot != "":
 		return m.Screenshot(ctx, r.Screenshot)
 	case r.PowerOff:
 		return m.PowerOff(ctx)
+	case r.Reboot:
+		return m.Reboot(ctx)
+	case r.Reset:
+		return m.Reset(ctx)
 	case r.Stop:
 		m.Stop()
 		_, err := m.Wait(ctx)

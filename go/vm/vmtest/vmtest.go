@@ -258,6 +258,32 @@ func (m *Machine) WaitForWithin(limit time.Duration, line string) {
 	}
 }
 
+// WaitForUnit waits until a unit of systemd, as in "nginx.service", is active. The test
+// fails at once, with the end of the unit's journal, if the unit has failed.
+func (m *Machine) WaitForUnit(unit string) {
+	m.t.Helper()
+	if err := m.VM.WaitForUnit(m.ctx, unit, 0); err != nil {
+		m.fatal("WaitForUnit", err)
+	}
+}
+
+// WaitForPort waits until something accepts connections at a TCP port of the guest's
+// 127.0.0.1. It needs no network and no program in the guest.
+func (m *Machine) WaitForPort(port int) {
+	m.t.Helper()
+	if err := m.VM.WaitForPort(m.ctx, port, 0); err != nil {
+		m.fatal("WaitForPort", err)
+	}
+}
+
+// WaitForFile waits until a file, folder, device or socket exists in the guest.
+func (m *Machine) WaitForFile(name string) {
+	m.t.Helper()
+	if err := m.VM.WaitForFile(m.ctx, name, 0); err != nil {
+		m.fatal("WaitForFile", err)
+	}
+}
+
 // Expect waits until the console has shown all patterns, in this order: see
 // [vm.VM.Expect].
 func (m *Machine) Expect(patterns ...string) {
@@ -314,6 +340,17 @@ func (m *Machine) Dial(network string, port int) net.Conn {
 	return conn
 }
 
+// Forward returns an address of the host, as in "127.0.0.1:34567", that leads to a TCP
+// port of the guest's 127.0.0.1, without a network. It ends with the machine.
+func (m *Machine) Forward(port int) string {
+	m.t.Helper()
+	address, err := m.VM.Forward(m.ctx, port)
+	if err != nil {
+		m.fatal(fmt.Sprintf("Forward %d", port), err)
+	}
+	return address
+}
+
 // Screenshot writes the display to a PNG file in the test's undeclared outputs,
 // or in a temporary folder outside Bazel, and returns its path.
 func (m *Machine) Screenshot() string {
@@ -338,6 +375,24 @@ func (m *Machine) PowerOff() {
 	m.t.Helper()
 	if err := m.VM.PowerOff(m.ctx); err != nil {
 		m.fatal("PowerOff", err)
+	}
+}
+
+// Reboot makes the guest reboot, and waits until its agent answers again. The disks keep
+// what the guest has written.
+func (m *Machine) Reboot() {
+	m.t.Helper()
+	if err := m.VM.Reboot(m.ctx); err != nil {
+		m.fail(err)
+	}
+}
+
+// Reset resets the machine without asking the guest, as if its power had failed for a
+// moment, and waits until its agent answers again.
+func (m *Machine) Reset() {
+	m.t.Helper()
+	if err := m.VM.Reset(m.ctx); err != nil {
+		m.fail(err)
 	}
 }
 

@@ -26,7 +26,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("usage: program echo WORD... | log LINE | environment NAME | exit STATUS | zeros | killed | upper | serve ADDRESS | get URL | background COMMAND... | random | cpus | now")
+		return fmt.Errorf("usage: program echo WORD... | log LINE | environment NAME | exit STATUS | zeros | killed | upper | serve ADDRESS | get URL | background COMMAND... | random | cpus | sync | now")
 	}
 	switch command, args := args[0], args[1:]; command {
 	case "echo":
@@ -112,6 +112,8 @@ func run(args []string) error {
 		}
 		running.Wait()
 		fmt.Println(runtime.NumCPU())
+	case "sync":
+		syscall.Sync()
 	case "now":
 		fmt.Println(time.Now().UnixNano())
 	default:

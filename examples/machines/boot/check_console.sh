@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# Runs after the machine has ended.
+exec grep "reboot: Power down" "$VM_CONSOLE"

@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# Runs while the machine runs.
+exec "$VM" poweroff
