@@ -104,7 +104,7 @@ func ExampleGenerate_refused() {
 	fmt.Println(err)
 	fmt.Println(image.Len(), "bytes")
 	// Output:
-	// qcow2: virtual size is 4503599627370496 bytes, with clusters of 65536 bytes qcow2 allows 2251799813685248 (use larger clusters)
+	// qcow2: virtual size is 4503599627370496 bytes, with clusters of 65536 bytes qcow2 allows 2251799813685248; use larger clusters
 	// 0 bytes
 }
 

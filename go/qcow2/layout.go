@@ -121,7 +121,7 @@ func (l *layout) placeInOrder() error {
 		blocks = needed
 	}
 	if length := l.refcountTableClusters * l.clusterSize; length > maxRefcountTableBytes {
-		return fmt.Errorf("qcow2: the image needs a refcount table of %d bytes, QEMU allows %d (use larger clusters or narrower refcounts)", length, maxRefcountTableBytes)
+		return fmt.Errorf("qcow2: the image needs a refcount table of %d bytes, QEMU allows %d; use larger clusters or narrower refcounts", length, maxRefcountTableBytes)
 	}
 
 	firstBlock := l.refcountTable + l.refcountTableClusters

@@ -87,7 +87,7 @@ func Open(r io.ReaderAt, size int64, opts ...*OpenOption) (*Disk, error) {
 		return nil, err
 	}
 	if p.hasRoot {
-		return nil, errors.New("qcow2: OpenWithRoot is given to Open, which opens no files (use OpenChain)")
+		return nil, errors.New("qcow2: OpenWithRoot is given to Open, which opens no files; use OpenChain")
 	}
 	if size < 0 {
 		return nil, fmt.Errorf("qcow2: the size %d of the image must not be negative", size)
@@ -100,7 +100,7 @@ func Open(r io.ReaderAt, size int64, opts ...*OpenOption) (*Disk, error) {
 		return nil, fmt.Errorf("qcow2: %w", err)
 	}
 	if info.Image != nil && info.Image.HasDataFile() {
-		return nil, fmt.Errorf("qcow2: guest data is in the external data file %q, which Open does not follow (use OpenChain)", info.Image.DataFile)
+		return nil, fmt.Errorf("qcow2: guest data is in the external data file %q, which Open does not follow; use OpenChain", info.Image.DataFile)
 	}
 	d := newDisk()
 	if err := d.addLayer(info, &file{r: r, size: size}, nil); err != nil {

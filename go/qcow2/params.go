@@ -254,7 +254,7 @@ func (p *params) l2Coverage() uint64 {
 // checkSize refuses sizes that QEMU would not open with these parameters.
 func (p *params) checkSize() error {
 	if p.size > p.maxSize() {
-		return fmt.Errorf("qcow2: virtual size is %d bytes, with clusters of %d bytes%s qcow2 allows %d (use larger clusters)",
+		return fmt.Errorf("qcow2: virtual size is %d bytes, with clusters of %d bytes%s qcow2 allows %d; use larger clusters",
 			p.size, p.clusterSize, map[bool]string{true: " and extended L2 entries"}[p.extendedL2], p.maxSize())
 	}
 	return nil

@@ -106,7 +106,7 @@ func commonLayer(a, b *Disk) (int, error) {
 	}
 	for _, l := range b.layers {
 		if loop, err := same(a.layers[0], l); err != nil || loop {
-			return 0, errors.Join(err, errors.New("it is in the chain of its new backing file (use another backing file)"))
+			return 0, errors.Join(err, errors.New("it is in the chain of its new backing file; use another backing file"))
 		}
 	}
 	if len(b.layers) == 0 {

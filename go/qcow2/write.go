@@ -113,7 +113,7 @@ func (w *Writer) check() (err error) {
 	case w.options.Workers < 0:
 		return fmt.Errorf("qcow2: %d workers are given, at least 1 is needed", w.options.Workers)
 	case w.options.Backing != nil && !p.hasBackingFile && w.old == nil:
-		return errors.New("qcow2: contents of a backing file are given, but no backing file (use GenerateWithBackingFile)")
+		return errors.New("qcow2: contents of a backing file are given, but no backing file; use GenerateWithBackingFile")
 	case p.size > math.MaxInt64:
 		return fmt.Errorf("qcow2: virtual size is %d bytes, a Writer allows %d", p.size, math.MaxInt64)
 	}

@@ -24,7 +24,7 @@ func (w *Writer) copyFrom(src *Disk, want filter) error {
 	c := &copier{w: w, src: src, want: want, limit: w.Size()}
 	if w.old != nil {
 		if w.options.Backing == nil {
-			return errors.New("qcow2: contents of the existing image are needed to copy to it (use WriterOptions.Backing)")
+			return errors.New("qcow2: contents of the existing image are needed to copy to it; use WriterOptions.Backing")
 		}
 		c.limit = min(c.limit, src.size)
 	}

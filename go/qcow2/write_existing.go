@@ -96,7 +96,7 @@ func (i *Image) checkChangeable() error {
 		}
 	}
 	if has != "" {
-		return fmt.Errorf("qcow2: the image %s, and such images cannot be changed (use qemu-img)", has)
+		return fmt.Errorf("qcow2: the image %s, and such images cannot be changed; use qemu-img", has)
 	}
 	return nil
 }

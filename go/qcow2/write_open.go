@@ -106,7 +106,7 @@ func (w *Writer) readBack(cluster uint64, unit int, b []byte) error {
 	case w.units == 1 && e.mixed():
 		// The Writer makes no such cluster, so it is as it was.
 		if w.options.Backing == nil {
-			return fmt.Errorf("qcow2: a part of the cluster at guest offset %d is written, which needs the contents of the image (use WriterOptions.Backing)", cluster*w.params.clusterSize)
+			return fmt.Errorf("qcow2: a part of the cluster at guest offset %d is written, which needs the contents of the image; use WriterOptions.Backing", cluster*w.params.clusterSize)
 		}
 	case w.isZero(e, unit):
 		clear(b)
@@ -117,7 +117,7 @@ func (w *Writer) readBack(cluster uint64, unit int, b []byte) error {
 		clear(b)
 		return nil
 	case w.options.Backing == nil:
-		return fmt.Errorf("qcow2: a part of the cluster at guest offset %d is written, which needs the contents of the backing file (use WriterOptions.Backing)", cluster*w.params.clusterSize)
+		return fmt.Errorf("qcow2: a part of the cluster at guest offset %d is written, which needs the contents of the backing file; use WriterOptions.Backing", cluster*w.params.clusterSize)
 	}
 	return w.options.Backing.readPadded(b, int64(cluster*w.params.clusterSize)+int64(unit*w.unitSize))
 }

@@ -91,7 +91,7 @@ func (r *refcounts) hasBlock(cluster uint64) bool {
 // addBlock adds the next refcount block, at a cluster.
 func (r *refcounts) addBlock(cluster uint64) error {
 	if uint64(len(r.blocks)) == maxRefcountTableBytes/refcountTableEntrySize {
-		return fmt.Errorf("qcow2: the image needs a refcount table of more than %d bytes, which QEMU does not open (use larger clusters or narrower refcounts)", maxRefcountTableBytes)
+		return fmt.Errorf("qcow2: the image needs a refcount table of more than %d bytes, which QEMU does not open; use larger clusters or narrower refcounts", maxRefcountTableBytes)
 	}
 	r.blocks = append(r.blocks, cluster)
 	return r.tables.create(cluster)

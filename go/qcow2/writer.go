@@ -103,7 +103,7 @@ func encodeHeader(p *params, l *layout) ([]byte, error) {
 	b.Write(extensions)
 	b.WriteString(p.backingFile)
 	if uint64(b.Len()) > p.clusterSize {
-		return nil, fmt.Errorf("qcow2: header and file names take %d bytes, but must fit into the first cluster of %d bytes (use larger clusters or shorter names)", b.Len(), p.clusterSize)
+		return nil, fmt.Errorf("qcow2: header and file names take %d bytes, but must fit into the first cluster of %d bytes; use larger clusters or shorter names", b.Len(), p.clusterSize)
 	}
 	return b.Bytes(), nil
 }

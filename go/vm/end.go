@@ -44,7 +44,7 @@ func (e End) PoweredOff() bool {
 func (e End) String() string {
 	s := fmt.Sprintf("QEMU ended with exit status %d", e.ExitStatus)
 	if e.Signal != nil {
-		s = fmt.Sprintf("QEMU was killed (%v)", e.Signal)
+		s = fmt.Sprintf("QEMU was killed by signal %d (%[1]v)", e.Signal)
 	}
 	switch {
 	case e.Frozen:

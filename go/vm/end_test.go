@@ -90,7 +90,7 @@ func TestStartFails(t *testing.T) {
 		"dies before the greeting": {"the machine did not start: QEMU ended with exit status 7\n", "  | qemu: cannot go on"},
 		"dies in qmp_capabilities": {"the machine did not start: QEMU ended with exit status 7\n", "  | qemu: cannot go on"},
 		"dies in cont":             {"the machine did not start: QEMU ended with exit status 7\n", "  | qemu: cannot go on"},
-		"is killed in cont":        {"the machine did not start: QEMU was killed (killed)\n"},
+		"is killed in cont":        {"the machine did not start: QEMU was killed by signal 9 (killed)\n"},
 		"refuses qmp_capabilities": {"the machine did not start: QMP qmp_capabilities: refused\n"},
 		"refuses cont":             {"the machine did not start: QMP cont: refused\n"},
 		"sends garbage":            {"the machine did not start: QMP qmp_capabilities: QEMU sent something that is not QMP: invalid character 'H'"},
