@@ -163,7 +163,7 @@ func renderParts(chosen []part, page string) error {
 	for _, p := range chosen {
 		part, err := report.Read(filepath.Join(dir, p.name+".json"))
 		if errors.Is(err, fs.ErrNotExist) {
-			log.Printf("%s: there are no samples, the page keeps its section; measure them with -only %[1]s", p.name)
+			log.Printf("%s has no samples, so its section stays as it is; to measure it, use -only %[1]s", p.name)
 			continue
 		}
 		if err == nil {

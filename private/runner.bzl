@@ -71,7 +71,7 @@ ENVIRONMENT_ATTRS = {
         doc = "environment variables of the test. Values may have `$(location)` and the like of labels in `data`.",
     ),
     "env_inherit": attr.string_list(
-        doc = "names of variables that the test has from the environment of Bazel's user, as with `--test_env`.",
+        doc = "names of variables that the test gets from the environment in which Bazel was started, as with `--test_env=NAME`.",
     ),
 }
 

@@ -53,6 +53,9 @@ bazel test --test_arg=-test.v --test_sharding_strategy=forced=2 $test
 are "$all" $logs/contract_in_snapshot_test/shard_{1,2}_of_2/test.log
 [[ -n $(cases $logs/contract_in_snapshot_test/shard_1_of_2/test.log) ]] || fail "the first shard is empty"
 
+# A variable from Bazel's environment, by env_inherit.
+INSIDE=1 bazel test //guest_tests:inherits_inside
+
 # A time-out. The stacks and the outputs are there, as outside.
 status=0
 bazel test --keep_going --test_timeout=20 --test_output=errors //guest_tests/sleeps:{sleeps_test,sleeps_in_guest_test} || status=$?
