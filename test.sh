@@ -135,21 +135,21 @@ check() {
   fi
 }
 
-# beside FUNCTION runs checks in the background. Bazel often waits, or uses one processor,
+# beside FUNCTION [ARGUMENTS...] runs checks in the background. Bazel often waits, or uses one processor,
 # so two workspaces take less time together than one after the other.
 beside() {
   mkdir "$scratch/beside"
   set -m
-  count_apart "$1" </dev/null >"$scratch/beside.log" 2>&1 &
+  count_apart "$@" </dev/null >"$scratch/beside.log" 2>&1 &
   beside=$!
   set +m
 }
 
-# count_apart FUNCTION writes the results of checks to files.
+# count_apart FUNCTION [ARGUMENTS...] writes the results of checks to files.
 count_apart() {
   local scratch=$scratch/beside passed=0 failed=0 skipped=0
   local -a failures=()
-  "$1"
+  "$@"
   ((failed == 0)) || printf '%s\n' "${failures[@]}" >"$scratch/names"
   echo "$passed $failed $skipped" >"$scratch/counts"
 }
@@ -231,9 +231,15 @@ private() (
   [[ ${BAZELW:-auto} != system ]] && ready && { [[ ${BAZELW:-auto} == private ]] || ! system_bazel >/dev/null; }
 )
 
-# The checks that run beside the tests of nested workspaces. They boot few guests, and each
-# uses this workspace or one that the others do not use.
+# nested_workspaces PATTERN prints their folders.
+nested_workspaces() {
+  find . -name '.?*' -prune -o -path ./examples/rules_qemu -prune -o -path "$1/MODULE.bazel" -printf '%h\n' | sort
+}
+
+# The checks that run beside the tests of e2e. They boot few guests, and each uses this
+# workspace or one that the others do not use. Its arguments are flags of Bazel.
 side_checks() {
+  local folder
   # These are the longest.
   if git rev-parse --verify --quiet HEAD >/dev/null; then
     check "a release works" e2e/release/checks.sh
@@ -244,6 +250,10 @@ side_checks() {
   # The module rules_qemu may not be available here.
   check "examples/rules_qemu works" examples/rules_qemu/check.sh
   leave examples/rules_qemu
+  while read -r folder; do
+    workspace "$folder" "$@"
+    leave "$folder"
+  done < <(nested_workspaces './examples/*')
   check "overlays open from bazel-bin" overlays_open_from_bazel_bin
   check "bazel run uses the terminal" tests/vm/check.sh
   check "gazelle leaves no diff" ./bazelw run //:gazelle -- -mode=diff
@@ -261,16 +271,15 @@ if ./bazelw --version </dev/null; then
   # their users. The tests of Go packages do not depend on these flags.
   TARGETS="//tests/... //examples/... //docs/..." workspace . --config=later "$@"
   workspace e2e/smoke --config=later --config=plus "$@"
-  beside side_checks
-  while read -r module; do
-    folder=$(dirname "$module")
+  beside side_checks "$@"
+  while read -r folder; do
     workspace "$folder" "$@"
     case $folder in
       ./e2e/boot) check "tests run in a guest with --run_under, and with coverage" e2e/boot/guest_tests/check.sh "${flags[@]}" "$@" ;;
       ./e2e/remote) remote_checks ;;
     esac
     leave "$folder"
-  done < <(find . -name '.?*' -prune -o -path ./examples/rules_qemu -prune -o -path './*/MODULE.bazel' -print | sort)
+  done < <(nested_workspaces './e2e/*')
 
   join
   # Any call of bazelw may remove them, so nothing may run beside this.
