@@ -58,12 +58,22 @@ func (m *Machine) agentLink() *agentLink {
 // welcome prepares the guest for the first command: it sets addresses, and gives a
 // guest that resumed the time and its own random numbers.
 func (m *Machine) welcome(ctx context.Context, client *agent.Client) error {
-	from, cards := m.launch.from, m.launch.setup.Cards
-	if from != nil {
-		if err := refresh(ctx, client); err != nil {
-			return err
-		}
+	links := m.agentLinks()
+	if from := m.launch.from; from != nil {
+		return from.refresh(ctx, client, links)
 	}
+	if len(links) == 0 {
+		return nil
+	}
+	if _, err := client.Configure(ctx, agent.Configure{Links: links}); err != nil {
+		return fmt.Errorf("set static addresses: %w", err)
+	}
+	return nil
+}
+
+// agentLinks returns the addresses that the agent sets.
+func (m *Machine) agentLinks() (links []agent.Link) {
+	from, cards := m.launch.from, m.launch.setup.Cards
 	for i, port := range m.links {
 		link := agent.Link{MAC: cards[i].MAC, Prefix: port.Prefix().String()}
 		switch {
@@ -76,39 +86,30 @@ func (m *Machine) welcome(ctx context.Context, client *agent.Client) error {
 			n := m.options.Networks[0]
 			link.Hostname, link.Nameserver, link.Domain = port.Name(), n.Addr().String(), n.Domain()
 		}
-		if err := client.SetLink(ctx, link); err != nil {
-			return fmt.Errorf("static address %v: %w", port.Prefix(), err)
-		}
+		links = append(links, link)
 	}
-	if from != nil && from.files.AfterResume != "" {
-		return runAfterResume(ctx, client, from.files.AfterResume)
-	}
-	return nil
+	return links
 }
 
-// runAfterResume runs the user's line in a guest that resumed.
-func runAfterResume(ctx context.Context, client *agent.Client, line string) error {
-	var stdout, stderr Tail
-	result, err := client.Run(ctx, Command{Args: []string{"/bin/sh", "-c", line}, Stdout: &stdout, Stderr: &stderr})
-	if err == nil && !result.Success() {
-		err = errors.New(result.String())
-	}
-	if err != nil {
-		return fmt.Errorf("after_resume %q: %w%s", line, err, Outputs(&stdout, &stderr))
-	}
-	return nil
-}
-
-// refresh gives a guest that resumed its own random numbers, and the time.
-func refresh(ctx context.Context, client *agent.Client) error {
+// refresh gives a guest that resumed its own random numbers, the time and addresses. Then
+// the guest's programs go on, and the user's line runs.
+func (s *Snapshot) refresh(ctx context.Context, client *agent.Client, links []agent.Link) error {
 	seed := make([]byte, 64)
 	rand.Read(seed)
-	err := client.AddEntropy(ctx, seed)
-	if err == nil {
-		err = setClock(ctx, client)
+	_, err := client.Configure(ctx, agent.Configure{Seed: string(seed), Time: time.Now().UnixNano(), Links: links})
+	// That may have taken the guest some time, since it does such things for the first time.
+	for i := 0; err == nil && i < clockTries; i++ {
+		now := time.Now()
+		_, err = client.Configure(ctx, agent.Configure{Time: now.UnixNano(), Thaw: true})
+		if time.Since(now) < clockError {
+			break
+		}
 	}
 	if err != nil {
-		return fmt.Errorf("the guest that resumed did not take its own random numbers and the present time: %w; build its snapshot again with the agent of this release", err)
+		return fmt.Errorf("the guest resumed, but its random numbers, its clock and its addresses could not be set: %w; build the snapshot again, or look at the console for a guest that hangs", err)
+	}
+	if line := s.files.AfterResume; line != "" {
+		return runAfterResume(ctx, client, line)
 	}
 	return nil
 }
@@ -120,15 +121,15 @@ const (
 	clockTries = 3
 )
 
-func setClock(ctx context.Context, client *agent.Client) error {
-	for range clockTries {
-		now := time.Now()
-		if err := client.SetClock(ctx, now); err != nil {
-			return err
-		}
-		if time.Since(now) < clockError {
-			break
-		}
+// runAfterResume runs the user's line in a guest that resumed.
+func runAfterResume(ctx context.Context, client *agent.Client, line string) error {
+	var stdout, stderr Tail
+	result, err := client.Run(ctx, Command{Args: []string{"/bin/sh", "-c", line}, Stdout: &stdout, Stderr: &stderr})
+	if err == nil && !result.Success() {
+		err = errors.New(result.String())
+	}
+	if err != nil {
+		return fmt.Errorf("after_resume %q: %w%s", line, err, Outputs(&stdout, &stderr))
 	}
 	return nil
 }
@@ -173,7 +174,7 @@ func (m *Machine) Agent(ctx context.Context) (*agent.Client, error) {
 	case <-m.done:
 		return nil, fmt.Errorf("%w before the agent answered", m.End().Err())
 	case <-ctx.Done():
-		return nil, m.Report(fmt.Errorf("the agent did not answer: %w; %s", context.Cause(ctx), agentHint(m.config)))
+		return nil, m.Report(fmt.Errorf("the agent did not answer: %w; %s", context.Cause(ctx), m.agentHint()))
 	}
 	switch err := link.err; {
 	case err == nil:
@@ -200,7 +201,11 @@ func (m *Machine) agentAnswered() bool {
 }
 
 // agentHint says how the agent should have started, and what a user can change.
-func agentHint(c *machine.Config) string {
+func (m *Machine) agentHint() string {
+	if m.launch.from != nil {
+		return "it answered before the guest was saved: the guest may hang since then"
+	}
+	c := m.config
 	driver, other := "virtio_console", `, or set agent_channel = "serial"`
 	if c.AgentChannel == machine.ChannelSerial {
 		driver, other = "16550 serial ports (the agent uses ttyS1)", ""

@@ -75,10 +75,7 @@ func welcomeTerminal(c *machine.Config, from *Snapshot, link *agentLink, message
 	defer cancel()
 	client, err := agent.New(ctx, link.conn)
 	if err == nil {
-		err = refresh(ctx, client)
-	}
-	if line := from.files.AfterResume; err == nil && line != "" {
-		err = runAfterResume(ctx, client, line)
+		err = from.refresh(ctx, client, nil)
 	}
 	if err != nil {
 		fmt.Fprintf(messages, "%s: %v\n", c.Target, err)

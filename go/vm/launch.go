@@ -116,7 +116,7 @@ func (l *launch) add(command ...string) { l.commands = append(l.commands, comman
 func (l *launch) script() (string, error) {
 	setup := l.setup
 	setup.RAM, setup.Resumes, setup.Initrd, setup.AgentDisk = plan.RAM{}, false, "", ""
-	setup.Console, setup.Agent, setup.DebugPort, setup.Cards = plan.Terminal, plan.NoChannel, false, nil
+	setup.Console, setup.Agent, setup.DebugPort, setup.Cards = plan.Terminal, false, false, nil
 	p, err := plan.Make(l.config, &setup)
 	if err != nil {
 		return "", err
@@ -126,18 +126,14 @@ func (l *launch) script() (string, error) {
 }
 
 // addAgent prepares how the agent gets into the guest, and its channel, if a machine that
-// boots is to have one, or if one that resumes was saved with one.
+// boots is to have one, or if one that resumes was saved with one: its agent lets the
+// guest's programs go on.
 func (l *launch) addAgent(wanted bool) error {
-	has := wanted
 	if l.from != nil {
-		has = l.from.fingerprint.Agent
+		wanted = l.from.fingerprint.Agent
 	}
-	if !has {
+	if l.setup.Agent = wanted; !wanted {
 		return nil
-	}
-	l.setup.Agent = plan.Unlinked
-	if wanted {
-		l.setup.Agent = plan.Linked
 	}
 	switch {
 	case l.config.Agent == machine.AgentInitrd && l.from == nil: // a guest that resumes has read it

@@ -76,8 +76,11 @@ func Reserve(total time.Duration) (reserve, closeTimeout time.Duration) {
 	return reserve, min(reserve/4, defaultCloseTimeout)
 }
 
-// StepSaved is the step of Freeze after which QEMU ends.
-const StepSaved = "saved"
+// Steps of Freeze, in order.
+const (
+	StepRest  = "rest"  // the guest is at rest, and its programs are stopped
+	StepSaved = "saved" // the state is saved, and QEMU ends
+)
 
 // Steps of the start of a machine that resumes, in order. A machine that boots has the
 // same, without StepFingerprint and StepState.

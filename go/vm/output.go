@@ -72,9 +72,17 @@ func (m *Machine) readConsole() {
 	}
 }
 
-func (m *Machine) stderrLine(line string) {
+// logLine writes a line to qemu.log.
+func (m *Machine) logLine(line string) {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	fmt.Fprintln(&m.logs.qemu, line)
+}
+
+// stderrLine records a line that also belongs in reports.
+func (m *Machine) stderrLine(line string) {
+	m.logLine(line)
+	m.mu.Lock()
 	m.stderr = append(m.stderr, line)
 	if len(m.stderr) > maxStderr {
 		m.stderr = append(m.stderr[:0], m.stderr[1:]...)

@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
+	"time"
 
+	"github.com/rules-qcow2/rules_qcow2/go/vm/agent"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/plan"
 )
@@ -21,7 +24,12 @@ type Snapshot struct {
 	ram         *os.File // holds files.RAM open; nil if it is a named file
 	// accelerator is that of the machine that was saved; "" if another process did so.
 	accelerator string
+	busy        string
 }
+
+// Busy says what ran in a guest that was not at rest when Freeze saved it, and so goes on in
+// each machine that resumes, before its first command; "" for a guest at rest.
+func (s *Snapshot) Busy() string { return s.busy }
 
 // Start starts a machine that goes on from where the snapshot was made. Options.Dir and
 // Options.Logs must be other folders than those of the machine that was saved.
@@ -69,6 +77,10 @@ func (s *Snapshot) Export(to *machine.Snapshot) error {
 // Options.Saveable. Commands that run in the guest end in the forks as well,
 // unless they are in the background.
 //
+// With an agent, Freeze first waits until the guest is at rest, for 10 s times
+// Config.TimeLimitFactor at most. Then it stops the guest's programs, which go on in a fork
+// when that has its own time, random numbers and addresses. See docs/snapshots.md.
+//
 // Machines that talk to each other are frozen together: see [FreezeAll].
 func (m *Machine) Freeze(ctx context.Context) (*Snapshot, error) {
 	snapshots, err := FreezeAll(ctx, m)
@@ -87,7 +99,14 @@ func FreezeAll(ctx context.Context, machines ...*Machine) ([]*Snapshot, error) {
 			return nil, fmt.Errorf("freeze %s: %w", m.Name(), err)
 		}
 	}
+	busy, err := calmAll(ctx, machines)
+	if err != nil {
+		return nil, err
+	}
 	snapshots, err := freezeAll(ctx, machines)
+	for i, s := range snapshots {
+		s.busy = busy[i]
+	}
 	if err != nil {
 		for _, s := range snapshots {
 			s.Close()
@@ -98,6 +117,62 @@ func FreezeAll(ctx context.Context, machines ...*Machine) ([]*Snapshot, error) {
 		return nil, err
 	}
 	return snapshots, nil
+}
+
+// restLimit limits how long a guest may take to be at rest.
+const restLimit = 10 * time.Second
+
+// calmAll waits until the guests are at rest, and stops their programs. For each machine, it
+// returns Snapshot.Busy. After an error, the programs go on.
+func calmAll(ctx context.Context, machines []*Machine) (busy []string, err error) {
+	busy = make([]string, len(machines))
+	each := func(f func(int, *agent.Client) error) error {
+		errs := make([]error, len(machines))
+		var wait sync.WaitGroup
+		for i, m := range machines {
+			if m.agentLink() == nil {
+				continue
+			}
+			wait.Add(1)
+			go func() {
+				defer wait.Done()
+				err := m.withAgent(ctx, func(c *agent.Client) error { return f(i, c) })
+				if err != nil {
+					errs[i] = fmt.Errorf("freeze %s: %w", m.Name(), err)
+				}
+			}()
+		}
+		wait.Wait()
+		return errors.Join(errs...)
+	}
+	if err := each(func(i int, c *agent.Client) error {
+		m := machines[i]
+		limit, began := m.config.TimeLimit(restLimit), time.Now()
+		rested, err := c.Rest(ctx, limit)
+		if err != nil {
+			return fmt.Errorf("wait until the guest is at rest: %w", err)
+		}
+		if !rested.AtRest {
+			busy[i] = fmt.Sprintf("the guest was not at rest within %v, and is saved as it is; its programs took %.200q of processor time", limit, rested.Busy)
+			m.stderrLine(busy[i])
+		} else {
+			m.logLine(fmt.Sprintf("the guest was at rest after %.1f s; its programs took %.200q of processor time", time.Since(began).Seconds(), rested.Busy))
+		}
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	if err := each(func(i int, c *agent.Client) error { return c.Freeze(ctx) }); err != nil {
+		thaw := each(func(i int, c *agent.Client) error {
+			_, err := c.Configure(context.WithoutCancel(ctx), agent.Configure{Thaw: true})
+			return err
+		})
+		return nil, errors.Join(err, thaw)
+	}
+	for _, m := range machines {
+		m.options.trace(StepRest)
+	}
+	return busy, nil
 }
 
 // freezeAll returns the snapshots that it has made, also with an error.
@@ -146,7 +221,7 @@ func (m *Machine) save(ctx context.Context) (*Snapshot, error) {
 		files: machine.Snapshot{
 			RAM: l.setup.RAM.Path, State: filepath.Join(m.options.Dir, "state"), Layers: l.setup.Layers, UEFIVars: l.setup.UEFIVars,
 		},
-		fingerprint: &plan.Fingerprint{Agent: l.setup.Agent != plan.NoChannel, Cards: l.setup.Cards},
+		fingerprint: &plan.Fingerprint{Agent: l.setup.Agent, Cards: l.setup.Cards},
 		accelerator: l.setup.Accelerator,
 	}
 	var err error

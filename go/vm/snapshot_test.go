@@ -85,3 +85,60 @@ func TestCannotFreeze(t *testing.T) {
 	default:
 	}
 }
+
+// saveableWithAgent is saveable for a machine with an agent.
+func saveableWithAgent(c *machine.Config, o *Options) {
+	c.Agent, o.Agent, o.Saveable = machine.AgentInstalled, true, true
+}
+
+// A guest that never rests is saved in spite of it, and one line says so.
+func TestFreezeBusy(t *testing.T) {
+	for behaviour, want := range map[string]string{
+		"migrates, is at rest": "",
+		"migrates, is busy":    `the guest was not at rest within 10s, and is saved as it is; its programs took "sh 9.87 s" of processor time`,
+	} {
+		t.Run(behaviour, func(t *testing.T) {
+			snapshot, err := startFake(t, behaviour, saveableWithAgent).Freeze(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer snapshot.Close()
+			if got := snapshot.Busy(); got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+// If the programs of one guest do not stop, all machines go on.
+func TestCannotStopPrograms(t *testing.T) {
+	a, b := startFake(t, "migrates, is at rest", saveableWithAgent), startFake(t, "migrates, does not stop its programs", saveableWithAgent)
+	_, err := FreezeAll(t.Context(), a, b)
+	wantWords(t, err, "freeze fake: refused")
+	if _, err := a.Freeze(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A machine whose guest does not get its own time does not start.
+func TestResumeFails(t *testing.T) {
+	for behaviour, want := range map[string]string{
+		"migrates, does not set its clock": "the machine did not resume: the guest resumed, but its random numbers, its clock and its addresses could not be set: refused; build the snapshot again",
+		"migrates, its agent hangs":        "the machine did not resume: the agent did not answer: the start took too long; it answered before the guest was saved",
+	} {
+		t.Run(behaviour, func(t *testing.T) {
+			snapshot, err := startFake(t, behaviour, saveableWithAgent).Freeze(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer snapshot.Close()
+			ctx, cancel := context.WithTimeoutCause(t.Context(), 2*time.Second, errors.New("the start took too long"))
+			defer cancel()
+			m, err := snapshot.Start(ctx, Options{Dir: t.TempDir()})
+			wantWords(t, err, want)
+			if m != nil {
+				m.Close()
+			}
+		})
+	}
+}

@@ -71,6 +71,13 @@ func start(ctx context.Context, c *machine.Config, from *Snapshot, o Options) (*
 		m.Close()
 		return nil, m.Report(fmt.Errorf("the machine did not start: %w", m.explain(err)))
 	}
+	if from != nil && m.agentLink() != nil {
+		// Until the agent has set the clock, the guest's programs are stopped.
+		if _, err := m.Agent(ctx); err != nil {
+			m.Close()
+			return nil, m.Report(fmt.Errorf("the machine did not resume: %w", err))
+		}
+	}
 	return m, nil
 }
 
@@ -148,7 +155,7 @@ func (m *Machine) attach() error {
 	if s := m.launch.from; s != nil {
 		setup.Cards = s.fingerprint.Cards
 		if len(m.options.Networks) > len(setup.Cards) {
-			return fmt.Errorf("the machine is to be on %d networks and was saved with %d network cards; set network_cards of its qemu_snapshot, or attach it to networks before it is frozen",
+			return fmt.Errorf("%d networks are given, but the machine was saved with %d network cards; set network_cards = %[1]d of the qemu_snapshot, or attach the networks before Freeze or Fork",
 				len(m.options.Networks), len(setup.Cards))
 		}
 	}

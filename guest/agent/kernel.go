@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -63,6 +64,33 @@ func (d dir) list(name string) ([]string, error) {
 	return f.Readdirnames(-1)
 }
 
+// write writes to a file that exists.
+func (d dir) write(name, content string) error {
+	f, err := d.open(name, syscall.O_WRONLY)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(content)
+	return errors.Join(err, f.Close())
+}
+
+// folders returns the names of the folders in a folder.
+func (d dir) folders(name string) ([]string, error) {
+	f, err := d.open(name, syscall.O_RDONLY|syscall.O_DIRECTORY)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	entries, err := f.ReadDir(-1)
+	var names []string
+	for _, entry := range entries {
+		if entry.IsDir() {
+			names = append(names, entry.Name())
+		}
+	}
+	return names, err
+}
+
 func (d dir) readlink(name string) (string, error) {
 	p, err := syscall.BytePtrFromString(name)
 	if err != nil {
@@ -115,6 +143,18 @@ func openKernelDirs() (kernelDirs, error) {
 		}
 	}
 	return k, nil
+}
+
+// cgroupOf returns the cgroup of a process, relative to the root: "" for the root, or if it
+// is not known.
+func (k kernelDirs) cgroupOf(pid string) string {
+	groups, _ := k.proc.read(pid + "/cgroup")
+	for line := range strings.Lines(groups) {
+		if path, ok := strings.CutPrefix(line, "0::/"); ok {
+			return strings.TrimSpace(path)
+		}
+	}
+	return ""
 }
 
 // pid1 returns the name of the program of process 1, "" if it is not known. The name

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -20,18 +21,14 @@ import (
 // cardDelay is how long the driver of a network card may take to load.
 const cardDelay = 10 * time.Second
 
-// link configures a network card, for guests without a DHCP client and for guests
+// setLink configures a network card, for guests without a DHCP client and for guests
 // that resume with another address than they were saved with.
-func (a *agent) link(q *protocol.Request) error {
-	var m protocol.Link
-	if err := q.Body(&m); err != nil {
-		return err
-	}
+func (a *agent) setLink(ctx context.Context, m protocol.Link) error {
 	mac, err := net.ParseMAC(m.MAC)
 	if err != nil {
 		return err
 	}
-	name, err := a.waitCard(q, mac)
+	name, err := a.waitCard(ctx, mac)
 	if err != nil {
 		return err
 	}
@@ -62,7 +59,7 @@ func (a *agent) link(q *protocol.Request) error {
 }
 
 // waitCard returns the name of the card with a hardware address.
-func (a *agent) waitCard(q *protocol.Request, mac net.HardwareAddr) (string, error) {
+func (a *agent) waitCard(ctx context.Context, mac net.HardwareAddr) (string, error) {
 	for end := time.Now().Add(cardDelay); ; {
 		cards, err := a.kernel.sys.list("class/net")
 		if err != nil {
@@ -80,8 +77,8 @@ func (a *agent) waitCard(q *protocol.Request, mac net.HardwareAddr) (string, err
 		runModprobe("virtio_net")
 		select {
 		case <-time.After(100 * time.Millisecond):
-		case <-q.Context().Done():
-			return "", q.Context().Err()
+		case <-ctx.Done():
+			return "", ctx.Err()
 		}
 	}
 }

@@ -21,6 +21,7 @@ import (
 type agent struct {
 	kernel kernelDirs
 	start  starter
+	frozen frozen
 }
 
 func newAgent(kernel kernelDirs) *agent {
@@ -72,12 +73,16 @@ func (a *agent) session(r *bufio.Reader, w *protocol.Writer, hello protocol.Hell
 }
 
 func (a *agent) answer(w *protocol.Writer, hello protocol.Hello) error {
-	info := a.info()
+	info := a.frozen.info()
+	if info == nil {
+		now := a.info()
+		info = &now
+	}
 	return w.WriteAnswer(protocol.Answer{
 		Nonce:   hello.Nonce,
 		Version: protocol.Version,
 		Name:    protocol.AgentName,
-		Info:    protocol.Encode(&info),
+		Info:    protocol.Encode(info),
 	})
 }
 
@@ -143,10 +148,6 @@ func (a *agent) do(q *protocol.Request) (body []byte, after func(), err error) {
 		err = unpackTree(q)
 	case protocol.OpDial:
 		err = dial(q)
-	case protocol.OpClock:
-		body, err = clock(q)
-	case protocol.OpEntropy:
-		err = a.entropy(q)
 	case protocol.OpInfo:
 		err = q.Body(nil)
 		info := a.info()
@@ -159,8 +160,14 @@ func (a *agent) do(q *protocol.Request) (body []byte, after func(), err error) {
 		after = func() { a.end(reboot) }
 	case protocol.OpStat:
 		err = stat(q)
-	case protocol.OpLink:
-		err = a.link(q)
+	case protocol.OpConfigure:
+		body, err = a.configure(q)
+	case protocol.OpRest:
+		body, err = a.rest(q)
+	case protocol.OpFreeze:
+		if err = q.Body(nil); err == nil {
+			err = a.freeze()
+		}
 	default:
 		err = fmt.Errorf("the agent does not know operation %d", q.Op)
 	}

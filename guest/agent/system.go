@@ -73,32 +73,40 @@ func osRelease(content string) (id, version, name string) {
 	return id, version, name
 }
 
-// clock sets the clock if it is asked to, and returns an encoded Clock.
-func clock(q *protocol.Request) ([]byte, error) {
-	var m protocol.Clock
+// configure gives the guest what the host knows, and returns an encoded Clock.
+func (a *agent) configure(q *protocol.Request) ([]byte, error) {
+	var m protocol.Configure
 	if err := q.Body(&m); err != nil {
 		return nil, err
 	}
-	if m.Set {
+	if m.Seed != "" {
+		if err := a.addEntropy(m.Seed); err != nil {
+			return nil, err
+		}
+	}
+	if m.Time != 0 {
 		tv := syscall.NsecToTimeval(m.Time)
 		if err := syscall.Settimeofday(&tv); err != nil {
 			return nil, fmt.Errorf("set the clock: %w", err)
 		}
 	}
-	return protocol.Encode(&protocol.Clock{Set: m.Set, Time: time.Now().UnixNano()}), nil
+	for _, link := range m.Links {
+		if err := a.setLink(q.Context(), link); err != nil {
+			return nil, err
+		}
+	}
+	if m.Thaw {
+		if err := a.thaw(); err != nil {
+			return nil, err
+		}
+	}
+	return protocol.Encode(&protocol.Clock{Time: time.Now().UnixNano()}), nil
 }
 
-// entropy adds a seed to the kernel's random numbers and makes them depend on it
+// addEntropy adds a seed to the kernel's random numbers and makes them depend on it
 // at once. Machines that resume from one saved state would draw the same numbers
 // otherwise.
-func (a *agent) entropy(q *protocol.Request) error {
-	var m protocol.Entropy
-	if err := q.Body(&m); err != nil {
-		return err
-	}
-	if len(m.Seed) == 0 || len(m.Seed) > 512 {
-		return fmt.Errorf("seed of %d bytes must be 1 to 512 bytes long", len(m.Seed))
-	}
+func (a *agent) addEntropy(seed string) error {
 	f, err := a.kernel.dev.open("urandom", syscall.O_RDWR)
 	if err != nil {
 		return err
@@ -112,8 +120,11 @@ func (a *agent) entropy(q *protocol.Request) error {
 		bits, size int32
 		buf        [512]byte
 	}
-	pool.bits, pool.size = int32(len(m.Seed)*8), int32(len(m.Seed))
-	copy(pool.buf[:], m.Seed)
+	if len(seed) > len(pool.buf) {
+		return fmt.Errorf("a seed of %d bytes is too long, the limit is %d", len(seed), len(pool.buf))
+	}
+	pool.bits, pool.size = int32(len(seed)*8), int32(len(seed))
+	copy(pool.buf[:], seed)
 	if err := ioctl(int(f.Fd()), addEntropy, unsafe.Pointer(&pool)); err != nil {
 		return fmt.Errorf("add entropy: %w", err)
 	}

@@ -98,8 +98,10 @@ func messages() []Message {
 		&File{Path: "/p", Mode: 0o644},
 		&Tree{Path: "/p", FollowLinks: true},
 		&Dial{Network: "tcp", Address: "127.0.0.1:1"},
-		&Clock{Set: true, Time: 1 << 60},
-		&Entropy{Seed: "seed"},
+		&Clock{Time: 1 << 60},
+		&Configure{Seed: "seed", Time: 1, Links: []Link{{MAC: "m"}, {Prefix: "p"}}, Thaw: true},
+		&Rest{Limit: 1},
+		&Rested{AtRest: true, Busy: "sh 1.00 s"},
 		&Info{Arch: "x86_64", BootID: "id", Initrd: true},
 		&Result{Errno: 2, Error: "e", Body: "b"},
 	}

@@ -5,19 +5,19 @@ package protocol
 type Op uint8
 
 const (
-	OpRun      Op = 1 // Run; stdin to the agent, stdout and stderr to the host; Exit
-	OpRead     Op = 2 // File; the file's content to the host
-	OpWrite    Op = 3 // File; the file's content to the agent
-	OpPack     Op = 4 // Tree; a tree to the host
-	OpUnpack   Op = 5 // Tree; a tree to the agent
-	OpDial     Op = 6 // Dial; both directions of the connection
-	OpClock    Op = 7 // Clock; Clock
-	OpEntropy  Op = 8 // Entropy
-	OpInfo     Op = 9 // no body; Info
-	OpPowerOff Op = 10
-	OpLink     Op = 11 // Link
-	OpReboot   Op = 12
-	OpStat     Op = 13 // File; an error if it does not exist
+	OpRun       Op = 1 // Run; stdin to the agent, stdout and stderr to the host; Exit
+	OpRead      Op = 2 // File; the file's content to the host
+	OpWrite     Op = 3 // File; the file's content to the agent
+	OpPack      Op = 4 // Tree; a tree to the host
+	OpUnpack    Op = 5 // Tree; a tree to the agent
+	OpDial      Op = 6 // Dial; both directions of the connection
+	OpInfo      Op = 7 // no body; Info
+	OpPowerOff  Op = 8
+	OpReboot    Op = 9
+	OpStat      Op = 10 // File; an error if it does not exist
+	OpConfigure Op = 11 // Configure; Clock
+	OpRest      Op = 12 // Rest; Rested
+	OpFreeze    Op = 13 // no body: stops the guest's programs until a Configure with Thaw
 )
 
 // Run is the body of OpRun.
@@ -93,26 +93,58 @@ func (m *Dial) fields(c *coder) {
 	c.string(&m.Address)
 }
 
-// Clock is the body and the result of OpClock.
+// Configure is the body of OpConfigure. The agent does what its fields say, in this
+// order.
+type Configure struct {
+	Seed  string // for the guest's random numbers, at most 512 bytes; "" adds none
+	Time  int64  // sets the clock, in nanoseconds since 1970 UTC; 0 leaves it
+	Links []Link // network cards
+	Thaw  bool   // programs that OpFreeze stopped go on
+}
+
+func (m *Configure) fields(c *coder) {
+	c.string(&m.Seed)
+	c.int64(&m.Time)
+	n := c.count(len(m.Links))
+	if c.decoding {
+		m.Links = nil
+	}
+	for i := 0; i < n && c.err == nil; i++ {
+		if c.decoding {
+			m.Links = append(m.Links, Link{})
+		}
+		m.Links[i].fields(c)
+	}
+	c.bool(&m.Thaw)
+}
+
+// Clock is the result of OpConfigure.
 type Clock struct {
-	Set  bool
 	Time int64 // nanoseconds since 1970 UTC
 }
 
-func (m *Clock) fields(c *coder) {
-	c.bool(&m.Set)
-	c.int64(&m.Time)
+func (m *Clock) fields(c *coder) { c.int64(&m.Time) }
+
+// Rest is the body of OpRest. The agent answers when the guest's processors have nothing
+// to do, or at the limit.
+type Rest struct {
+	Limit int64 // nanoseconds
 }
 
-// Entropy is the body of OpEntropy.
-type Entropy struct {
-	Seed string // at most 512 bytes
+func (m *Rest) fields(c *coder) { c.int64(&m.Limit) }
+
+// Rested is the result of OpRest.
+type Rested struct {
+	AtRest bool   // false: the limit was reached
+	Busy   string // the programs that took the most time of processors: "agetty 0.82 s, systemd 0.31 s"
 }
 
-func (m *Entropy) fields(c *coder) { c.string(&m.Seed) }
+func (m *Rested) fields(c *coder) {
+	c.bool(&m.AtRest)
+	c.string(&m.Busy)
+}
 
-// Link is the body of OpLink: the configuration of a network card. Of its fields,
-// only MAC is required.
+// Link is the configuration of a network card. Of its fields, only MAC is required.
 type Link struct {
 	MAC        string // finds the card, as in 52:54:00:12:34:56
 	NewMAC     string // replaces the address

@@ -87,11 +87,7 @@ var behaviours = map[string]func(*qemu){
 	"has KVM errors after cont": func(q *qemu) {
 		q.serve(after("cont", func(*qemu) { fmt.Fprintln(os.Stderr, "KVM internal error. Suberror: 1") }))
 	},
-	"migrates": func(q *qemu) {
-		// In front of the answer, the console shows that the machine is paused.
-		stopped := rule{command: "stop", answers: true, first: func(*qemu) { fmt.Println("paused") }}
-		q.serve(stopped, answer("qom-get", "pc-q35-11.0-machine"), answer("query-migrate", map[string]any{"status": "completed"}))
-	},
+	"migrates": migrate,
 	"does not migrate": func(q *qemu) {
 		q.serve(answer("qom-get", "pc-q35-11.0-machine"), answer("query-migrate", map[string]any{"status": "failed", "error-desc": "no"}))
 	},
@@ -110,6 +106,32 @@ var behaviours = map[string]func(*qemu){
 	"has commands that write without end": func(q *qemu) {
 		go runAgent(writeWithoutEnd)
 		q.serve()
+	},
+	"migrates, is at rest": func(q *qemu) {
+		go runAgent(saved(protocol.Rested{AtRest: true}))
+		migrate(q)
+	},
+	"migrates, is busy": func(q *qemu) {
+		go runAgent(saved(protocol.Rested{Busy: "sh 9.87 s"}))
+		migrate(q)
+	},
+	"migrates, does not stop its programs": func(q *qemu) {
+		go runAgent(saved(protocol.Rested{AtRest: true}, protocol.OpFreeze))
+		migrate(q)
+	},
+	"migrates, does not set its clock": func(q *qemu) {
+		go runAgent(saved(protocol.Rested{AtRest: true}, protocol.OpConfigure))
+		migrate(q)
+	},
+	"migrates, its agent hangs": func(q *qemu) {
+		handle := saved(protocol.Rested{AtRest: true})
+		go runAgent(func(q *protocol.Request) {
+			if q.Op == protocol.OpConfigure {
+				hang(nil)
+			}
+			handle(q)
+		})
+		migrate(q)
 	},
 	"has the agent": func(q *qemu) {
 		agent := startProgram(os.Args[slices.Index(os.Args, option)+2])
@@ -185,6 +207,13 @@ func (q *qemu) serve(rules ...rule) {
 	}
 }
 
+// migrate saves and restores states that are empty.
+func migrate(q *qemu) {
+	// In front of the answer, the console shows that the machine is paused.
+	stopped := rule{command: "stop", answers: true, first: func(*qemu) { fmt.Println("paused") }}
+	q.serve(stopped, answer("qom-get", "pc-q35-11.0-machine"), answer("query-migrate", map[string]any{"status": "completed"}))
+}
+
 func powerOff(q *qemu) {
 	q.send(map[string]any{"event": "SHUTDOWN", "data": map[string]any{"guest": true, "reason": "guest-shutdown"}})
 }
@@ -223,6 +252,23 @@ func startProgram(path string) *exec.Cmd {
 		panic(err)
 	}
 	return agent
+}
+
+// saved returns a handler of the requests to a guest that is saved and resumes, which refuses
+// some of them.
+func saved(rested protocol.Rested, refused ...protocol.Op) func(*protocol.Request) {
+	return func(q *protocol.Request) {
+		var result protocol.Result
+		switch {
+		case slices.Contains(refused, q.Op):
+			result.Error = "refused"
+		case q.Op == protocol.OpRest:
+			result.Body = string(protocol.Encode(&rested))
+		case q.Op == protocol.OpConfigure:
+			result.Body = string(protocol.Encode(&protocol.Clock{}))
+		}
+		q.Finish(result)
+	}
 }
 
 // writeWithoutEnd is a command that fills its standard output until it is canceled.

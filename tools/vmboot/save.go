@@ -61,6 +61,9 @@ func (spec *saveSpec) write() (err error) {
 			return err
 		}
 		defer snapshot.Close()
+		if busy := snapshot.Busy(); busy != "" {
+			fmt.Fprintf(os.Stderr, "%s: %s\n", spec.Machine.Target, busy)
+		}
 		return snapshot.Export(&spec.Snapshot)
 	})
 }

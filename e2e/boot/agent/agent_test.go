@@ -14,6 +14,7 @@ import (
 
 	"github.com/bazelbuild/rules_go/go/runfiles"
 	"github.com/rules-qcow2/rules_qcow2/go/vm"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/agent"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/vmtest"
 )
 
@@ -61,16 +62,17 @@ func TestWays(t *testing.T) {
 			}
 			m.Output(test.program, "-help")
 			want := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
-			if err := client.SetClock(t.Context(), want); err != nil {
+			if _, err := client.Configure(t.Context(), agent.Configure{Time: want.UnixNano()}); err != nil {
 				t.Error(err)
 			}
 			if got, err := client.Clock(t.Context()); err != nil || got.Before(want) || got.After(want.Add(time.Hour)) {
 				t.Errorf("the clock is %v, %v; want %v", got, err, want)
 			}
-			if err := client.AddEntropy(t.Context(), []byte("seed")); err != nil {
+			if _, err := client.Configure(t.Context(), agent.Configure{Seed: "seed"}); err != nil {
 				t.Error(err)
 			}
-			wantError(t, client.AddEntropy(t.Context(), nil), "seed of 0 bytes must be 1 to 512 bytes long")
+			_, err = client.Configure(t.Context(), agent.Configure{Seed: strings.Repeat("s", 513)})
+			wantError(t, err, "a seed of 513 bytes is too long, the limit is 512")
 			m.PowerOff()
 		})
 	}

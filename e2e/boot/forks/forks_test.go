@@ -3,6 +3,7 @@ package forks_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -149,5 +150,112 @@ func TestForkOfFork(t *testing.T) {
 	}
 	if got := m.Fork(t).ReadFile("/state"); string(got) != "1" {
 		t.Errorf("a fork has %q, want %q", got, "1")
+	}
+}
+
+// A machine is saved when the guest has finished what it was doing.
+func TestSavedAtRest(t *testing.T) {
+	m := boot(t)
+	m.Output("/program", "background", "burn", "2s", "/done")
+	f := m.Fork(t)
+	if _, err := f.VM.ReadFile(t.Context(), "/done"); err != nil {
+		t.Errorf("the guest was saved while a program ran: %v", err)
+	}
+}
+
+// A guest that never rests is saved nevertheless.
+func TestNeverAtRest(t *testing.T) {
+	m := boot(t, vmtest.WithSaveable())
+	m.Output("/program", "background", "burn", "1h", "/done")
+	snapshot, err := m.VM.Freeze(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer snapshot.Close()
+	if got, want := snapshot.Busy(), `the guest was not at rest within 10s, and is saved as it is; its programs took "program `; !strings.HasPrefix(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	f, err := snapshot.Start(t.Context(), vm.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	result, err := f.Exec(t.Context(), vm.Command{Args: []string{"/program", "now"}})
+	if err != nil || !result.Success() {
+		t.Errorf("got %v, %v", result, err)
+	}
+}
+
+// Programs in a guest do not run with the time and the random numbers of the save.
+func TestProgramsSeeTheirOwnTime(t *testing.T) {
+	m := boot(t)
+	m.Output("/program", "background", "record", "/record")
+	m.Freeze()
+	time.Sleep(time.Second)
+	var records [2][]string
+	var starts [2]time.Time
+	for i := range records {
+		starts[i] = time.Now()
+		f := m.Fork(t)
+		enough := func() bool {
+			records[i] = strings.Split(strings.TrimSpace(string(f.ReadFile("/record"))), "\n")
+			last := stamp(t, records[i][len(records[i])-1])
+			return last.After(starts[i].Add(time.Second))
+		}
+		for !enough() {
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+	// What both have is from before the save.
+	saved := 0
+	for saved < min(len(records[0]), len(records[1])) && records[0][saved] == records[1][saved] {
+		saved++
+	}
+	if saved == 0 {
+		t.Fatal("the program did not run before the save")
+	}
+	const tolerance = 100 * time.Millisecond
+	random := map[string]bool{}
+	for i, lines := range records {
+		for _, line := range lines[saved:] {
+			if at := stamp(t, line); at.Before(starts[i].Add(-tolerance)) {
+				t.Errorf("a program saw the time %v in a fork that started at %v", at, starts[i])
+			}
+			number := strings.Fields(line)[1]
+			if random[number] {
+				t.Errorf("programs in two forks drew the random number %s", number)
+			}
+			random[number] = true
+		}
+	}
+}
+
+// stamp returns the time in a line of the program's record.
+func stamp(t *testing.T, line string) time.Time {
+	t.Helper()
+	var at int64
+	if _, err := fmt.Sscan(line, &at); err != nil {
+		t.Fatalf("the line %q: %v", line, err)
+	}
+	return time.Unix(0, at)
+}
+
+// A machine whose agent does not answer after the save does not start.
+func TestAgentStops(t *testing.T) {
+	m := boot(t, vmtest.WithSaveable())
+	m.Output("/program", "background", "stop-agent")
+	snapshot, err := m.VM.Freeze(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer snapshot.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	f, err := snapshot.Start(ctx, vm.Options{Dir: t.TempDir()})
+	if err == nil {
+		f.Close()
+	}
+	if want := "the machine did not resume: the agent did not answer"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got error %v, want %q", err, want)
 	}
 }

@@ -3,10 +3,12 @@ package snapshots_test
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/bazelbuild/rules_go/go/runfiles"
 	"github.com/rules-qcow2/rules_qcow2/go/vm"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/vmtest"
 )
 
@@ -59,21 +62,60 @@ func TestAfterResume(t *testing.T) {
 	}
 }
 
+// A machine whose after_resume fails does not start.
 func TestAfterResumeFails(t *testing.T) {
-	m := vmtest.Start(t, os.Getenv("FAILS_AFTER_RESUME"))
-	_, err := m.VM.Agent(t.Context())
-	if err == nil || !strings.Contains(err.Error(), `after_resume "echo the reason >&2; exit 3": exit status 3`) || !strings.Contains(err.Error(), "| the reason") {
-		t.Errorf("the agent answered with %v", err)
+	c, err := machine.Read(failsAfterResume(t), runfiles.Rlocation)
+	if err != nil {
+		t.Fatal(err)
 	}
+	m, err := vm.Start(t.Context(), c, vm.Options{Dir: t.TempDir()})
+	if err == nil {
+		m.Close()
+	}
+	for _, want := range []string{`the machine did not resume: after_resume "echo the reason >&2; exit 3": exit status 3`, "| the reason"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got error %v, want %q", err, want)
+		}
+	}
+}
+
+// failsAfterResume returns the path of the snapshot's program with another after_resume. The
+// program itself is elsewhere.
+func failsAfterResume(t *testing.T) string {
+	t.Helper()
+	var config map[string]any
+	b, err := os.ReadFile(booted(t) + machine.Suffix)
+	if err == nil {
+		err = json.Unmarshal(b, &config)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	config["snapshot"].(map[string]any)["after_resume"] = "echo the reason >&2; exit 3"
+	program := filepath.Join(t.TempDir(), "fails")
+	if b, err = json.Marshal(config); err == nil {
+		err = os.WriteFile(program+machine.Suffix, b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return program
+}
+
+// booted returns the path of the snapshot's program.
+func booted(t *testing.T) string {
+	t.Helper()
+	program, err := runfiles.Rlocation(os.Getenv("BOOTED"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return program
 }
 
 // `bazel run` of a snapshot runs it as well, and says if it fails.
 func TestAfterResumeOnTerminal(t *testing.T) {
-	program, err := runfiles.Rlocation(os.Getenv("FAILS_AFTER_RESUME"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(program)
+	cmd := exec.Command(booted(t))
+	cmd.Args[0] = failsAfterResume(t)
 	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
 	if _, err := cmd.StdinPipe(); err != nil { // QEMU reads from it
 		t.Fatal(err)
@@ -196,4 +238,41 @@ func e2fsck(t *testing.T, status int, args ...string) bool {
 		return false
 	}
 	return true
+}
+
+// A service that writes the time every 10 ms never sees the time of the save, and the clock
+// of the hardware agrees with that of the system.
+func TestServiceSeesItsOwnTime(t *testing.T) {
+	m := vmtest.Start(t, os.Getenv("BOOTED"), vmtest.WithSaveable())
+	m.Run("systemd-run --quiet --unit=times sh -c 'while :; do date +%s.%N; sleep 0.01; done >/run/times'")
+	m.Run("while [ ! -s /run/times ]; do sleep 0.1; done")
+	m.Freeze()
+	time.Sleep(time.Second)
+	var times [2][]string
+	var starts [2]time.Time
+	for i := range times {
+		starts[i] = time.Now()
+		f := m.Fork(t)
+		f.Run("sleep 1")
+		times[i] = strings.Fields(f.Run("cat /run/times"))
+		if hardware, err := strconv.ParseInt(strings.TrimSpace(f.Run("cat /sys/class/rtc/rtc0/since_epoch")), 10, 64); err != nil || time.Since(time.Unix(hardware, 0)).Abs() > 2*time.Second {
+			t.Errorf("the clock of the hardware shows %v, %v", hardware, err)
+		}
+	}
+	// What both have is from before the save.
+	saved := 0
+	for saved < min(len(times[0]), len(times[1])) && times[0][saved] == times[1][saved] {
+		saved++
+	}
+	for i, list := range times {
+		if saved == 0 || saved == len(list) {
+			t.Errorf("fork %d wrote %d times, %d of them before the save", i, len(list), saved)
+		}
+		for _, text := range list[saved:] {
+			seconds, err := strconv.ParseFloat(text, 64)
+			if start := float64(starts[i].UnixMicro()) / 1e6; err != nil || seconds < start-0.1 {
+				t.Errorf("the service saw the time %s in a fork that started at %f (%v)", text, start, err)
+			}
+		}
+	}
 }

@@ -43,28 +43,37 @@ func (c *Client) Exists(ctx context.Context, name string) (bool, error) {
 
 // Clock returns the guest's time.
 func (c *Client) Clock(ctx context.Context) (time.Time, error) {
-	var m protocol.Clock
-	err := c.do(ctx, protocol.OpClock, &protocol.Clock{}, &m)
-	return time.Unix(0, m.Time), err
+	return c.Configure(ctx, Configure{})
 }
 
-// SetClock sets the guest's time. A guest that resumes from a saved state has the
-// time of the save.
-func (c *Client) SetClock(ctx context.Context, t time.Time) error {
-	return c.do(ctx, protocol.OpClock, &protocol.Clock{Set: true, Time: t.UnixNano()}, nil)
-}
-
-// AddEntropy adds a seed of 1 to 512 bytes to the guest's random numbers, with
-// effect on all that it draws from then on. Guests that resume from the same saved
-// state draw the same numbers otherwise.
-func (c *Client) AddEntropy(ctx context.Context, seed []byte) error {
-	return c.do(ctx, protocol.OpEntropy, &protocol.Entropy{Seed: string(seed)}, nil)
-}
+// Configure is what a host gives to a guest.
+type Configure = protocol.Configure
 
 // Link is the configuration of a network card in the guest.
 type Link = protocol.Link
 
-// SetLink configures a network card, for guests without a DHCP client.
-func (c *Client) SetLink(ctx context.Context, link Link) error {
-	return c.do(ctx, protocol.OpLink, &link, nil)
+// Configure gives the guest random numbers, the time and addresses, and lets programs go on
+// that Freeze has stopped, in this order and as far as m says. It returns the guest's time
+// after that.
+func (c *Client) Configure(ctx context.Context, m Configure) (time.Time, error) {
+	var clock protocol.Clock
+	err := c.do(ctx, protocol.OpConfigure, &m, &clock)
+	return time.Unix(0, clock.Time), err
+}
+
+// Rested says whether a guest is at rest.
+type Rested = protocol.Rested
+
+// Rest waits until the guest is at rest: its processors have almost nothing to do. After
+// the limit, it says which programs ran.
+func (c *Client) Rest(ctx context.Context, limit time.Duration) (Rested, error) {
+	var m Rested
+	err := c.do(ctx, protocol.OpRest, &protocol.Rest{Limit: int64(limit)}, &m)
+	return m, err
+}
+
+// Freeze stops all programs of the guest that are in cgroups of version 2, except
+// process 1 and the agent, until a Configure with Thaw.
+func (c *Client) Freeze(ctx context.Context) error {
+	return c.do(ctx, protocol.OpFreeze, nil, nil)
 }

@@ -144,14 +144,10 @@ func (a *arguments) agentKernelArgs() []string {
 
 // addAgent adds the agent's channel.
 func (a *arguments) addAgent() {
-	switch a.setup.Agent {
-	case NoChannel:
+	if !a.setup.Agent {
 		return
-	case Linked:
-		a.add("-chardev", fmt.Sprintf("socket,id=agent,fd=%d", a.descriptor(Agent)))
-	case Unlinked:
-		a.add("-chardev", "null,id=agent")
 	}
+	a.add("-chardev", fmt.Sprintf("socket,id=agent,fd=%d", a.descriptor(Agent)))
 	if a.config.AgentChannel == machine.ChannelSerial {
 		a.add("-serial", "chardev:agent")
 		return

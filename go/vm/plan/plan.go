@@ -25,7 +25,7 @@ type Setup struct {
 
 	Resumes   bool // the machine does not boot
 	Console   Console
-	Agent     Channel
+	Agent     bool   // the machine has the agent's channel, which is a Descriptor
 	DebugPort bool   // SeaBIOS's debug port is a Descriptor: see HasDebugPort
 	Cards     []Card // on networks
 	Linked    int    // the number of Cards, from the first on, that are a Descriptor each
@@ -50,15 +50,6 @@ const (
 	// Recorded is standard output. The machine stays after the guest's end, so that a
 	// screenshot can be taken.
 	Recorded
-)
-
-// A Channel says whether the machine has the device of the agent's channel.
-type Channel int
-
-const (
-	NoChannel Channel = iota
-	Unlinked          // it has one that leads nowhere, because it was saved with one
-	Linked            // it has one, which is a Descriptor
 )
 
 // A Card is a network card as the guest knows it.
@@ -123,7 +114,7 @@ func Devices(c *machine.Config, agent bool, cards []Card) ([]string, error) {
 		s.Files = "files"
 	}
 	if agent {
-		s.Agent = Unlinked
+		s.Agent = true
 		if c.AgentOnDisk() {
 			s.AgentDisk = "agent"
 		}

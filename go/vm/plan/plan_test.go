@@ -23,15 +23,15 @@ func TestDescriptors(t *testing.T) {
 	}{
 		{"nothing", Setup{Cards: cards}, nil, []string{"hubport,id=link0", "hubport,id=link1"}},
 		{
-			"all", Setup{Agent: Linked, DebugPort: true, Cards: cards, Linked: 2},
+			"all", Setup{Agent: true, DebugPort: true, Cards: cards, Linked: 2},
 			[]Descriptor{Agent, Firmware, Network, Network},
 			[]string{"socket,id=agent,fd=3", "socket,id=firmware,fd=4", "dgram,id=link0,local.type=fd,local.str=5", "dgram,id=link1,local.type=fd,local.str=6"},
 		},
 		{
-			"a machine that resumes without an agent and with one of two networks",
-			Setup{Resumes: true, Agent: Unlinked, Cards: cards, Linked: 1},
-			[]Descriptor{Network},
-			[]string{"-incoming defer", "null,id=agent", "dgram,id=link0,local.type=fd,local.str=3", "hubport,id=link1"},
+			"a machine that resumes with one of two networks",
+			Setup{Resumes: true, Agent: true, Cards: cards, Linked: 1},
+			[]Descriptor{Agent, Network},
+			[]string{"-incoming defer", "socket,id=agent,fd=3", "dgram,id=link0,local.type=fd,local.str=4", "hubport,id=link1"},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -66,7 +66,7 @@ func TestDevices(t *testing.T) {
 		}
 		s := &Setup{
 			Accelerator: "tcg", Layers: []string{"/a", "/b"}, Files: "/f", RAM: RAM{Path: "/ram", ReadOnly: true},
-			Resumes: true, Console: Recorded, Agent: Linked, Cards: cards, Linked: 1,
+			Resumes: true, Console: Recorded, Agent: true, Cards: cards, Linked: 1,
 		}
 		if c.AgentOnDisk() {
 			s.AgentDisk = "/agent"

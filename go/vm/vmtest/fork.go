@@ -104,6 +104,9 @@ func freezeAll(t testing.TB, machines []*Machine) {
 			continue
 		}
 		m.snapshot = snapshots[i]
+		if busy := m.snapshot.Busy(); busy != "" {
+			t.Logf("Fork of %s: %s", m.VM.Name(), busy)
+		}
 		m.t.Cleanup(func() { snapshots[i].Close() })
 	}
 	if err != nil {

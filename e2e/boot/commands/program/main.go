@@ -26,7 +26,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("usage: program echo WORD... | log LINE | environment NAME | exit STATUS | zeros | killed | upper | serve ADDRESS | get URL | background COMMAND... | random | cpus | sync | now")
+		return fmt.Errorf("usage: program echo WORD... | log LINE | environment NAME | exit STATUS | zeros | killed | upper | serve ADDRESS | get URL | background COMMAND... | random | cpus | sync | now | record FILE | burn DURATION FILE | stop-agent")
 	}
 	switch command, args := args[0], args[1:]; command {
 	case "echo":
@@ -114,10 +114,73 @@ func run(args []string) error {
 		fmt.Println(runtime.NumCPU())
 	case "sync":
 		syscall.Sync()
+	case "record":
+		// Until it ends, the time and a random number, again and again.
+		file, err := os.Create(args[0])
+		if err != nil {
+			return err
+		}
+		fmt.Println("recording")
+		for ; ; time.Sleep(20 * time.Millisecond) {
+			random := make([]byte, 16)
+			rand.Read(random)
+			if _, err := fmt.Fprintf(file, "%d %x\n", time.Now().UnixNano(), random); err != nil {
+				return err
+			}
+		}
+	case "burn":
+		duration, err := time.ParseDuration(args[0])
+		if err != nil {
+			return err
+		}
+		fmt.Println("burning")
+		for begin := time.Now(); time.Since(begin) < duration; {
+		}
+		return os.WriteFile(args[1], nil, 0o600)
+	case "stop-agent":
+		return stopAgent()
 	case "now":
 		fmt.Println(time.Now().UnixNano())
 	default:
 		return fmt.Errorf("unknown command %q", command)
 	}
 	return nil
+}
+
+// stopAgent stops the agent as soon as that has frozen the commands' cgroups, of which this
+// process is in none.
+func stopAgent() error {
+	const groups = "/cgroups"
+	if err := os.MkdirAll(groups, 0o755); err != nil {
+		return err
+	}
+	if err := syscall.Mount("cgroup2", groups, "cgroup2", 0, ""); err != nil {
+		return err
+	}
+	if err := os.WriteFile(groups+"/cgroup.procs", []byte(strconv.Itoa(os.Getpid())), 0); err != nil {
+		return err
+	}
+	// The parent of a command is the agent.
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", os.Getppid()))
+	if err != nil {
+		return err
+	}
+	_, line, _ := strings.Cut(string(status), "PPid:")
+	agent, err := strconv.Atoi(strings.Fields(line)[0])
+	if err != nil {
+		return err
+	}
+	fmt.Println("waiting")
+	for {
+		events, err := os.ReadFile(groups + "/rules_qcow2_agent/cgroup.events")
+		if err != nil {
+			return err
+		}
+		if strings.Contains(string(events), "frozen 1") {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	time.Sleep(50 * time.Millisecond) // the agent answers
+	return syscall.Kill(agent, syscall.SIGSTOP)
 }
