@@ -28,7 +28,7 @@ func RunSnapshot(env *measure.Env, checkout string) ([]report.Table, error) {
 	freeze := report.Table{
 		Name:       "freeze",
 		Title:      "Freezing a machine",
-		Note:       "`pause` is the time from the pause of the guest to the end of the save. The RAM stays where it is. `Freeze` returns when QEMU has ended.",
+		Note:       "`rest`: until the guest is at rest, at least 0.3 s, and its programs have stopped. `pause`: from there to the end of the save; the RAM stays where it is. `Freeze` returns when QEMU has ended.",
 		References: []string{frozen},
 	}
 	ram := report.Table{
@@ -173,15 +173,18 @@ func (g *guest) steps() (map[string]float64, error) {
 	return steps, nil
 }
 
-// measureFreeze freezes machines. The second contestant is a part of the first.
+// measureFreeze freezes machines. The other contestants are parts of the first.
 func (g *guest) measureFreeze() (measure.Comparison, error) {
-	var paused measure.Sample
+	var rest, paused measure.Sample
 	return measure.Compare(g.name, g.env.Rounds,
 		measure.Contestant{Name: frozen, Run: func() (sample measure.Sample, err error) {
 			var start time.Time
 			o := vm.Options{Agent: true, Saveable: true, Trace: func(step string) {
-				if step == vm.StepSaved {
-					paused.Seconds = time.Since(start).Seconds()
+				switch step {
+				case vm.StepRest:
+					rest.Seconds = time.Since(start).Seconds()
+				case vm.StepSaved:
+					paused.Seconds = time.Since(start).Seconds() - rest.Seconds
 				}
 			}}
 			_, err = runWith(g.env, g.exported, o, func(ctx context.Context, m *vm.Machine) error {
@@ -198,6 +201,7 @@ func (g *guest) measureFreeze() (measure.Comparison, error) {
 			})
 			return sample, err
 		}},
+		measure.Contestant{Name: "rest", Run: func() (measure.Sample, error) { return rest, nil }},
 		measure.Contestant{Name: "pause", Run: func() (measure.Sample, error) { return paused, nil }},
 	)
 }

@@ -122,6 +122,10 @@ func FreezeAll(ctx context.Context, machines ...*Machine) ([]*Snapshot, error) {
 // restLimit limits how long a guest may take to be at rest.
 const restLimit = 10 * time.Second
 
+// answered is how long a guest runs after its last answer, so that its agent waits for the
+// next request when it is saved.
+const answered = 20 * time.Millisecond
+
 // calmAll waits until the guests are at rest, and stops their programs. For each machine, it
 // returns Snapshot.Busy. After an error, the programs go on.
 func calmAll(ctx context.Context, machines []*Machine) (busy []string, err error) {
@@ -169,6 +173,7 @@ func calmAll(ctx context.Context, machines []*Machine) (busy []string, err error
 		})
 		return nil, errors.Join(err, thaw)
 	}
+	time.Sleep(answered)
 	for _, m := range machines {
 		m.options.trace(StepRest)
 	}

@@ -172,6 +172,7 @@ func startChild(k kernelDirs, exe string, follow bool, tty string) (pid int, err
 	}
 	return syscall.ForkExec(exe, argv, &syscall.ProcAttr{
 		Dir:   "/",
+		Env:   []string{protocol.AgentEnv},
 		Files: files,
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})

@@ -3,9 +3,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,8 +28,16 @@ func openDir(path string) (dir, error) {
 // open opens a file below d. The result is in nonblocking mode, so that closing it
 // ends reads and writes.
 func (d dir) open(name string, flags int) (*os.File, error) {
+	fd, err := d.openRaw(name, flags)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+func (d dir) openRaw(name string, flags int) (fd int, err error) {
 	if d == noDir {
-		return nil, &os.PathError{Op: "open", Path: name, Err: syscall.ENOENT}
+		return -1, &os.PathError{Op: "open", Path: name, Err: syscall.ENOENT}
 	}
 	for {
 		fd, err := syscall.Openat(int(d), name, flags|syscall.O_CLOEXEC|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
@@ -39,20 +45,41 @@ func (d dir) open(name string, flags int) (*os.File, error) {
 			continue
 		}
 		if err != nil {
-			return nil, &os.PathError{Op: "open", Path: name, Err: err}
+			return -1, &os.PathError{Op: "open", Path: name, Err: err}
 		}
-		return os.NewFile(uintptr(fd), name), nil
+		return fd, nil
 	}
 }
 
+// maxKernelFile bounds, in bytes, the content that read returns.
+const maxKernelFile = 1 << 20
+
+// read returns the content of a file of the kernel. It never waits, so it does without
+// os.File, which would be half of the work in a guest that resumes.
 func (d dir) read(name string) (string, error) {
-	f, err := d.open(name, syscall.O_RDONLY)
+	fd, err := d.openRaw(name, syscall.O_RDONLY)
 	if err != nil {
 		return "", err
 	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, 1<<20))
-	return string(b), err
+	defer syscall.Close(fd)
+	b := make([]byte, 0, 4096)
+	for len(b) < maxKernelFile {
+		if len(b) == cap(b) {
+			b = append(b, make([]byte, len(b))...)[:len(b)]
+		}
+		n, err := syscall.Read(fd, b[len(b):cap(b)])
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil {
+			return "", &os.PathError{Op: "read", Path: name, Err: err}
+		}
+		if n == 0 {
+			break
+		}
+		b = b[:len(b)+n]
+	}
+	return string(b), nil
 }
 
 func (d dir) list(name string) ([]string, error) {
@@ -66,12 +93,15 @@ func (d dir) list(name string) ([]string, error) {
 
 // write writes to a file that exists.
 func (d dir) write(name, content string) error {
-	f, err := d.open(name, syscall.O_WRONLY)
+	fd, err := d.openRaw(name, syscall.O_WRONLY)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(content)
-	return errors.Join(err, f.Close())
+	defer syscall.Close(fd)
+	if _, err := syscall.Write(fd, []byte(content)); err != nil {
+		return &os.PathError{Op: "write", Path: name, Err: err}
+	}
+	return nil
 }
 
 // folders returns the names of the folders in a folder.

@@ -107,11 +107,11 @@ func (a *agent) configure(q *protocol.Request) ([]byte, error) {
 // at once. Machines that resume from one saved state would draw the same numbers
 // otherwise.
 func (a *agent) addEntropy(seed string) error {
-	f, err := a.kernel.dev.open("urandom", syscall.O_RDWR)
+	fd, err := a.kernel.dev.openRaw("urandom", syscall.O_RDWR)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer syscall.Close(fd)
 	const (
 		addEntropy = 0x40085203 // RNDADDENTROPY
 		reseed     = 0x5207     // RNDRESEEDCRNG
@@ -125,10 +125,10 @@ func (a *agent) addEntropy(seed string) error {
 	}
 	pool.bits, pool.size = int32(len(seed)*8), int32(len(seed))
 	copy(pool.buf[:], seed)
-	if err := ioctl(int(f.Fd()), addEntropy, unsafe.Pointer(&pool)); err != nil {
+	if err := ioctl(fd, addEntropy, unsafe.Pointer(&pool)); err != nil {
 		return fmt.Errorf("add entropy: %w", err)
 	}
-	if err := ioctl(int(f.Fd()), reseed, nil); err != nil {
+	if err := ioctl(fd, reseed, nil); err != nil {
 		return fmt.Errorf("reseed the random number generator: %w", err)
 	}
 	return nil

@@ -15,6 +15,10 @@ const Version = 1
 // AgentName is the name of the agent of this package in an [Answer].
 const AgentName = "rules_qcow2 agent"
 
+// AgentEnv is the environment of the agent. Go's runtime would interrupt its threads by
+// signals when the guest is slow, which it is when it has just resumed.
+const AgentEnv = "GODEBUG=asyncpreemptoff=1"
+
 // PortName is the name of the agent's virtio-serial port in the guest.
 const PortName = "org.rules-qcow2.agent.0"
 

@@ -172,7 +172,7 @@ func TestNeverAtRest(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer snapshot.Close()
-	if got, want := snapshot.Busy(), `the guest was not at rest within 10s, and is saved as it is; its programs took "program `; !strings.HasPrefix(got, want) {
+	if got, want := snapshot.Busy(), `the guest was not at rest within 10s, and is saved as it is; its programs took "exe `; !strings.HasPrefix(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	f, err := snapshot.Start(t.Context(), vm.Options{Dir: t.TempDir()})

@@ -3,6 +3,7 @@ package plan
 import (
 	"encoding/base64"
 	"fmt"
+	"strings"
 
 	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
 	"github.com/rules-qcow2/rules_qcow2/guest/initrd"
@@ -19,9 +20,9 @@ const (
 	agentDiskSerial = "rules_qcow2"
 	agentDiskLabel  = "RULES_QCOW2"
 	seedLabel       = "CIDATA" // where cloud-init looks for a NoCloud seed
-	// mountDir is where the guest mounts the disk. /run exists early and is
-	// writable; it may be mounted noexec, which does not affect a mount below it.
-	mountDir = "/run/rules_qcow2"
+	// agentDir is where the guest copies the agent to. /run exists early and is writable; it
+	// may be mounted noexec, which does not affect a mount below it.
+	agentDir = "/run/rules_qcow2"
 )
 
 // diskLabel returns the volume label of the agent's disk.
@@ -60,14 +61,23 @@ const agentUnit = "rules_qcow2_agent.service"
 // system are loaded by mount.
 const agentModules = "virtio_pci virtio_mmio virtio_blk virtio_console"
 
-// mountCommand mounts the agent's disk at mountDir.
-func mountCommand(c *machine.Config) string {
-	return "mount -t vfat -o ro LABEL=" + diskLabel(c) + " " + mountDir
+// loadCommands copy the agent from its disk. QEMU lays out that disk in the order in which
+// it reads a folder: a guest that was saved and resumes must not use it any more.
+func loadCommands(c *machine.Config) []string {
+	const disk = agentDir + "/disk"
+	return []string{
+		"mkdir -p " + agentDir,
+		"mount -t tmpfs -o mode=700 tmpfs " + agentDir,
+		"mkdir " + disk,
+		"mount -t vfat -o ro LABEL=" + diskLabel(c) + " " + disk,
+		"cp " + disk + "/" + AgentName + " " + agentDir,
+		"umount " + disk,
+	}
 }
 
-// agentCommand runs the agent from its disk.
+// agentCommand runs the agent.
 func agentCommand(c *machine.Config) string {
-	command := mountDir + "/" + AgentName
+	command := agentDir + "/" + AgentName
 	if c.AgentChannel == machine.ChannelSerial {
 		command += " -tty /dev/ttyS1"
 	}
@@ -86,12 +96,12 @@ IgnoreOnIsolate=yes
 
 [Service]
 ExecStartPre=-modprobe -a -q %s
-ExecStartPre=mkdir -p %s
 ExecStartPre=%s
 ExecStart=%s
+Environment=%s
 StandardError=journal+console
 TasksMax=infinity
-`, agentModules, mountDir, mountCommand(c), agentCommand(c))
+`, agentModules, strings.Join(loadCommands(c), "\nExecStartPre="), agentCommand(c), protocol.AgentEnv)
 }
 
 // Seed returns the files of the seed for cloud-init, by name. The user data is a script
@@ -114,14 +124,13 @@ apt:
 		"user-data": fmt.Sprintf(`#cloud-boothook
 #!/bin/sh
 modprobe -a -q %s
-mkdir -p %s
 %s || exit
 if command -v systemd-run >/dev/null; then
-  systemd-run --no-block --unit=%s -p DefaultDependencies=no -p IgnoreOnIsolate=yes -p StandardError=journal+console -p TasksMax=infinity %[5]s
+  systemd-run --no-block --unit=%s -E %[5]s -p DefaultDependencies=no -p IgnoreOnIsolate=yes -p StandardError=journal+console -p TasksMax=infinity %[4]s
 else
-  setsid %[5]s </dev/null >/dev/null 2>/dev/console &
+  %[5]s setsid %[4]s </dev/null >/dev/null 2>/dev/console &
 fi
-`, agentModules, mountDir, mountCommand(c), agentUnit, agentCommand(c)),
+`, agentModules, strings.Join(loadCommands(c), " && "), agentUnit, agentCommand(c), protocol.AgentEnv),
 	}
 }
 

@@ -179,8 +179,8 @@ func stopAgent() error {
 		if strings.Contains(string(events), "frozen 1") {
 			break
 		}
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(time.Millisecond)
 	}
-	time.Sleep(50 * time.Millisecond) // the agent answers
+	time.Sleep(10 * time.Millisecond) // the agent answers; the machine may be saved and resume now
 	return syscall.Kill(agent, syscall.SIGSTOP)
 }
