@@ -318,7 +318,7 @@ def _config_tests(suite):
             "agent_by_" + agent,
             _config_test,
             dict(agent = agent, disks = [_DISK], run_while_up = "//tools/qcow2gen"),
-            {"agent": agent, "agent_program": "_main/guest/agent/agent_linux_amd64_/agent_linux_amd64"},
+            {"agent": agent, "agent_program": "_main/guest/agentd/agentd_linux_amd64_/agentd_linux_amd64"},
         )
         for agent in ["cloud-init", "systemd"]
     ] + [

@@ -84,7 +84,7 @@ exists_for() {
 # source_of PROGRAM prints the folder of its main package.
 source_of() {
   case $1 in
-    agent) echo ./guest/agent ;;
+    agent) echo ./guest/agentd ;;
     qcow2convert) echo ./cmd/qcow2gen ;;
     *) echo "./tools/$1" ;;
   esac
