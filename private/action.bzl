@@ -1,19 +1,41 @@
 """Build actions that boot a machine."""
 
 load(":chain.bzl", "link_chain")
-load(":disk.bzl", "machine_disks")
+load(":disk.bzl", "DISK_ATTRS", "machine_disks")
 load(":machine.bzl", "with_qemu")
-load(":providers.bzl", "vm_info")
+load(":providers.bzl", "QemuVmInfo", "vm_info")
 load(":runner.bzl", "EXEC_GROUP", "list_paths", "programs_of")
 load(":size.bzl", "parse_size")
 
 _GIB = 1024 * 1024 * 1024
 
+# Attributes of rules whose build boots a machine. The rules also have time_limit.
+BOOT_FOR_BUILD_ATTRS = DISK_ATTRS | {
+    "expect": attr.string_list(),
+    "fail_on": attr.string_list(),
+    "ready": attr.string(),
+    "vm": attr.label(
+        mandatory = True,
+        providers = [QemuVmInfo],
+    ),
+}
+
+def check_without_agent(ctx, attributes):
+    """Fails if an attribute is set that needs an agent in the guest.
+
+    Args:
+      ctx: the context of a rule with `vm`.
+      attributes: a dict of names to values that are true if the attribute is set.
+    """
+    for name, given in attributes.items():
+        if given:
+            fail("%s: %s needs an agent in the guest, and %s does not have one; set its kernel or agent" % (ctx.label, name, ctx.attr.vm.label))
+
 def machine_with_disks(ctx, vm):
     """Returns the machine of the attribute vm, with the rule's own disks if it has any.
 
     Args:
-      ctx: the context of a rule with DISK_ATTRS and `vm`.
+      ctx: the context of a rule with BOOT_FOR_BUILD_ATTRS.
       vm: the QemuVmInfo of `vm`.
 
     Returns:
@@ -60,7 +82,7 @@ def boot_for_build(ctx, command, spec, vm, machine, chains, inputs, outputs, tra
     """Declares a build action that boots a machine.
 
     Args:
-      ctx: the context of a rule with EXEC_GROUPS, `vm`, `fail_on` and `time_limit`.
+      ctx: the context of a rule with EXEC_GROUPS, BOOT_FOR_BUILD_ATTRS and `time_limit`.
       command: the runner's first argument.
       spec: the content of the runner's JSON file besides the machine: a dict.
       vm: the machine: a QemuVmInfo.

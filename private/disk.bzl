@@ -3,8 +3,9 @@
 load(":providers.bzl", "Qcow2Info")
 load(":runner.bzl", "rlocationpath")
 
-# QEMU's limit for the length of a serial number, in bytes, by interface.
-_INTERFACES = {"ide": 20, "nvme": 20, "scsi": 36, "virtio": 20}
+# QEMU's limit for the length of a serial number, in bytes, by interface. Package plan has
+# the same interfaces; tests/vm compares them.
+INTERFACES = {"ide": 20, "nvme": 20, "scsi": 36, "virtio": 20}
 
 _SERIAL_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
 
@@ -118,7 +119,7 @@ def _check(ctx, label, option, machine, arch):
     """Fails if QEMU would refuse the disk."""
     disk = "%s: disk %s: " % (ctx.label, label)
     interface, serial = option["interface"], option["serial"]
-    if interface not in _INTERFACES:
+    if interface not in INTERFACES:
         fail(disk + "unknown interface \"%s\"; use virtio, nvme, ide or scsi" % interface)
     if machine.startswith("microvm") and interface != "virtio":
         fail(disk + "interface \"%s\" is not supported by a microvm; use virtio" % interface)
@@ -126,7 +127,7 @@ def _check(ctx, label, option, machine, arch):
         fail(disk + "interface \"ide\" is not supported by aarch64; use virtio, nvme or scsi")
     if interface == "ide" and option["read_only"]:
         fail(disk + "interface \"ide\" does not support read_only; use virtio, nvme or scsi")
-    if len(serial) > _INTERFACES[interface]:
-        fail(disk + "serial \"%s\" has %d characters; %s allows %d" % (serial, len(serial), interface, _INTERFACES[interface]))
+    if len(serial) > INTERFACES[interface]:
+        fail(disk + "serial \"%s\" has %d characters; %s allows %d" % (serial, len(serial), interface, INTERFACES[interface]))
     if serial.strip(_SERIAL_CHARACTERS):
         fail(disk + "serial \"%s\" must consist of letters, digits, \"-\", \"_\" and \".\"" % serial)

@@ -1,7 +1,6 @@
 """The rule behind qcow2_layer."""
 
-load(":action.bzl", "boot_for_build", "layer_spec", "link_disks", "machine_with_disks")
-load(":disk.bzl", "DISK_ATTRS")
+load(":action.bzl", "BOOT_FOR_BUILD_ATTRS", "boot_for_build", "check_without_agent", "layer_spec", "link_disks", "machine_with_disks")
 load(":image_target.bzl", "image_providers")
 load(":providers.bzl", "Qcow2Info", "QemuVmInfo")
 load(":runner.bzl", "EXEC_GROUPS", "display", "qemu_of", "target_name")
@@ -64,14 +63,9 @@ def _check(ctx, vm):
     if ctx.attr.network == "user" and _NETWORK_TAG not in ctx.attr.tags:
         fail("%s: network = \"user\" needs tags = [\"%s\"], because the guest's downloads are not inputs of the build" % (ctx.label, _NETWORK_TAG))
     if config["agent"] == "none":
-        _check_without_agent(ctx, machine)
+        check_without_agent(ctx, {"ready": ctx.attr.ready, "run": ctx.attr.run, "seal": ctx.attr.seal == 1})
     elif ctx.attr.exit_status != 0:
         fail("%s: exit_status = %d is for guests without an agent, and this agent powers the guest off; omit it" % (ctx.label, ctx.attr.exit_status))
-
-def _check_without_agent(ctx, machine):
-    for attribute, given in [("run", ctx.attr.run), ("ready", ctx.attr.ready), ("seal", ctx.attr.seal == 1)]:
-        if given:
-            fail("%s: %s needs an agent in the guest, and %s does not have one; set its kernel or agent" % (ctx.label, attribute, machine))
 
 def _machine(ctx, vm):
     """Returns what is different in the machine that writes: a dict for its config."""
@@ -174,7 +168,7 @@ def _max_size(ctx):
 qcow2_layer = rule(
     implementation = _qcow2_layer_impl,
     doc = "The rule behind the macro qcow2_layer, which documents the attributes.",
-    attrs = DISK_ATTRS | {
+    attrs = BOOT_FOR_BUILD_ATTRS | {
         "clock": attr.string(
             doc = """\
 the date and time that the guest's clock starts with, in UTC, as in
@@ -182,8 +176,6 @@ the date and time that the guest's clock starts with, in UTC, as in
 is the present time.""",
         ),
         "exit_status": attr.int(),
-        "expect": attr.string_list(),
-        "fail_on": attr.string_list(),
         "files": attr.label_keyed_string_dict(allow_files = True),
         "max_size": attr.string(
             doc = """\
@@ -198,7 +190,6 @@ of the network during the build. `network` and `forward_ports` of `vm` are ignor
             default = "none",
             values = ["none", "user"],
         ),
-        "ready": attr.string(),
         "run": attr.string_list(),
         # The labels among `run`, each with its string there.
         "scripts": attr.label_keyed_string_dict(allow_files = True),
@@ -207,10 +198,6 @@ of the network during the build. `network` and `forward_ports` of `vm` are ignor
         "time_limit": attr.int(
             doc = "seconds until the guest must have powered off, times `--@rules_qcow2//qemu:time_limit_factor`.",
             default = 1800,
-        ),
-        "vm": attr.label(
-            mandatory = True,
-            providers = [QemuVmInfo],
         ),
     },
     exec_groups = EXEC_GROUPS,

@@ -19,9 +19,10 @@ def programs_of(ctx):
 
 def rlocationpath(ctx, file):
     """Returns the path by which runfiles libraries find a file."""
-    if file.short_path.startswith("../"):
-        return file.short_path[len("../"):]
-    return ctx.workspace_name + "/" + file.short_path
+    return _rlocation(ctx.workspace_name, file.short_path)
+
+def _rlocation(workspace, short_path):
+    return short_path[len("../"):] if short_path.startswith("../") else workspace + "/" + short_path
 
 def target_name(ctx):
     """Returns the target's label as a user writes it on the command line."""
@@ -124,20 +125,15 @@ def list_runfiles(ctx, output, runfiles):
     lines = ctx.actions.args()
     lines.set_param_file_format("multiline")
 
-    def path(file):
-        return file.short_path[3:] if file.short_path.startswith("../") else workspace + "/" + file.short_path
+    def add(files, path, **kwargs):
+        lines.add_all(files, map_each = lambda file: _rlocation(workspace, path(file)), allow_closure = True, **kwargs)
 
-    def symlink(entry):
-        return workspace + "/" + entry.path
+    add(runfiles.files, lambda file: file.short_path, expand_directories = False)
+    add(runfiles.symlinks, lambda link: link.path)
+    lines.add_all(runfiles.root_symlinks, map_each = lambda link: link.path, allow_closure = True)
 
     # Python's __init__.py.
-    def empty(name):
-        return name[3:] if name.startswith("../") else workspace + "/" + name
-
-    lines.add_all(runfiles.files, map_each = path, allow_closure = True, expand_directories = False)
-    lines.add_all(runfiles.symlinks, map_each = symlink, allow_closure = True)
-    lines.add_all(runfiles.root_symlinks, map_each = _root_path)
-    lines.add_all(runfiles.empty_filenames, map_each = empty, allow_closure = True)
+    add(runfiles.empty_filenames, lambda name: name)
     ctx.actions.write(output, lines)
 
 def list_paths(ctx, output, runfiles):
@@ -153,11 +149,10 @@ def list_paths(ctx, output, runfiles):
     lines = ctx.actions.args()
     lines.set_param_file_format("multiline")
 
-    def path(file):
-        return (file.short_path[3:] if file.short_path.startswith("../") else workspace + "/" + file.short_path) + "\t" + file.path
-
-    lines.add_all(runfiles.files, map_each = path, allow_closure = True, expand_directories = False)
+    lines.add_all(
+        runfiles.files,
+        map_each = lambda file: _rlocation(workspace, file.short_path) + "\t" + file.path,
+        allow_closure = True,
+        expand_directories = False,
+    )
     ctx.actions.write(output, lines)
-
-def _root_path(entry):
-    return entry.path

@@ -1,7 +1,6 @@
 """The rule behind qemu_snapshot."""
 
-load(":action.bzl", "boot_for_build", "layer_spec", "link_disks", "machine_with_disks")
-load(":disk.bzl", "DISK_ATTRS")
+load(":action.bzl", "BOOT_FOR_BUILD_ATTRS", "boot_for_build", "check_without_agent", "layer_spec", "link_disks", "machine_with_disks")
 load(":machine.bzl", "with_qemu")
 load(":providers.bzl", "QemuVmInfo", "vm_info")
 load(":runner.bzl", "EXEC_GROUPS", "display", "programs_of", "rlocationpath", "run", "target_name")
@@ -94,14 +93,10 @@ def _check(ctx, vm):
     config = vm.machine.config
     if "snapshot" in config:
         fail("%s: vm = \"%s\" is a snapshot; a snapshot of it is not supported: use the qemu_vm and do all steps in ready" % (ctx.label, ctx.attr.vm.label))
-    if ctx.attr.ready and config["agent"] == "none":
-        fail("%s: ready = %r needs an agent in the guest, and %s does not have one; set its kernel or agent, or use expect" % (ctx.label, ctx.attr.ready, ctx.attr.vm.label))
-    if ctx.attr.after_resume and config["agent"] == "none":
-        fail("%s: after_resume = %r needs an agent in the guest, and %s does not have one; set its kernel or agent" % (ctx.label, ctx.attr.after_resume, ctx.attr.vm.label))
-    if ctx.attr.runfiles and config["agent"] == "none":
-        fail("%s: runfiles need an agent in the guest, and %s does not have one; set its kernel or agent" % (ctx.label, ctx.attr.vm.label))
-    if not ctx.attr.expect and config["agent"] == "none":
-        fail("%s: the build must know when the guest is ready, and %s does not have an agent to answer; set expect" % (ctx.label, ctx.attr.vm.label))
+    if config["agent"] == "none":
+        check_without_agent(ctx, {name: getattr(ctx.attr, name) for name in ["after_resume", "ready", "runfiles"]})
+        if not ctx.attr.expect:
+            fail("%s: the build must know when the guest is ready, and %s does not have an agent to answer; set expect" % (ctx.label, ctx.attr.vm.label))
     for disk, target in zip(config["disks"], vm.machine.disks):
         if disk["interface"] == "nvme":
             fail("%s: disk %s of %s is nvme, which QEMU cannot save; use virtio, scsi or ide" % (ctx.label, target.label, ctx.attr.vm.label))
@@ -111,7 +106,7 @@ def _check(ctx, vm):
 qemu_snapshot = rule(
     implementation = _qemu_snapshot_impl,
     doc = "The rule behind the macro qemu_snapshot, which documents the attributes.",
-    attrs = DISK_ATTRS | {
+    attrs = BOOT_FOR_BUILD_ATTRS | {
         "after_resume": attr.string(
             doc = """\
 a line for the guest's shell that runs once in each machine that resumes, after the clock
@@ -119,8 +114,6 @@ and the random numbers are set and before anything else. If it fails, the start 
 machine fails. Use it for state that the ruleset cannot renew, such as that of a program that
 has drawn random numbers.""",
         ),
-        "expect": attr.string_list(),
-        "fail_on": attr.string_list(),
         "network_cards": attr.int(
             doc = """\
 number of network cards, at most 8. They are not connected while the machine is saved;
@@ -133,7 +126,6 @@ the machine and waits until it is ready. `qemu.log` says so.""",
             default = "fail",
             values = ["boot", "fail"],
         ),
-        "ready": attr.string(),
         "runfiles": attr.label_list(
             doc = """\
 files that a `qemu_guest_test` on this snapshot need not copy to the guest: those of these
@@ -144,10 +136,6 @@ changes, the snapshot is built again.""",
         "time_limit": attr.int(
             doc = "seconds until the guest must be ready, times `--@rules_qcow2//qemu:time_limit_factor`.",
             default = 600,
-        ),
-        "vm": attr.label(
-            mandatory = True,
-            providers = [QemuVmInfo],
         ),
     },
     exec_groups = EXEC_GROUPS,

@@ -63,7 +63,7 @@ toolchain(
 `register_toolchains("//:prebuilt_toolchain")` in the root module gives it
 precedence over all others. All rules use this type; `qcow2_image` also uses
 `@rules_qcow2//tools/qcow2convert:toolchain_type`, for a generator with
-compressors: `@rules_qcow2//cmd/qcow2gen`, or `qcow2convert` of a release.
+compressors: `@rules_qcow2//tools/qcow2gen:qcow2convert`, or `qcow2convert` of a release.
 """,
     attrs = {
         "qcow2gen": attr.label(

@@ -12,6 +12,7 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/bench/measure"
 	"github.com/rules-qcow2/rules_qcow2/bench/report"
 	"github.com/rules-qcow2/rules_qcow2/go/vm"
+	"github.com/rules-qcow2/rules_qcow2/internal/sparse"
 )
 
 // RunSnapshot measures what a resume consists of, how long a freeze pauses the guest,
@@ -308,22 +309,6 @@ func decompress(to, from string) error {
 		return err
 	}
 	defer out.Close()
-	const block = 64 << 10
-	var buffer, zeros [block]byte
-	for off := int64(0); ; {
-		n, err := io.ReadFull(r, buffer[:])
-		if buffer != zeros {
-			if _, err := out.WriteAt(buffer[:n], off); err != nil {
-				return err
-			}
-		}
-		off += int64(n)
-		switch err {
-		case nil:
-		case io.EOF, io.ErrUnexpectedEOF:
-			return out.Truncate(off)
-		default:
-			return err
-		}
-	}
+	_, err = sparse.CopyFrom(out, r)
+	return err
 }

@@ -101,7 +101,7 @@ func (l *launch) addRAM(saveable bool) error {
 	if l.from == nil {
 		return nil
 	}
-	return copySparse(l.from.files.RAM, ram.Path)
+	return sparse.CopyFile(ram.Path, l.from.files.RAM)
 }
 
 // copiedRAM says why a machine took more time and memory than others.
@@ -273,19 +273,4 @@ func copyFile(from, to string) error {
 	}
 	_, err = io.Copy(out, in)
 	return errors.Join(err, out.Close())
-}
-
-// copySparse copies a file to another, which may exist but must be empty. Pages of
-// zeros become holes.
-func copySparse(from, to string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY, 0o666)
-	if err != nil {
-		return err
-	}
-	return errors.Join(sparse.Copy(out, in), out.Close())
 }

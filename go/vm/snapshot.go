@@ -13,6 +13,7 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/go/vm/agent"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/plan"
+	"github.com/rules-qcow2/rules_qcow2/internal/sparse"
 )
 
 // A Snapshot is the saved state of a machine, from which any number of machines can start,
@@ -62,7 +63,7 @@ func (s *Snapshot) Export(to *machine.Snapshot) error {
 	if err := os.WriteFile(to.Fingerprint, append(b, '\n'), 0o666); err != nil {
 		return err
 	}
-	if err := copySparse(s.files.RAM, to.RAM); err != nil {
+	if err := sparse.CopyFile(to.RAM, s.files.RAM); err != nil {
 		return err
 	}
 	if s.files.UEFIVars != "" {

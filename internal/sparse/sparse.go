@@ -46,9 +46,13 @@ func NextData(f *os.File, off, size int64) (start, end int64, err error) {
 	return start, end, nil
 }
 
-// blockSize is the unit in which Copy looks for zeros, in bytes: the block size of common
-// file systems.
-const blockSize = 4 << 10
+const (
+	// blockSize is the unit of the search for zeros, in bytes: the block size of common
+	// file systems.
+	blockSize = 4 << 10
+
+	bufferSize = 64 * blockSize
+)
 
 // Copy copies from to to, which must be empty. Holes, and blocks of zeros, become holes.
 // The offsets of both change.
@@ -57,24 +61,62 @@ func Copy(to, from *os.File) error {
 	if err != nil {
 		return err
 	}
-	buffer := make([]byte, 64*blockSize)
+	buffer := make([]byte, bufferSize)
 	for end := int64(0); end < size; {
 		var start int64
 		if start, end, err = NextData(from, end, size); err != nil {
 			return err
 		}
-		for start < end {
-			n, err := from.ReadAt(buffer[:min(int64(len(buffer)), end-start)], start)
-			if n == 0 && err != nil {
-				return err
-			}
-			if err := writeBlocks(to, buffer[:n], start); err != nil {
-				return err
-			}
-			start += int64(n)
+		n, err := copyBlocks(to, io.NewSectionReader(from, start, end-start), start, buffer)
+		if err != nil {
+			return err
+		}
+		if n < end-start {
+			return fmt.Errorf("%s: %w", from.Name(), io.ErrUnexpectedEOF)
 		}
 	}
 	return to.Truncate(size)
+}
+
+// CopyFile is Copy for paths. The file at to may exist, but must be empty.
+func CopyFile(to, from string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY, 0o666)
+	if err != nil {
+		return err
+	}
+	return errors.Join(Copy(out, in), out.Close())
+}
+
+// CopyFrom copies r to to, which must be empty, and returns the number of bytes. Blocks
+// of zeros become holes.
+func CopyFrom(to *os.File, r io.Reader) (size int64, err error) {
+	if size, err = copyBlocks(to, r, 0, make([]byte, bufferSize)); err != nil {
+		return size, err
+	}
+	return size, to.Truncate(size)
+}
+
+// copyBlocks copies r to to at off, but for its blocks of zeros, and returns the number
+// of bytes.
+func copyBlocks(to *os.File, r io.Reader, off int64, buffer []byte) (size int64, err error) {
+	for {
+		n, err := io.ReadFull(r, buffer)
+		if err := writeBlocks(to, buffer[:n], off+size); err != nil {
+			return size, err
+		}
+		size += int64(n)
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return size, nil
+		}
+		if err != nil {
+			return size, err
+		}
+	}
 }
 
 var zeros [blockSize]byte

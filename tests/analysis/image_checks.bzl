@@ -9,8 +9,8 @@ def _image_action(env, mnemonic):
     return actions[0]
 
 def _inputs(action):
-    """Returns the names of an action's inputs, without the generator."""
-    return sorted([f.basename for f in action.inputs.to_list() if "qcow2gen" not in f.basename])
+    """Returns the names of an action's inputs, without the generators."""
+    return sorted([f.basename for f in action.inputs.to_list() if f.basename not in ["qcow2convert", "qcow2gen"]])
 
 # The inputs and the command line of the action.
 def _action_test_impl(ctx):

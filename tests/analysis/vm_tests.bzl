@@ -200,9 +200,9 @@ def _snapshot_failure_tests(suite):
     )
     for name, attributes, message in [
         ("snapshot_without_ready", dict(vm = ":without_agent"), "_subject: the build must know when the guest is ready, and @@//tests/analysis:without_agent does not have an agent to answer; set expect"),
-        ("snapshot_ready_without_agent", dict(ready = "true", vm = ":without_agent"), "_subject: ready = \"true\" needs an agent in the guest"),
-        ("snapshot_after_resume", dict(after_resume = "true", expect = ["x"], vm = ":without_agent"), "_subject: after_resume = \"true\" needs an agent in the guest"),
-        ("snapshot_runfiles", dict(expect = ["x"], runfiles = [_DISK], vm = ":without_agent"), "_subject: runfiles need an agent in the guest, and @@//tests/analysis:without_agent does not have one; set its kernel or agent"),
+        ("snapshot_ready_without_agent", dict(ready = "true", vm = ":without_agent"), "_subject: ready needs an agent in the guest"),
+        ("snapshot_after_resume", dict(after_resume = "true", expect = ["x"], vm = ":without_agent"), "_subject: after_resume needs an agent in the guest"),
+        ("snapshot_runfiles", dict(expect = ["x"], runfiles = [_DISK], vm = ":without_agent"), "_subject: runfiles needs an agent in the guest, and @@//tests/analysis:without_agent does not have one; set its kernel or agent"),
         ("snapshot_of_a_snapshot", dict(vm = ":saved"), "_subject: vm = \"@@//tests/analysis:saved\" is a snapshot; a snapshot of it is not supported"),
         ("snapshot_of_nvme", dict(vm = ":with_nvme"), "_subject: disk @@//tests/overlay:on_source of @@//tests/analysis:with_nvme is nvme, which QEMU cannot save; use virtio, scsi or ide"),
         ("snapshot_time_limit", dict(time_limit = 0, vm = ":with_agent"), "_subject: time_limit = 0 must be at least 1 second"),
@@ -214,7 +214,7 @@ def _snapshot_failure_tests(suite):
         ("guest_test_without_agent", dict(vm = ":without_agent"), "_subject: a test in the guest needs an agent there, and @@//tests/analysis:without_agent does not have one; set its kernel or agent"),
         ("guest_test_with_other_disks", dict(disks = [_DISK], vm = ":saved"), "a snapshot, which resumes with the disks that it was saved with; set disks of the qemu_snapshot, or use its qemu_vm as vm"),
     ]:
-        _declare(suite, name, _failure_test, qemu_guest_test, attributes | {"test": "//tests/boot:boot_test"}, message = message)
+        _declare(suite, name, _failure_test, qemu_guest_test, attributes | {"test": "//tests/vm:vm_test"}, message = message)
     _declare(
         suite,
         "snapshot_with_other_disks",
@@ -318,7 +318,7 @@ def _config_tests(suite):
             "agent_by_" + agent,
             _config_test,
             dict(agent = agent, disks = [_DISK], run_while_up = "//tools/qcow2gen"),
-            {"agent": agent, "agent_program": "_main/guest/agent/agent_linux_amd64_/agent_linux_amd64"},
+            {"agent": agent, "agent_program": "_main/guest/agentd/agentd_linux_amd64_/agentd_linux_amd64"},
         )
         for agent in ["cloud-init", "systemd"]
     ] + [

@@ -162,7 +162,7 @@ func TestSignals(t *testing.T) {
 				return
 			}
 			// Nothing is left to clean up, but QEMU must end.
-			eventually(t, "the end of QEMU", func() bool { return len(i.processes(t)) == 0 })
+			eventually(t, "the end of QEMU", func() bool { return len(i.processes()) == 0 })
 		})
 	}
 }
@@ -201,8 +201,8 @@ func TestQEMUHangs(t *testing.T) {
 	i := newInner(t, "hangs")
 	i.cmd.Env = append(i.cmd.Env, "TEST_TIMEOUT=20")
 	i.start(t)
-	for _, process := range i.processes(t) {
-		if err := syscall.Kill(process.pid, syscall.SIGSTOP); err != nil {
+	for pid := range i.processes() {
+		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 			t.Error(err)
 		}
 	}

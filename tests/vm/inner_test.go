@@ -7,12 +7,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/bazelbuild/rules_go/go/runfiles"
+	"github.com/rules-qcow2/rules_qcow2/tests/vm/processes"
 )
 
 // An inner is a boot test, run as Bazel would run it.
@@ -87,35 +87,16 @@ func (i *inner) checkClean(t *testing.T) {
 	if err != nil || len(left) > 0 {
 		t.Errorf("the test left %q, %v", left, err)
 	}
-	if processes := i.processes(t); len(processes) > 0 {
+	if processes := i.processes(); len(processes) > 0 {
 		t.Errorf("the test left processes: %v", processes)
 	}
 }
 
-// A process is one that has the test's folder on its command line or, like a
-// hook, in its environment.
-type process struct {
-	pid  int
-	line string
-}
-
-// processes returns those that the test has started, without itself.
-func (i *inner) processes(t *testing.T) []process {
-	t.Helper()
-	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var found []process
-	for _, file := range files {
-		dir := filepath.Dir(file)
-		pid, _ := strconv.Atoi(filepath.Base(dir))
-		line, _ := os.ReadFile(file)
-		env, _ := os.ReadFile(filepath.Join(dir, "environ"))
-		if pid != i.cmd.Process.Pid && (bytes.Contains(line, []byte(i.tmp)) || bytes.Contains(env, []byte(i.tmp))) {
-			found = append(found, process{pid, string(bytes.ReplaceAll(line, []byte{0}, []byte{' '}))})
-		}
-	}
+// processes returns those that the test has started, without itself: QEMU has the test's
+// folder on its command line, a hook in its environment.
+func (i *inner) processes() map[int]string {
+	found := processes.With(i.tmp)
+	delete(found, i.cmd.Process.Pid)
 	return found
 }
 

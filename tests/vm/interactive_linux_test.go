@@ -41,7 +41,7 @@ func TestInteractiveKeep(t *testing.T) {
 	if !bytes.Contains(layer, bytes.Repeat([]byte{'W'}, 512)) {
 		t.Error("the layer does not have the guest's write")
 	}
-	if processes := i.processes(t); len(processes) > 0 {
+	if processes := i.processes(); len(processes) > 0 {
 		t.Errorf("processes are left: %v", processes)
 	}
 }

@@ -272,7 +272,7 @@ func TestSaveCanceled(t *testing.T) {
 	if err := i.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "QEMU", func() bool { return len(i.processes(t)) > 0 })
+	eventually(t, "QEMU", func() bool { return len(i.processes()) > 0 })
 	i.cmd.Process.Signal(syscall.SIGTERM)
 	if err := i.cmd.Wait(); err == nil {
 		t.Error("the action succeeded")

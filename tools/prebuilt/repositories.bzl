@@ -104,7 +104,7 @@ def _agents(rctx):
         elif rctx.attr.required:
             build.append(_MISSING_AGENT.format(arch = arch, lock = rctx.attr.lock))
         else:
-            build.append(_AGENT.format(actual = "@rules_qcow2//guest/agent:agent_" + platform, arch = arch))
+            build.append(_AGENT.format(actual = "@rules_qcow2//guest/agentd:agentd_" + platform, arch = arch))
     return build
 
 def _toolchain(name, type, platform):

@@ -81,11 +81,13 @@ exists_for() {
   esac
 }
 
-# source_of PROGRAM prints the folder of its main package.
+# source_of PROGRAM prints the folder or the file of its main package.
 source_of() {
   case $1 in
-    agent) echo ./guest/agent ;;
-    qcow2convert) echo ./cmd/qcow2gen ;;
+    agent) echo ./guest/agentd ;;
+    # All files of the package, or without compressors.go, as the targets of Bazel.
+    qcow2convert) echo ./tools/qcow2gen ;;
+    qcow2gen) echo ./tools/qcow2gen/main.go ;;
     *) echo "./tools/$1" ;;
   esac
 }

@@ -43,22 +43,8 @@ func move(from, to string) error {
 	if !errors.Is(err, syscall.EXDEV) {
 		return err
 	}
-	return copySparse(from, to)
-}
-
-// copySparse copies a file. Blocks of zeros become holes: a layer with small
-// scattered writes is many times longer than its data.
-func copySparse(from, to string) error {
-	source, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer source.Close()
-	target, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(sparse.Copy(target, source), target.Close()); err != nil {
+	// A layer with small scattered writes is many times longer than its data.
+	if err := sparse.CopyFile(to, from); err != nil {
 		os.Remove(to)
 		return err
 	}

@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		program = filepath.Join(dir, "agent")
-		build := exec.Command("go", "build", "-o", program, "github.com/rules-qcow2/rules_qcow2/guest/agent")
+		build := exec.Command("go", "build", "-o", program, "github.com/rules-qcow2/rules_qcow2/guest/agentd")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		build.Stderr = os.Stderr
 		if err := build.Run(); err != nil {

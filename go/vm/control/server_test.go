@@ -33,7 +33,7 @@ func agentProgram(t *testing.T) string {
 		return program
 	}
 	program := filepath.Join(t.TempDir(), "agent")
-	build := exec.Command("go", "build", "-o", program, "github.com/rules-qcow2/rules_qcow2/guest/agent")
+	build := exec.Command("go", "build", "-o", program, "github.com/rules-qcow2/rules_qcow2/guest/agentd")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

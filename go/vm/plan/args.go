@@ -94,6 +94,10 @@ func (a *arguments) addDisks() error {
 		device += ",drive=" + name
 		if serial != "" {
 			device += ",serial=" + serial
+			if disk.Interface == "scsi" {
+				// The default is the serial number, which must then have at most 20 characters.
+				device += ",device_id=" + serial
+			}
 		}
 		if a.config.Kernel == "" && !a.config.IsMicroVM() {
 			device += fmt.Sprintf(",bootindex=%d", i)

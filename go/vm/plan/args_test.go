@@ -45,9 +45,9 @@ func TestArgs(t *testing.T) {
 		},
 		{
 			"one controller for all SCSI disks",
-			machine.Config{Disks: []machine.Disk{{Interface: "scsi"}, {Interface: "scsi"}}},
+			machine.Config{Disks: []machine.Disk{{Interface: "scsi"}, {Interface: "scsi", Serial: "x"}}},
 			Setup{Layers: []string{"/a", "/b"}},
-			[]string{"-device virtio-scsi-pci,id=scsi", "scsi-hd,bus=scsi.0,drive=disk0", "scsi-hd,bus=scsi.0,drive=disk1"},
+			[]string{"-device virtio-scsi-pci,id=scsi", "scsi-hd,bus=scsi.0,drive=disk0", "scsi-hd,bus=scsi.0,drive=disk1,serial=x,device_id=x"},
 			nil,
 		},
 		{

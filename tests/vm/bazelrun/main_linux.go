@@ -5,19 +5,18 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/rules-qcow2/rules_qcow2/internal/terminal"
+	"github.com/rules-qcow2/rules_qcow2/tests/vm/processes"
 )
 
 func main() {
@@ -37,7 +36,7 @@ func run(command []string, shows string, limit time.Duration) error {
 		return err
 	}
 	defer func() {
-		for pid := range processes(tmp) {
+		for pid := range processes.With(tmp) {
 			syscall.Kill(pid, syscall.SIGKILL)
 		}
 		os.RemoveAll(tmp)
@@ -83,25 +82,8 @@ func run(command []string, shows string, limit time.Duration) error {
 	return errors.Join(noProcesses(tmp), noFiles(tmp))
 }
 
-// processes returns the command lines of the processes that have a text in their
-// environment or in their command line, by process id.
-func processes(text string) map[int]string {
-	found := map[int]string{}
-	files, _ := filepath.Glob("/proc/[0-9]*/environ")
-	for _, file := range files {
-		dir := filepath.Dir(file)
-		pid, _ := strconv.Atoi(filepath.Base(dir))
-		environ, _ := os.ReadFile(file)
-		line, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
-		if bytes.Contains(environ, []byte(text)) || bytes.Contains(line, []byte(text)) {
-			found[pid] = string(bytes.ReplaceAll(line, []byte{0}, []byte{' '}))
-		}
-	}
-	return found
-}
-
 func noProcesses(text string) (err error) {
-	for pid, line := range processes(text) {
+	for pid, line := range processes.With(text) {
 		err = errors.Join(err, fmt.Errorf("process %d is left: %s", pid, line))
 	}
 	return err

@@ -49,7 +49,7 @@ func TestCompareFailures(t *testing.T) {
 		{"-T none a.raw a.raw", 2, "--cache is not supported"},
 		{"nbd://x a.raw", 2, "protocol"},
 		{"a.raw table.qcow2", 3, "L1 table"},
-		{"zstd.qcow2 a.raw", 4, "cmd/qcow2gen"},
+		{"zstd.qcow2 a.raw", 4, "qcow2convert"},
 	} {
 		r := run(t, dir, append([]string{"compare"}, strings.Fields(test.args)...)...)
 		if r.Code != test.code || r.Stdout != "" || !strings.HasPrefix(r.Stderr, "qcow2gen: ") || !strings.Contains(r.Stderr, test.word) || strings.Contains(r.Stderr, ": qcow2: ") {

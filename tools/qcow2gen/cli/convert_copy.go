@@ -36,7 +36,7 @@ func (c *convertArgs) convert(stdin io.Reader, stdout io.Writer) error {
 	case errors.As(err, &read):
 		return errors.New(programReason(err)) // it names the file
 	case errors.As(err, &compressor):
-		return fmt.Errorf("%s: this program cannot compress with %s; use cmd/qcow2gen, which can", c.target.file, compressor.Type)
+		return fmt.Errorf("%s: this program cannot compress with %s; use @rules_qcow2//tools/qcow2gen:qcow2convert, which can", c.target.file, compressor.Type)
 	}
 	return fmt.Errorf("%s: %s", c.target.file, reason(err)) // not the temporary name
 }
@@ -177,7 +177,7 @@ func (c *convertArgs) copyError(target *targetFile, err error) error {
 func programReason(err error) string {
 	var decompressor *qcow2.NoDecompressorError
 	if errors.As(err, &decompressor) && decompressor.Type == qcow2.CompressionZstd {
-		return layerReason(err) + "; use cmd/qcow2gen, which has one"
+		return layerReason(err) + "; use @rules_qcow2//tools/qcow2gen:qcow2convert, which has one"
 	}
 	return layerReason(err)
 }

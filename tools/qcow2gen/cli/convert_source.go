@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
+	"github.com/rules-qcow2/rules_qcow2/internal/sparse"
 	"github.com/rules-qcow2/rules_qcow2/tools/qcow2gen/tempfile"
 )
 
@@ -161,7 +161,7 @@ func (c *convertArgs) openInput(stdin io.Reader) (*source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("standard input: a temporary file is needed: %s", reason(err))
 	}
-	size, err := copySparse(spool, stdin)
+	size, err := sparse.CopyFrom(spool, stdin)
 	if err != nil {
 		spool.Close()
 		return nil, fmt.Errorf("standard input: %s", reason(err))
@@ -181,28 +181,6 @@ func createAnonymous(dir string) (*os.File, error) {
 		tempfile.Remove(name)
 	}
 	return f, err
-}
-
-// copySparse copies r to f, which is empty, and returns the number of bytes. Blocks
-// of zeros become holes.
-func copySparse(f *os.File, r io.Reader) (size int64, err error) {
-	b := make([]byte, 64<<10)
-	zeros := make([]byte, len(b))
-	for {
-		n, err := io.ReadFull(r, b)
-		if !bytes.Equal(b[:n], zeros[:n]) {
-			if _, err := f.WriteAt(b[:n], size); err != nil {
-				return size, err
-			}
-		}
-		size += int64(n)
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return size, f.Truncate(size)
-		}
-		if err != nil {
-			return size, err
-		}
-	}
 }
 
 // inputs returns the files of the source.

@@ -213,10 +213,10 @@ func TestConvertStdin(t *testing.T) {
 func TestConvertNoCompressor(t *testing.T) {
 	dir := t.TempDir()
 	writeFile(t, strings.Repeat("x", 100_000), dir, "a.raw")
-	mustRefuse(t, dir, []string{"out: ", "zlib", "cmd/qcow2gen"}, "convert", "-c", "-O", "qcow2", "a.raw", "out")
-	mustRefuse(t, dir, []string{"zstd", "cmd/qcow2gen"}, "convert", "-c", "-O", "qcow2", "-o", "compression_type=zstd", "a.raw", "out")
+	mustRefuse(t, dir, []string{"out: ", "zlib", "qcow2convert"}, "convert", "-c", "-O", "qcow2", "a.raw", "out")
+	mustRefuse(t, dir, []string{"zstd", "qcow2convert"}, "convert", "-c", "-O", "qcow2", "-o", "compression_type=zstd", "a.raw", "out")
 	qemuimg.Must(t, dir, "convert", "-c", "-O", "qcow2", "-o", "compression_type=zstd", "a.raw", "zstd.qcow2")
-	mustRefuse(t, dir, []string{"zstd.qcow2: ", "cmd/qcow2gen"}, "convert", "zstd.qcow2", "out")
+	mustRefuse(t, dir, []string{"zstd.qcow2: ", "qcow2convert"}, "convert", "zstd.qcow2", "out")
 }
 
 // TestConvertInUse takes the locks of QEMU on sources and targets.

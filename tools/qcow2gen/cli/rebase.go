@@ -152,7 +152,7 @@ func (c *changeArgs) change(stdout io.Writer, base *string, f func() error) erro
 	p.end(err == nil)
 	var compressor *qcow2.NoCompressorError
 	if errors.As(err, &compressor) {
-		return fmt.Errorf("%s: this program cannot compress with %s; use cmd/qcow2gen, which can", c.file, compressor.Type)
+		return fmt.Errorf("%s: this program cannot compress with %s; use @rules_qcow2//tools/qcow2gen:qcow2convert, which can", c.file, compressor.Type)
 	}
 	if err != nil {
 		return errors.New(programReason(err))

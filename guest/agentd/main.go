@@ -1,6 +1,6 @@
 //go:build linux
 
-// Command agent runs in a guest and does what the host asks for: it runs commands,
+// Command agentd runs in a guest and does what the host asks for: it runs commands,
 // copies files, makes connections, powers off. It is one static program that needs
 // neither a shell nor a network, /tmp or a writable disk.
 //

@@ -1,5 +1,4 @@
-// Package boot_test boots a machine from a chain of overlays.
-package boot_test
+package vm_test
 
 import (
 	"bytes"
@@ -21,6 +20,7 @@ import (
 // exitStatus is QEMU's exit status if the boot sector succeeds.
 const exitStatus = 33
 
+// TestBootFromChain boots a machine from a chain of overlays, without the runner.
 func TestBootFromChain(t *testing.T) {
 	for _, accelerator := range []string{"tcg", "kvm"} {
 		t.Run(accelerator, func(t *testing.T) {
