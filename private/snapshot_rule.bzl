@@ -67,7 +67,7 @@ def _qemu_snapshot_impl(ctx):
         uefi = vm.machine.uefi,
     )
     equipped = with_qemu(ctx, info)
-    default = run(ctx, programs_of(ctx).vmboot, equipped.config | {"interactive": True}, ".vm.json", [equipped.runfiles, info.machine.agent_runfiles])
+    default = run(ctx, programs_of(ctx).vmboot, {"interactive": True, "machine": equipped.config}, ".vm.json", [equipped.runfiles, info.machine.agent_runfiles])
     return [
         default,
         info,

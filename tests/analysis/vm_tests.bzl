@@ -37,13 +37,15 @@ def _config_test_impl(ctx):
         if action.mnemonic == "FileWrite" and action.outputs.to_list()[0].basename.endswith(".vm.json")
     ]
     asserts.equals(env, 1, len(configs), "number of configs")
+    machine = configs[0]["machine"]
     want = json.decode(ctx.attr.config)
-    asserts.equals(env, want, {key: configs[0][key] for key in want})
+    have = configs[0] | machine
+    asserts.equals(env, want, {key: have[key] for key in want})
 
     # Bazel reserves what the machine takes.
     asserts.equals(
         env,
-        {"cpu:%d" % configs[0]["cpus"]: "", "resources:memory:" + configs[0]["memory"].removesuffix("M"): ""},
+        {"cpu:%d" % machine["cpus"]: "", "resources:memory:" + machine["memory"].removesuffix("M"): ""},
         analysistest.target_under_test(env)[testing.ExecutionInfo].requirements,
     )
 
@@ -52,7 +54,7 @@ def _config_test_impl(ctx):
         file.short_path.removeprefix("../"): None
         for file in analysistest.target_under_test(env)[DefaultInfo].default_runfiles.files.to_list()
     }
-    named = [disk["path"] for disk in configs[0]["disks"]] + [configs[0][key] for key in ["agent_program", "kernel", "initrd", "qemu", "uefi_code", "uefi_vars"]]
+    named = [disk["path"] for disk in machine["disks"]] + [machine[key] for key in ["agent_program", "kernel", "initrd", "qemu", "uefi_code", "uefi_vars"]]
     for path in named:
         path = path.removeprefix(ctx.workspace_name + "/")
         asserts.true(env, not path or path in runfiles, "%s is not in the runfiles" % path)

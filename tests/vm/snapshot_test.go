@@ -40,7 +40,7 @@ func writeJSON(t *testing.T, path string, object map[string]any) {
 
 // A saved is the description of a snapshot target, which a test may change.
 type saved struct {
-	config, fingerprint map[string]any
+	config, machine, fingerprint map[string]any
 }
 
 // resumes prepares a changed copy of a snapshot target as a boot test.
@@ -48,7 +48,8 @@ func resumes(t *testing.T, name string, change func(saved)) *inner {
 	t.Helper()
 	i := newInner(t, name)
 	config := readJSON(t, i.cmd.Path+".vm.json")
-	snapshot := config["snapshot"].(map[string]any)
+	machine := config["machine"].(map[string]any)
+	snapshot := machine["snapshot"].(map[string]any)
 	path, err := runfiles.Rlocation(snapshot["fingerprint"].(string))
 	if err != nil {
 		t.Fatal(err)
@@ -57,8 +58,8 @@ func resumes(t *testing.T, name string, change func(saved)) *inner {
 	dir := t.TempDir()
 	snapshot["fingerprint"] = filepath.Join(dir, "fingerprint.json")
 	config["interactive"], config["exit_status"] = false, 0
-	config["time_limit"], config["time_limit_factor"] = 2, 5 // 10 s
-	change(saved{config, fingerprint})
+	config["time_limit"], machine["time_limit_factor"] = 2, 5 // 10 s
+	change(saved{config, machine, fingerprint})
 	writeJSON(t, filepath.Join(dir, "fingerprint.json"), fingerprint)
 	program := filepath.Join(dir, "copy")
 	if err := os.Symlink(i.cmd.Path, program); err != nil {
@@ -100,7 +101,7 @@ func TestFingerprintFields(t *testing.T) {
 		t.Run(field, func(t *testing.T) {
 			i := resumes(t, "saved", func(s saved) {
 				if field == "initrd" { // compared if the machine has it
-					s.config["initrd"] = s.config["qemu"]
+					s.machine["initrd"] = s.machine["qemu"]
 				}
 				s.fingerprint[field] = test.value
 			})
@@ -110,6 +111,27 @@ func TestFingerprintFields(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Files of another release may have keys that the runner would ignore.
+func TestUnknownKeys(t *testing.T) {
+	for name, add := range map[string]func(saved){
+		"copy.vm.json":               func(s saved) { s.config["new_key"] = true },
+		"copy.vm.json of a machine":  func(s saved) { s.machine["new_key"] = true },
+		"copy.vm.json of a snapshot": func(s saved) { s.machine["snapshot"].(map[string]any)["new_key"] = true },
+		"fingerprint.json":           func(s saved) { s.fingerprint["new_key"] = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			file, _, _ := strings.Cut(name, " ")
+			resumes(t, "saved", add).fails(t, file+`: the key "new_key" is unknown; build the target again, with its rules and programs from one release of rules_qcow2`)
+		})
+	}
+}
+
+func TestUnknownKeysOfActions(t *testing.T) {
+	saveFails(t, func(spec map[string]any) { spec["new_key"] = true }, `save.json: the key "new_key" is unknown; build`)
+	i, _ := runLayer(t, func(spec map[string]any) { spec["new_key"] = true })
+	i.fails(t, `layer.json: the key "new_key" is unknown; build`)
 }
 
 func TestFingerprintFieldsAreComplete(t *testing.T) {
@@ -149,7 +171,7 @@ func TestOlderQEMU(t *testing.T) {
 	const version = "8.1.5"
 	older := filepath.Join(t.TempDir(), "qemu")
 	i := resumes(t, "saved", func(s saved) {
-		qemu, err := runfiles.Rlocation(s.config["qemu"].(string))
+		qemu, err := runfiles.Rlocation(s.machine["qemu"].(string))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -164,7 +186,7 @@ esac
 		if err := os.WriteFile(older, []byte(script), 0o777); err != nil {
 			t.Fatal(err)
 		}
-		s.config["qemu"], s.fingerprint["qemu"] = older, version
+		s.machine["qemu"], s.fingerprint["qemu"] = older, version
 	})
 	i.fails(t, "the guest did not end within 10s", "the console is empty",
 		"the snapshot's RAM was copied, because QEMU 8.1.5 cannot map a read-only file privately; QEMU 8.2 and newer can")
@@ -176,7 +198,7 @@ func runSave(t *testing.T, change func(spec map[string]any)) (i *inner, dir stri
 	t.Helper()
 	i = newInner(t, "vm")
 	dir = t.TempDir()
-	machine := readJSON(t, i.cmd.Path+".vm.json")
+	machine := readJSON(t, i.cmd.Path+".vm.json")["machine"].(map[string]any)
 	machine["ready"] = map[string]any{"expect": []string{"sector 2: written"}}
 	disk, err := runfiles.Rlocation(machine["disks"].([]any)[0].(map[string]any)["path"].(string))
 	if err != nil {
