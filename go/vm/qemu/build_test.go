@@ -33,7 +33,7 @@ func TestBuildID(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	match := regexp.MustCompile("BuildID\\[sha1\\]=([0-9a-f]+)").FindSubmatch(out)
+	match := regexp.MustCompile(`BuildID\[sha1\]=([0-9a-f]+)`).FindSubmatch(out)
 	if match == nil {
 		t.Skipf("no build ID: %s", out)
 	}
