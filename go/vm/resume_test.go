@@ -14,6 +14,7 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/plan"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/qemu"
+	"github.com/rules-qcow2/rules_qcow2/internal/need"
 )
 
 // mayDiffer are the fields of a machine.Config that the fingerprint leaves out, with the
@@ -197,7 +198,7 @@ func TestFingerprintIsComplete(t *testing.T) {
 func TestVersionOfSameBuild(t *testing.T) {
 	shell, err := qemu.Build("/bin/sh")
 	if err != nil || !qemu.HasBuildID(shell) {
-		t.Skipf("/bin/sh does not have a build ID: %q, %v", shell, err)
+		need.Skip(t, "/bin/sh does not have a build ID: %q, %v", shell, err)
 	}
 	c := complete(t)
 	script, err := qemu.Build(c.QEMU)

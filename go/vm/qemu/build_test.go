@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"testing"
+
+	"github.com/rules-qcow2/rules_qcow2/internal/need"
 )
 
 func TestBuildOfScript(t *testing.T) {
@@ -27,15 +29,15 @@ func TestBuildOfScript(t *testing.T) {
 func TestBuildID(t *testing.T) {
 	shell, err := filepath.EvalSymlinks("/bin/sh")
 	if err != nil {
-		t.Skip(err)
+		need.Skip(t, "%v", err)
 	}
 	out, err := exec.Command("file", shell).Output()
 	if err != nil {
-		t.Skip(err)
+		need.Skip(t, "%v", err)
 	}
 	match := regexp.MustCompile(`BuildID\[sha1\]=([0-9a-f]+)`).FindSubmatch(out)
 	if match == nil {
-		t.Skipf("no build ID: %s", out)
+		need.Skip(t, "the shell does not have a build ID: %s", out)
 	}
 	got, err := Build(shell)
 	if want := "build ID " + string(match[1]); got != want || err != nil || !HasBuildID(got) {
