@@ -25,13 +25,13 @@ def _qemu_boot_test_impl(ctx):
     return [test_resources(ctx, config), test_environment(ctx), run(
         ctx,
         programs.vmboot,
-        config | {
+        {
             "exit_status": _exit_status(ctx, vm),
             "expect": ctx.attr.expect,
             "fail_on": ctx.attr.fail_on,
+            "machine": config | {"target": target_name(ctx)},
             "run_after": _executable(ctx, ctx.executable.run_after),
             "run_while_up": _executable(ctx, ctx.executable.run_while_up),
-            "target": target_name(ctx),
             "time_limit": ctx.attr.time_limit,
             "vm": _executable(ctx, vm_program),
         },

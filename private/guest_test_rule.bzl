@@ -50,7 +50,7 @@ def _qemu_guest_test_impl(ctx):
     default = run(
         ctx,
         programs_of(ctx).vmboot,
-        equipped.config | {
+        {
             "fail_on": ctx.attr.fail_on,
             "guest_test": {
                 "args": test[_ArgsInfo].args,
@@ -59,7 +59,7 @@ def _qemu_guest_test_impl(ctx):
                 "program": rlocationpath(ctx, program),
                 "user": ctx.attr.user,
             },
-            "target": target_name(ctx),
+            "machine": equipped.config | {"target": target_name(ctx)},
         },
         ".vm.json",
         [equipped.runfiles, vm.machine.agent_runfiles, runfiles, ctx.runfiles([manifest, program])],

@@ -78,7 +78,8 @@ the second serial port, for kernels without virtio_console. It transfers about
 files and folders that the guest sees, by their base names, on the first
 partition of a read-only FAT disk: a virtio disk after `disks`, with the serial number
 `files`. They are not copied. The limit is about 500 MB in total. Of an
-executable target only the program is there, without its runfiles.""",
+executable target only the program is there, without its runfiles. A `qemu_snapshot` of
+the machine is not supported.""",
         allow_files = True,
     ),
     "files_label": attr.string(

@@ -66,7 +66,7 @@ def _qemu_snapshot_impl(ctx):
         uefi = vm.machine.uefi,
     )
     equipped = with_qemu(ctx, info)
-    default = run(ctx, programs_of(ctx).vmboot, equipped.config | {"interactive": True}, ".vm.json", [equipped.runfiles, info.machine.agent_runfiles])
+    default = run(ctx, programs_of(ctx).vmboot, {"interactive": True, "machine": equipped.config}, ".vm.json", [equipped.runfiles, info.machine.agent_runfiles])
     return [
         default,
         info,
@@ -100,6 +100,8 @@ def _check(ctx, vm):
     for disk, target in zip(config["disks"], vm.machine.disks):
         if disk["interface"] == "nvme":
             fail("%s: disk %s of %s is nvme, which QEMU cannot save; use virtio, scsi or ide" % (ctx.label, target.label, ctx.attr.vm.label))
+    if config["files"]:
+        fail("%s: %s has files, a disk whose layout differs from host to host, so a machine that resumes would read other data; copy them into the guest by its agent, or put them on an image in disks, such as a qcow2_layer" % (ctx.label, ctx.attr.vm.label))
     if ctx.attr.network_cards < 0 or ctx.attr.network_cards > _MAX_CARDS:
         fail("%s: network_cards = %d must be 0 to %d" % (ctx.label, ctx.attr.network_cards, _MAX_CARDS))
 

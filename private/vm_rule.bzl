@@ -8,7 +8,7 @@ def _qemu_vm_impl(ctx):
     vm = machine(ctx)
     equipped = with_qemu(ctx, vm)
     return [
-        run(ctx, programs_of(ctx).vmboot, equipped.config | {"interactive": True}, ".vm.json", [equipped.runfiles, vm.machine.agent_runfiles]),
+        run(ctx, programs_of(ctx).vmboot, {"interactive": True, "machine": equipped.config}, ".vm.json", [equipped.runfiles, vm.machine.agent_runfiles]),
         vm,
     ]
 

@@ -116,7 +116,7 @@ func (l *launch) add(command ...string) { l.commands = append(l.commands, comman
 func (l *launch) script() (string, error) {
 	setup := l.setup
 	setup.RAM, setup.Resumes, setup.Initrd, setup.AgentDisk = plan.RAM{}, false, "", ""
-	setup.Console, setup.Agent, setup.DebugPort, setup.Cards = plan.Terminal, false, false, nil
+	setup.Console, setup.Agent, setup.Cards = plan.Terminal, false, nil
 	p, err := plan.Make(l.config, &setup)
 	if err != nil {
 		return "", err

@@ -4,8 +4,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -27,6 +31,9 @@ func resolve(c *machine.Config) (from *Snapshot, mismatch *plan.MismatchError, e
 	return from, nil, err
 }
 
+// machineType matches the name of a machine type, without options of -machine.
+var machineType = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+
 // openSnapshot opens the snapshot of a machine, whose description it pins: to the
 // fingerprint's accelerator and machine type. A plan.MismatchError says why the machine
 // cannot resume here.
@@ -34,6 +41,9 @@ func openSnapshot(c *machine.Config) (*Snapshot, error) {
 	saved := &plan.Fingerprint{}
 	if err := machine.ReadJSON(c.Snapshot.Fingerprint, saved); err != nil {
 		return nil, err
+	}
+	if !machineType.MatchString(saved.MachineType) {
+		return nil, fmt.Errorf("%s: machine_type = %q is not the name of a machine type; build the snapshot again", c.Snapshot.Fingerprint, saved.MachineType)
 	}
 	accelerator := c.Accel
 	if accelerator == "auto" && saved.Accelerator == "tcg" {
@@ -43,7 +53,7 @@ func openSnapshot(c *machine.Config) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	here, err := newFingerprint(c, accelerator, saved.Agent, saved.Cards)
+	here, err := newFingerprint(c, accelerator, saved)
 	if err != nil {
 		return nil, err
 	}
@@ -63,15 +73,26 @@ func openSnapshot(c *machine.Config) (*Snapshot, error) {
 	return &Snapshot{config: &pinned, files: *c.Snapshot, fingerprint: saved}, nil
 }
 
-// newFingerprint returns the fingerprint of a machine, without the part that only a
-// running QEMU knows. It runs QEMU for its version.
-func newFingerprint(c *machine.Config, accelerator string, agent bool, cards []plan.Card) (*plan.Fingerprint, error) {
-	facts := plan.Facts{Accelerator: accelerator}
+// newFingerprint returns the fingerprint of a machine with the agent and the cards of known,
+// without the part that only a running QEMU knows. It runs QEMU for its version, unless
+// known is of the same build.
+func newFingerprint(c *machine.Config, accelerator string, known *plan.Fingerprint) (*plan.Fingerprint, error) {
+	facts := &plan.Facts{Accelerator: accelerator}
 	find := []func() error{
-		func() (err error) { facts.QEMU, err = qemu.Version(c.QEMU); return err },
+		func() (err error) {
+			if facts.QEMUBuild, err = qemu.Build(c.QEMU); err != nil {
+				return err
+			}
+			if facts.QEMU = known.QEMU; facts.QEMUBuild == known.QEMUBuild && qemu.HasBuildID(known.QEMUBuild) {
+				return nil
+			}
+			facts.QEMU, err = qemu.Version(c.QEMU)
+			return err
+		},
 		func() (err error) { facts.Kernel, err = digest(c.Kernel); return err },
 		func() (err error) { facts.Initrd, err = digest(c.Initrd); return err },
 		func() (err error) { facts.Firmware, err = digest(c.UEFICode); return err },
+		func() (err error) { facts.QEMUArgs, err = digestPaths(c.QEMUArgs); return err },
 	}
 	if accelerator == "kvm" {
 		find = append(find, func() (err error) { facts.HostCPU, err = qemu.HostCPU(); return err })
@@ -89,7 +110,49 @@ func newFingerprint(c *machine.Config, accelerator string, agent bool, cards []p
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return plan.NewFingerprint(c, facts, agent, cards)
+	return plan.NewFingerprint(c, facts, known.Agent, known.Cards)
+}
+
+// digestPaths returns QEMU's arguments with the digest of each file or folder in place of
+// its path.
+func digestPaths(args []machine.Argument) ([]machine.Argument, error) {
+	var digested []machine.Argument
+	for _, arg := range args {
+		arg = slices.Clone(arg)
+		for i := 1; i < len(arg); i += 2 {
+			var err error
+			if arg[i], err = digestTree(arg[i]); err != nil {
+				return nil, err
+			}
+		}
+		digested = append(digested, arg)
+	}
+	return digested, nil
+}
+
+// digestTree returns the SHA-256 of a file, or one of the names and contents of all files in
+// a folder. Links, as Bazel makes them, count as their targets.
+func digestTree(path string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	if !info.IsDir() {
+		return digest(path)
+	}
+	entries, err := os.ReadDir(path) // sorted
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	for _, entry := range entries {
+		content, err := digestTree(filepath.Join(path, entry.Name()))
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(h, "%q %s\n", entry.Name(), content)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // digest returns the SHA-256 of a file, "" for the path "".

@@ -51,7 +51,7 @@ func (s *Snapshot) Close() error {
 // other processes. The layers are not copied: Options.Layers has put them in their
 // places.
 func (s *Snapshot) Export(to *machine.Snapshot) error {
-	f, err := newFingerprint(s.config, s.accelerator, s.fingerprint.Agent, s.fingerprint.Cards)
+	f, err := newFingerprint(s.config, s.accelerator, s.fingerprint)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -88,12 +89,8 @@ func (m *Machine) startQEMU() error {
 	if m.options.Static && !withAgent {
 		return fmt.Errorf("static addresses need an agent, and the machine does not have one (agent = %q); set kernel, or use DHCP", c.Agent)
 	}
-	l.setup.DebugPort = l.from == nil && plan.HasDebugPort(c)
 	script, err := l.script()
 	if err != nil {
-		return err
-	}
-	if err := m.logs.open(m.options.Logs, script, l.setup.DebugPort); err != nil {
 		return err
 	}
 	if err := l.addAgent(withAgent); err != nil {
@@ -105,6 +102,9 @@ func (m *Machine) startQEMU() error {
 	l.setup.Console = plan.Recorded
 	p, err := plan.Make(c, &l.setup)
 	if err != nil {
+		return err
+	}
+	if err := m.logs.open(m.options.Logs, script, slices.Contains(p.Descriptors, plan.Firmware)); err != nil {
 		return err
 	}
 	files, closeFiles, err := m.connect(p.Descriptors)

@@ -37,13 +37,15 @@ def _config_test_impl(ctx):
         if action.mnemonic == "FileWrite" and action.outputs.to_list()[0].basename.endswith(".vm.json")
     ]
     asserts.equals(env, 1, len(configs), "number of configs")
+    machine = configs[0]["machine"]
     want = json.decode(ctx.attr.config)
-    asserts.equals(env, want, {key: configs[0][key] for key in want})
+    have = configs[0] | machine
+    asserts.equals(env, want, {key: have[key] for key in want})
 
     # Bazel reserves what the machine takes.
     asserts.equals(
         env,
-        {"cpu:%d" % configs[0]["cpus"]: "", "resources:memory:" + configs[0]["memory"].removesuffix("M"): ""},
+        {"cpu:%d" % machine["cpus"]: "", "resources:memory:" + machine["memory"].removesuffix("M"): ""},
         analysistest.target_under_test(env)[testing.ExecutionInfo].requirements,
     )
 
@@ -52,7 +54,7 @@ def _config_test_impl(ctx):
         file.short_path.removeprefix("../"): None
         for file in analysistest.target_under_test(env)[DefaultInfo].default_runfiles.files.to_list()
     }
-    named = [disk["path"] for disk in configs[0]["disks"]] + [configs[0][key] for key in ["agent_program", "kernel", "initrd", "qemu", "uefi_code", "uefi_vars"]]
+    named = [disk["path"] for disk in machine["disks"]] + [machine[key] for key in ["agent_program", "kernel", "initrd", "qemu", "uefi_code", "uefi_vars"]]
     for path in named:
         path = path.removeprefix(ctx.workspace_name + "/")
         asserts.true(env, not path or path in runfiles, "%s is not in the runfiles" % path)
@@ -178,6 +180,7 @@ def _failure_tests(suite):
 # Machines of the snapshots below.
 _MACHINES = {
     "with_agent": dict(kernel = _KERNEL),
+    "with_files": dict(files = [_KERNEL], kernel = _KERNEL),
     "with_nvme": dict(disks = [disk_options(_DISK, interface = "nvme")], kernel = _KERNEL),
     "without_agent": dict(disks = [_DISK]),
     "with_agent_and_disk": dict(disks = [_DISK], kernel = _KERNEL),
@@ -205,6 +208,7 @@ def _snapshot_failure_tests(suite):
         ("snapshot_runfiles", dict(expect = ["x"], runfiles = [_DISK], vm = ":without_agent"), "_subject: runfiles needs an agent in the guest, and @@//tests/analysis:without_agent does not have one; set its kernel or agent"),
         ("snapshot_of_a_snapshot", dict(vm = ":saved"), "_subject: vm = \"@@//tests/analysis:saved\" is a snapshot; a snapshot of it is not supported"),
         ("snapshot_of_nvme", dict(vm = ":with_nvme"), "_subject: disk @@//tests/overlay:on_source of @@//tests/analysis:with_nvme is nvme, which QEMU cannot save; use virtio, scsi or ide"),
+        ("snapshot_of_files", dict(vm = ":with_files"), "_subject: @@//tests/analysis:with_files has files, a disk whose layout differs from host to host, so a machine that resumes would read other data; copy them into the guest by its agent, or put them on an image in disks, such as a qcow2_layer"),
         ("snapshot_time_limit", dict(time_limit = 0, vm = ":with_agent"), "_subject: time_limit = 0 must be at least 1 second"),
         ("snapshot_cards", dict(network_cards = 9, vm = ":with_agent"), "_subject: network_cards = 9 must be 0 to 8"),
     ]:

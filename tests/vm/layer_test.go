@@ -13,7 +13,7 @@ func runLayer(t *testing.T, change func(spec map[string]any)) (i *inner, dir str
 	t.Helper()
 	i = newInner(t, "vm")
 	dir = t.TempDir()
-	machine := readJSON(t, i.cmd.Path+".vm.json")
+	machine := readJSON(t, i.cmd.Path+".vm.json")["machine"].(map[string]any)
 	machine["ready"] = map[string]any{"expect": []string{"sector 2: written"}}
 	machine["debug_exit"] = true
 	spec := map[string]any{

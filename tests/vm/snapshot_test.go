@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/bazelbuild/rules_go/go/runfiles"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/qemu"
 )
 
 // readJSON reads a JSON object.
@@ -40,7 +41,7 @@ func writeJSON(t *testing.T, path string, object map[string]any) {
 
 // A saved is the description of a snapshot target, which a test may change.
 type saved struct {
-	config, fingerprint map[string]any
+	config, machine, fingerprint map[string]any
 }
 
 // resumes prepares a changed copy of a snapshot target as a boot test.
@@ -48,7 +49,8 @@ func resumes(t *testing.T, name string, change func(saved)) *inner {
 	t.Helper()
 	i := newInner(t, name)
 	config := readJSON(t, i.cmd.Path+".vm.json")
-	snapshot := config["snapshot"].(map[string]any)
+	machine := config["machine"].(map[string]any)
+	snapshot := machine["snapshot"].(map[string]any)
 	path, err := runfiles.Rlocation(snapshot["fingerprint"].(string))
 	if err != nil {
 		t.Fatal(err)
@@ -57,8 +59,8 @@ func resumes(t *testing.T, name string, change func(saved)) *inner {
 	dir := t.TempDir()
 	snapshot["fingerprint"] = filepath.Join(dir, "fingerprint.json")
 	config["interactive"], config["exit_status"] = false, 0
-	config["time_limit"], config["time_limit_factor"] = 2, 5 // 10 s
-	change(saved{config, fingerprint})
+	config["time_limit"], machine["time_limit_factor"] = 2, 5 // 10 s
+	change(saved{config, machine, fingerprint})
 	writeJSON(t, filepath.Join(dir, "fingerprint.json"), fingerprint)
 	program := filepath.Join(dir, "copy")
 	if err := os.Symlink(i.cmd.Path, program); err != nil {
@@ -84,11 +86,11 @@ func TestFingerprintFields(t *testing.T) {
 		value any
 		words string
 	}{
+		"args":        {[]string{"-nodefaults"}, `the first QEMU argument that differs was missing and is "-no-user-config" here`},
 		"accelerator": {"kvm", `the accelerator was "kvm" and is "tcg" here`},
 		"arch":        {"riscv64", `arch was "riscv64" and is "x86_64" here`},
 		"cpu_model":   {"qemu64", `cpu_model was "qemu64" and is "max" here`},
 		"cpus":        {2, "cpus was 2 and is 1 here"},
-		"devices":     {[]string{"VGA"}, `the list of devices was "VGA" and is "vmgenid,guid=auto virtio-blk-pci,`},
 		"firmware":    {"0", `the UEFI firmware (SHA-256) was "0" and is "" here`},
 		"host_cpu":    {"A", `the host's processor was "A" and is "" here`},
 		"initrd":      {"0", `the initrd (SHA-256) was "0" and is "`},
@@ -96,11 +98,15 @@ func TestFingerprintFields(t *testing.T) {
 		"machine":     {"pc", `machine was "pc" and is "q35" here`},
 		"memory":      {"64M", `memory was "64M" and is "32M" here`},
 		"qemu":        {"1.0", `QEMU was "1.0" and is "`},
+		"qemu_build":  {"build ID 00", `the build of QEMU was "build ID 00" and is "build ID `},
 	} {
 		t.Run(field, func(t *testing.T) {
 			i := resumes(t, "saved", func(s saved) {
 				if field == "initrd" { // compared if the machine has it
-					s.config["initrd"] = s.config["qemu"]
+					s.machine["initrd"] = s.machine["qemu"]
+				}
+				if field == "qemu" { // compared if the build is another
+					s.fingerprint["qemu_build"] = ""
 				}
 				s.fingerprint[field] = test.value
 			})
@@ -112,13 +118,66 @@ func TestFingerprintFields(t *testing.T) {
 	}
 }
 
+// Arguments of qemu_args count, and of their files the content.
+func TestFingerprintOfQEMUArgs(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "table")
+	for name, test := range map[string]struct {
+		args  []any
+		words string
+	}{
+		"text":   {[]any{[]string{"-global"}, []string{"hpet.msi=on"}}, `the first QEMU argument that differs was "-display none" and is "-global hpet.msi=on" here`},
+		"a file": {[]any{[]string{"-smbios"}, []string{"file=", file}}, `is "-smbios file=559aead08264d5795d3909718cdd05abd49572e84fe55590eef31a88a08fdffd" here`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := os.WriteFile(file, []byte("A"), 0o666); err != nil {
+				t.Fatal(err)
+			}
+			resumes(t, "saved", func(s saved) { s.machine["qemu_args"] = test.args }).fails(t, test.words)
+		})
+	}
+}
+
+// QEMU refuses the state of another machine type.
+func TestOtherMachineType(t *testing.T) {
+	for name, words := range map[string]string{
+		"pc-q35-9.0":               "Machine type received is 'pc-q35-",
+		"pc-q35-0.1":               "unsupported machine type",
+		"pc-q35-11.1,graphics=off": `fingerprint.json: machine_type = "pc-q35-11.1,graphics=off" is not the name of a machine type; build the snapshot again`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			resumes(t, "saved", func(s saved) { s.fingerprint["machine_type"] = name }).fails(t, words)
+		})
+	}
+}
+
+// Files of another release may have keys that the runner would ignore.
+func TestUnknownKeys(t *testing.T) {
+	for name, add := range map[string]func(saved){
+		"copy.vm.json":               func(s saved) { s.config["new_key"] = true },
+		"copy.vm.json of a machine":  func(s saved) { s.machine["new_key"] = true },
+		"copy.vm.json of a snapshot": func(s saved) { s.machine["snapshot"].(map[string]any)["new_key"] = true },
+		"fingerprint.json":           func(s saved) { s.fingerprint["new_key"] = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			file, _, _ := strings.Cut(name, " ")
+			resumes(t, "saved", add).fails(t, file+`: the key "new_key" is unknown; build the target again, with its rules and programs from one release of rules_qcow2`)
+		})
+	}
+}
+
+func TestUnknownKeysOfActions(t *testing.T) {
+	saveFails(t, func(spec map[string]any) { spec["new_key"] = true }, `save.json: the key "new_key" is unknown; build`)
+	i, _ := runLayer(t, func(spec map[string]any) { spec["new_key"] = true })
+	i.fails(t, `layer.json: the key "new_key" is unknown; build`)
+}
+
 func TestFingerprintFieldsAreComplete(t *testing.T) {
 	// These say how to resume.
 	known := map[string]bool{"machine_type": true, "agent": true, "cards": true}
 	resumes(t, "saved", func(s saved) {
 		for field := range s.fingerprint {
 			switch field {
-			case "accelerator", "arch", "cpu_model", "cpus", "devices", "firmware", "host_cpu", "initrd", "kernel", "machine", "memory", "qemu":
+			case "accelerator", "arch", "args", "cpu_model", "cpus", "firmware", "host_cpu", "initrd", "kernel", "machine", "memory", "qemu", "qemu_build":
 			default:
 				if !known[field] {
 					t.Errorf("TestFingerprintFields lacks %q", field)
@@ -131,7 +190,7 @@ func TestFingerprintFieldsAreComplete(t *testing.T) {
 // With on_mismatch = "boot" the console shows a boot.
 func TestOnMismatchBoot(t *testing.T) {
 	t.Parallel()
-	i := resumes(t, "saved_or_boots", func(s saved) { s.fingerprint["qemu"] = "1.0" })
+	i := resumes(t, "saved_or_boots", func(s saved) { s.fingerprint["qemu_build"] = "" })
 	i.fails(t, "the guest did not end within 10s", "the machine boots and does not resume: ", console)
 }
 
@@ -149,7 +208,7 @@ func TestOlderQEMU(t *testing.T) {
 	const version = "8.1.5"
 	older := filepath.Join(t.TempDir(), "qemu")
 	i := resumes(t, "saved", func(s saved) {
-		qemu, err := runfiles.Rlocation(s.config["qemu"].(string))
+		program, err := runfiles.Rlocation(s.machine["qemu"].(string))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -160,11 +219,15 @@ case $* in
   *rom=off*) echo "Parameter 'rom' is unexpected" >&2; exit 1 ;;
   *) exec %q "$@" ;;
 esac
-`, version, qemu)
+`, version, program)
 		if err := os.WriteFile(older, []byte(script), 0o777); err != nil {
 			t.Fatal(err)
 		}
-		s.config["qemu"], s.fingerprint["qemu"] = older, version
+		build, err := qemu.Build(older)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.machine["qemu"], s.fingerprint["qemu"], s.fingerprint["qemu_build"] = older, version, build
 	})
 	i.fails(t, "the guest did not end within 10s", "the console is empty",
 		"the snapshot's RAM was copied, because QEMU 8.1.5 cannot map a read-only file privately; QEMU 8.2 and newer can")
@@ -176,7 +239,7 @@ func runSave(t *testing.T, change func(spec map[string]any)) (i *inner, dir stri
 	t.Helper()
 	i = newInner(t, "vm")
 	dir = t.TempDir()
-	machine := readJSON(t, i.cmd.Path+".vm.json")
+	machine := readJSON(t, i.cmd.Path+".vm.json")["machine"].(map[string]any)
 	machine["ready"] = map[string]any{"expect": []string{"sector 2: written"}}
 	disk, err := runfiles.Rlocation(machine["disks"].([]any)[0].(map[string]any)["path"].(string))
 	if err != nil {

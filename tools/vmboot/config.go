@@ -10,7 +10,7 @@ import (
 
 // A config is the file that a rule writes: a machine, and the expectations of a test.
 type config struct {
-	machine.Config
+	machine.Config `json:"machine"`
 
 	Expect     []string `json:"expect"`
 	FailOn     []string `json:"fail_on"`

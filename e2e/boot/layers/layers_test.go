@@ -30,10 +30,13 @@ func newAction(t *testing.T, steps ...string) *action {
 	if err != nil {
 		t.Fatal(err)
 	}
-	machine := map[string]any{}
-	if err := json.Unmarshal(config, &machine); err != nil {
+	var target struct {
+		Machine map[string]any `json:"machine"`
+	}
+	if err := json.Unmarshal(config, &target); err != nil {
 		t.Fatal(err)
 	}
+	machine := target.Machine
 	machine["ready"] = map[string]any{}
 	machine["kernel_args"] = []string{"console=ttyS0", "no_timer_check", "panic=-1"} // not quiet: reports show the console
 	machine["target"] = "//:layer"

@@ -159,7 +159,7 @@ func TestBootsInstead(t *testing.T) {
 		t.Fatal(err)
 	}
 	copied := filepath.Join(t.TempDir(), "copy")
-	other := bytes.Replace(fingerprint, []byte(`"qemu": "`), []byte(`"qemu": "not `), 1)
+	other := regexp.MustCompile(`"(qemu|qemu_build)": "`).ReplaceAll(fingerprint, []byte("${0}not "))
 	if err := os.WriteFile(copied+".fingerprint.json", other, 0o666); err != nil {
 		t.Fatal(err)
 	}

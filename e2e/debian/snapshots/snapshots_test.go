@@ -91,7 +91,7 @@ func failsAfterResume(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config["snapshot"].(map[string]any)["after_resume"] = "echo the reason >&2; exit 3"
+	config["machine"].(map[string]any)["snapshot"].(map[string]any)["after_resume"] = "echo the reason >&2; exit 3"
 	program := filepath.Join(t.TempDir(), "fails")
 	if b, err = json.Marshal(config); err == nil {
 		err = os.WriteFile(program+machine.Suffix, b, 0o600)

@@ -1,39 +1,70 @@
 package machine
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Suffix follows the path of a target's executable in the path of its description.
 const Suffix = ".vm.json"
 
-// Read reads the description that a rule has written next to the executable of its
-// target, and locates its files: see Locate.
+// Read reads the machine in the file that a rule has written next to the executable of its
+// target, and locates its files: see Locate. The other keys of the file are the runner's.
 func Read(executable string, locate func(path string) (string, error)) (*Config, error) {
-	c := &Config{}
-	err := ReadJSON(executable+Suffix, c)
+	path := executable + Suffix
+	b, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%s is not a qemu_vm: %[1]s%s does not exist", executable, Suffix)
+		return nil, fmt.Errorf("%s is not a qemu_vm: %s does not exist", executable, path)
 	} else if err != nil {
+		return nil, err
+	}
+	var target struct {
+		Machine json.RawMessage `json:"machine"`
+	}
+	if err := json.Unmarshal(b, &target); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if target.Machine == nil {
+		return nil, fmt.Errorf("%s: the key \"machine\" is missing; %s", path, buildAgain)
+	}
+	c := &Config{}
+	if err := decode(path, target.Machine, c); err != nil {
 		return nil, err
 	}
 	return c, c.Locate(locate)
 }
 
-// ReadJSON reads a file that a rule has written.
+// ReadJSON reads a file that a rule has written. A key that into does not have is an error:
+// its value would be ignored.
 func ReadJSON(path string, into any) error {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(b, into); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+	return decode(path, b, into)
+}
+
+// buildAgain is what to do about a file of another release.
+const buildAgain = "build the target again, with its rules and programs from one release of rules_qcow2"
+
+// decode decodes JSON from the file at path.
+func decode(path string, b []byte, into any) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	err := d.Decode(into)
+	if err == nil {
+		return nil
 	}
-	return nil
+	// Package json has no type for this error.
+	if key, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		return fmt.Errorf("%s: the key %s is unknown; %s", path, key, buildAgain)
+	}
+	return fmt.Errorf("%s: %w", path, err)
 }
 
 // Locate replaces each path of the machine, and those of further files, by the result of

@@ -161,12 +161,19 @@ func (a *arguments) addCard(index int, mac string) {
 // hostForward translates PROTOCOL:[HOST PORT:]GUEST PORT. Without a host port
 // QEMU takes a free one.
 func hostForward(forward string) string {
+	protocol, host, guest := splitForward(forward)
+	return fmt.Sprintf("%s:127.0.0.1:%s-:%s", protocol, host, guest)
+}
+
+// splitForward returns the parts of PROTOCOL:[HOST PORT:]GUEST PORT. Without a host port,
+// host is "0".
+func splitForward(forward string) (protocol, host, guest string) {
 	protocol, ports, _ := strings.Cut(forward, ":")
 	host, guest, ok := strings.Cut(ports, ":")
 	if !ok {
 		host, guest = "0", ports
 	}
-	return fmt.Sprintf("%s:127.0.0.1:%s-:%s", protocol, host, guest)
+	return protocol, host, guest
 }
 
 type blockdev map[string]any

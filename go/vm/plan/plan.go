@@ -23,12 +23,11 @@ type Setup struct {
 	AgentDisk string   // folder with the agent; "" if no agent comes on a disk
 	RAM       RAM
 
-	Resumes   bool // the machine does not boot
-	Console   Console
-	Agent     bool   // the machine has the agent's channel, which is a Descriptor
-	DebugPort bool   // SeaBIOS's debug port is a Descriptor: see HasDebugPort
-	Cards     []Card // on networks
-	Linked    int    // the number of Cards, from the first on, that are a Descriptor each
+	Resumes bool // the machine does not boot
+	Console Console
+	Agent   bool   // the machine has the agent's channel, which is a Descriptor
+	Cards   []Card // on networks
+	Linked  int    // the number of Cards, from the first on, that are a Descriptor each
 }
 
 // RAM says where the guest's RAM is.
@@ -97,39 +96,13 @@ func Make(c *machine.Config, s *Setup) (*Plan, error) {
 		a.add("-incoming", "defer")
 	}
 	a.addAgent()
-	if s.DebugPort {
+	if s.Console == Recorded && !s.Resumes && hasDebugPort(c) {
 		a.add("-chardev", fmt.Sprintf("socket,id=firmware,fd=%d", a.descriptor(Firmware)), "-device", debugPort)
 	}
 	for i, card := range s.Cards {
 		a.addCard(i, card.MAC)
 	}
 	return &Plan{a.args, a.descriptors}, nil
-}
-
-// Devices returns the values of the arguments -device, in order, with which a machine is
-// saved and resumes.
-func Devices(c *machine.Config, agent bool, cards []Card) ([]string, error) {
-	s := &Setup{Layers: make([]string, len(c.Disks)), RAM: RAM{Path: "ram"}, Cards: cards}
-	if len(c.Files) > 0 {
-		s.Files = "files"
-	}
-	if agent {
-		s.Agent = true
-		if c.AgentOnDisk() {
-			s.AgentDisk = "agent"
-		}
-	}
-	plan, err := Make(c, s)
-	if err != nil {
-		return nil, err
-	}
-	var devices []string
-	for i, arg := range plan.Args {
-		if arg == "-device" && i+1 < len(plan.Args) {
-			devices = append(devices, plan.Args[i+1])
-		}
-	}
-	return devices, nil
 }
 
 // arguments collect QEMU's arguments.
@@ -201,9 +174,9 @@ func (a *arguments) addRAM() {
 // the screen otherwise, but not on a serial port.
 const debugPort = "isa-debugcon,iobase=0x402,chardev=firmware"
 
-// HasDebugPort reports whether SeaBIOS, with which the machine boots, looks for something
+// hasDebugPort reports whether SeaBIOS, with which the machine boots, looks for something
 // to boot from, and can say so.
-func HasDebugPort(c *machine.Config) bool {
+func hasDebugPort(c *machine.Config) bool {
 	own := slices.ContainsFunc(c.QEMUArgs, func(arg machine.Argument) bool { return strings.Contains(arg.String(), "isa-debugcon") })
 	return c.Arch == "x86_64" && !c.IsMicroVM() && c.Kernel == "" && c.UEFICode == "" && !own
 }

@@ -23,7 +23,7 @@ func TestDescriptors(t *testing.T) {
 	}{
 		{"nothing", Setup{Cards: cards}, nil, []string{"hubport,id=link0", "hubport,id=link1"}},
 		{
-			"all", Setup{Agent: true, DebugPort: true, Cards: cards, Linked: 2},
+			"all", Setup{Console: Recorded, Agent: true, Cards: cards, Linked: 2},
 			[]Descriptor{Agent, Firmware, Network, Network},
 			[]string{"socket,id=agent,fd=3", "socket,id=firmware,fd=4", "dgram,id=link0,local.type=fd,local.str=5", "dgram,id=link1,local.type=fd,local.str=6"},
 		},
@@ -52,21 +52,19 @@ func TestDescriptors(t *testing.T) {
 	}
 }
 
-// A machine has the devices that its fingerprint says, in the same order, whatever it is
-// connected to.
-func TestDevices(t *testing.T) {
+// A machine that resumes has the arguments that its fingerprint says, in the same order,
+// except for those of its connections and of the host.
+func TestSavedArgs(t *testing.T) {
 	for _, way := range []string{machine.AgentInitrd, machine.AgentSystemd, machine.AgentCloudInit, machine.AgentInstalled} {
 		c := &machine.Config{
-			Arch: "x86_64", Machine: "q35", Memory: "32M", Agent: way, Display: true, Network: "user",
-			Disks: []machine.Disk{{Interface: "virtio"}, {Interface: "scsi"}}, Files: []machine.File{{Path: "/x", Name: "x"}},
-		}
-		devices, err := Devices(c, true, cards)
-		if err != nil {
-			t.Fatal(err)
+			Arch: "x86_64", Machine: "q35", CPUModel: "max", CPUs: 1, Memory: "32M", Agent: way, Display: true,
+			DataDirs: []string{"/data"}, UEFICode: "/code", Kernel: "/kernel", Initrd: "/initrd",
+			Disks:   []machine.Disk{{Path: "/disk", Interface: "virtio"}, {Interface: "scsi"}},
+			Network: "user", ForwardPorts: []string{"tcp:2222:22", "udp:53"}, QEMUArgs: []machine.Argument{{"-a"}, {"b=", "/c"}},
 		}
 		s := &Setup{
-			Accelerator: "tcg", Layers: []string{"/a", "/b"}, Files: "/f", RAM: RAM{Path: "/ram", ReadOnly: true},
-			Resumes: true, Console: Recorded, Agent: true, Cards: cards, Linked: 1,
+			Accelerator: "tcg", Layers: []string{"/a", "/b"}, UEFIVars: "/vars", RAM: RAM{Path: "/ram"},
+			Resumes: true, Console: Recorded, Agent: true, Cards: cards,
 		}
 		if c.AgentOnDisk() {
 			s.AgentDisk = "/agent"
@@ -75,14 +73,19 @@ func TestDevices(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var have []string
-		for i, arg := range p.Args {
-			if arg == "-device" {
-				have = append(have, p.Args[i+1])
-			}
+		// What is different on each host.
+		want := strings.NewReplacer(
+			"-L /data ", "", "/code", "CODE", "/kernel", "KERNEL", "/c", "C", "/vars", "", `"/a"`, `""`, `"/b"`, `""`, "/ram", "ram", "/agent", "agent",
+			":2222-:22", ":0-:22",
+		).Replace(strings.Join(p.Args, " "))
+		f, err := NewFingerprint(c, &Facts{
+			Accelerator: "tcg", Firmware: "CODE", Kernel: "KERNEL", QEMUArgs: []machine.Argument{{"-a"}, {"b=", "C"}},
+		}, true, cards)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if !slices.Equal(have, devices) {
-			t.Errorf("agent = %q: the machine has %q, the fingerprint %q", way, have, devices)
+		if got := strings.Join(f.Args, " "); got != want {
+			t.Errorf("agent = %q: the fingerprint has\n%s\nwant\n%s", way, got, want)
 		}
 	}
 }
@@ -90,7 +93,7 @@ func TestDevices(t *testing.T) {
 // Compare names the field that differs.
 func TestCompare(t *testing.T) {
 	c := &machine.Config{Arch: "x86_64", Machine: "q35", CPUModel: "max", CPUs: 1, Memory: "32M"}
-	facts := Facts{QEMU: "8.2.0", Accelerator: "tcg", HostCPU: "cpu", Firmware: "f", Kernel: "k", Initrd: "i"}
+	facts := &Facts{QEMU: "8.2.0", QEMUBuild: "b", Accelerator: "tcg", HostCPU: "cpu", Firmware: "f", Kernel: "k", Initrd: "i"}
 	saved, err := NewFingerprint(c, facts, true, cards)
 	if err != nil {
 		t.Fatal(err)
@@ -101,17 +104,32 @@ func TestCompare(t *testing.T) {
 	for _, f := range fields {
 		here := *saved
 		field := reflect.ValueOf(&here).Elem().FieldByName(f.field)
-		switch field.Kind() {
-		case reflect.String:
-			field.SetString("other")
-		case reflect.Int:
+		if field.Kind() == reflect.Int {
 			field.SetInt(7)
-		default:
-			field.Set(reflect.ValueOf([]string{"other"}))
+		} else {
+			field.SetString("other")
 		}
 		err := saved.Compare(&here)
 		if want := fmt.Sprintf("with another environment: %s was ", f.name); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got error %v, want %q", f.field, err, want)
+		}
+	}
+}
+
+// The error about the arguments has one of them.
+func TestCompareArgs(t *testing.T) {
+	for _, test := range []struct {
+		saved, here []string
+		want        string
+	}{
+		{[]string{"-a", "-b", "1"}, []string{"-a", "-b", "2", "-c"}, `was "-b 1" and is "-b 2" here; `},
+		{[]string{"-a", "-b", "1"}, []string{"-a", "-c", "-d"}, `was "-b 1" and is "-c" here; `},
+		{[]string{"-a"}, []string{"-a", "-b", "1"}, `was missing and is "-b 1" here; `},
+		{[]string{"-a", "1"}, []string{"-a"}, `was "-a 1" and is missing here; `},
+	} {
+		err := (&Fingerprint{Args: test.saved}).Compare(&Fingerprint{Args: test.here})
+		if want := "the first QEMU argument that differs " + test.want; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q, %q: got error %v, want %q", test.saved, test.here, err, want)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package qemu
 import (
 	"bytes"
 	"crypto/sha256"
+	"debug/elf"
 	"fmt"
 	"io"
 	"os"
@@ -19,6 +20,51 @@ func Version(program string) (string, error) {
 	}
 	line, _, _ := bytes.Cut(out, []byte("\n"))
 	return strings.TrimPrefix(string(line), "QEMU emulator version "), nil
+}
+
+// Build identifies the build of a QEMU: "build ID " and the ELF build ID of the program, or
+// "SHA-256 " and the digest of the file if it does not have one. A script that starts QEMU
+// does not: the second form says nothing about the QEMU that it starts.
+func Build(program string) (string, error) {
+	if id := buildID(program); id != nil {
+		return fmt.Sprintf("build ID %x", id), nil
+	}
+	f, err := os.Open(program)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("SHA-256 %x", h.Sum(nil)), nil
+}
+
+// HasBuildID reports whether a result of Build stands for a QEMU of one version.
+func HasBuildID(build string) bool { return strings.HasPrefix(build, "build ID ") }
+
+// buildID returns the build ID of an ELF file, nil if it does not have one.
+func buildID(program string) []byte {
+	f, err := elf.Open(program)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	section := f.Section(".note.gnu.build-id")
+	if section == nil {
+		return nil
+	}
+	// The lengths of the name and of the ID, a type, the name "GNU" and the ID.
+	note, err := section.Data()
+	const header = 16
+	if err != nil || len(note) <= header {
+		return nil
+	}
+	if length := int(f.ByteOrder.Uint32(note[4:])); length <= len(note)-header {
+		return note[header : header+length]
+	}
+	return nil
 }
 
 // MapsReadOnly reports whether a version of QEMU can map a file privately that it may only

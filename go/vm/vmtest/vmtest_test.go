@@ -34,10 +34,10 @@ func start(t *testing.T) *vmtest.Machine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := json.Marshal(machine.Config{
+	b, err := json.Marshal(map[string]machine.Config{"machine": {
 		Target: "//:machine", QEMU: self, Arch: "x86_64", Machine: "q35", CPUModel: "max", CPUs: 1, Memory: "32M", Accel: "tcg",
 		QEMUArgs: fakeqemu.Args(behaviour), Agent: agent(behaviour),
-	})
+	}})
 	target := filepath.Join(t.TempDir(), "machine")
 	if err == nil {
 		err = os.WriteFile(target+".vm.json", b, 0o666)
