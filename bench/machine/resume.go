@@ -130,7 +130,7 @@ func (g *guest) measureSteps() (measure.Comparison, error) {
 // stepNames are the steps of a resume and the commands after it. The last one does not
 // belong to the whole.
 var stepNames = []string{
-	vm.StepFingerprint, vm.StepFiles, vm.StepQEMU, vm.StepState, vm.StepAgent, vm.StepWelcome,
+	vm.StepFiles, vm.StepQEMU, vm.StepFingerprint, vm.StepState, vm.StepAgent, vm.StepWelcome,
 	"first command", "the same command again",
 }
 

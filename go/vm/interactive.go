@@ -30,6 +30,9 @@ func Interact(c *machine.Config, dir string, args []string, messages io.Writer) 
 		fmt.Fprintf(messages, "%s: the machine boots and does not resume: %v\n", c.Target, mismatch)
 	}
 	if from != nil {
+		if err := from.verify(); err != nil {
+			return err
+		}
 		c = from.config
 	}
 	l, err := newLaunch(c, from, &Options{Dir: dir})

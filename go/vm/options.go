@@ -85,9 +85,9 @@ const (
 // Steps of the start of a machine that resumes, in order. A machine that boots has the
 // same, without StepFingerprint and StepState.
 const (
-	StepFingerprint = "fingerprint" // it was compared
 	StepFiles       = "files"       // the machine's own layers exist
 	StepQEMU        = "QEMU"        // QEMU has started and answers
+	StepFingerprint = "fingerprint" // it was compared, which began with the start
 	StepState       = "state"       // the state of the devices is loaded
 	StepAgent       = "agent"       // the guest runs, and its agent answered
 	StepWelcome     = "welcome"     // the guest has its time, random numbers and addresses

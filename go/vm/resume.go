@@ -24,8 +24,11 @@ func resolve(c *machine.Config) (from *Snapshot, mismatch *plan.MismatchError, e
 	if c.Snapshot == nil {
 		return nil, nil, nil
 	}
-	from, err = openSnapshot(c)
-	if errors.As(err, &mismatch) && c.Snapshot.OnMismatch == "boot" {
+	if from, err = openSnapshot(c); err != nil || c.Snapshot.OnMismatch != "boot" {
+		return from, nil, err
+	}
+	err = from.verify()
+	if errors.As(err, &mismatch) {
 		return nil, mismatch, nil
 	}
 	return from, nil, err
@@ -35,8 +38,8 @@ func resolve(c *machine.Config) (from *Snapshot, mismatch *plan.MismatchError, e
 var machineType = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 
 // openSnapshot opens the snapshot of a machine, whose description it pins: to the
-// fingerprint's accelerator and machine type. A plan.MismatchError says why the machine
-// cannot resume here.
+// fingerprint's accelerator and machine type. Whether the machine can resume here is known
+// after Snapshot.verify.
 func openSnapshot(c *machine.Config) (*Snapshot, error) {
 	saved := &plan.Fingerprint{}
 	if err := machine.ReadJSON(c.Snapshot.Fingerprint, saved); err != nil {
@@ -53,16 +56,6 @@ func openSnapshot(c *machine.Config) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	here, err := newFingerprint(c, accelerator, saved)
-	if err != nil {
-		return nil, err
-	}
-	if c.Initrd == "" { // it is not needed to resume
-		here.Initrd = saved.Initrd
-	}
-	if err := saved.Compare(here); err != nil {
-		return nil, err
-	}
 	pinned := *c
 	pinned.Accel = accelerator
 	_, options, _ := strings.Cut(c.Machine, ",")
@@ -70,7 +63,17 @@ func openSnapshot(c *machine.Config) (*Snapshot, error) {
 	if options != "" {
 		pinned.Machine += "," + options
 	}
-	return &Snapshot{config: &pinned, files: *c.Snapshot, fingerprint: saved}, nil
+	verify := sync.OnceValue(func() error {
+		here, err := newFingerprint(c, accelerator, saved)
+		if err != nil {
+			return err
+		}
+		if c.Initrd == "" { // it is not needed to resume
+			here.Initrd = saved.Initrd
+		}
+		return saved.Compare(here)
+	})
+	return &Snapshot{config: &pinned, files: *c.Snapshot, fingerprint: saved, verify: verify}, nil
 }
 
 // newFingerprint returns the fingerprint of a machine with the agent and the cards of known,

@@ -157,7 +157,7 @@ func TestFingerprintIsComplete(t *testing.T) {
 	}
 	base := complete(t)
 	export(t, base)
-	if _, err := openSnapshot(base); err != nil {
+	if _, err := verifiedSnapshot(base); err != nil {
 		t.Fatal(err)
 	}
 	eachField(t, "", reflect.ValueOf(base).Elem(), func(name string, _ reflect.Value) {
@@ -180,7 +180,7 @@ func TestFingerprintIsComplete(t *testing.T) {
 		if !changed {
 			return
 		}
-		_, err := openSnapshot(c)
+		_, err := verifiedSnapshot(c)
 		var mismatch *plan.MismatchError
 		switch refused := errors.As(err, &mismatch) || name == "Accel" && err != nil; {
 		case !refused && excused == "":
@@ -274,11 +274,20 @@ func TestMachineType(t *testing.T) {
 		if err := os.WriteFile(c.Snapshot.Fingerprint, b, 0o666); err != nil {
 			t.Fatal(err)
 		}
-		_, err = openSnapshot(c)
+		_, err = verifiedSnapshot(c)
 		if valid && err != nil {
 			t.Errorf("%q: %v", name, err)
 		} else if !valid {
 			wantWords(t, err, fmt.Sprintf("%s: machine_type = %q is not the name of a machine type; build the snapshot again", c.Snapshot.Fingerprint, name))
 		}
 	}
+}
+
+// verifiedSnapshot opens a snapshot from which a machine can start here.
+func verifiedSnapshot(c *machine.Config) (*Snapshot, error) {
+	s, err := openSnapshot(c)
+	if err == nil {
+		err = s.verify()
+	}
+	return s, err
 }

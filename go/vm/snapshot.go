@@ -22,10 +22,24 @@ type Snapshot struct {
 	config      *machine.Config // of the machine that was saved
 	files       machine.Snapshot
 	fingerprint *plan.Fingerprint
-	ram         *os.File // holds files.RAM open; nil if it is a named file
+	// verify compares the fingerprint with this host. A plan.MismatchError says why a machine
+	// cannot resume here.
+	verify func() error
+	ram    *os.File // holds files.RAM open; nil if it is a named file
 	// accelerator is that of the machine that was saved; "" if another process did so.
 	accelerator string
 	busy        string
+}
+
+// blame returns why a machine cannot resume here, or else err. QEMU may fail for the same
+// reason, and say less.
+func (s *Snapshot) blame(err error) error {
+	if s != nil {
+		if mismatch := s.verify(); mismatch != nil {
+			return mismatch
+		}
+	}
+	return err
 }
 
 // Busy says what ran in a guest that was not at rest when Freeze saved it, and so goes on in
@@ -228,6 +242,7 @@ func (m *Machine) save(ctx context.Context) (*Snapshot, error) {
 			RAM: l.setup.RAM.Path, State: filepath.Join(m.options.Dir, "state"), Layers: l.setup.Layers, UEFIVars: l.setup.UEFIVars,
 		},
 		fingerprint: &plan.Fingerprint{Agent: l.setup.Agent, Cards: l.setup.Cards},
+		verify:      func() error { return nil }, // it is the same process
 		accelerator: l.setup.Accelerator,
 	}
 	var err error

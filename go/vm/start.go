@@ -23,7 +23,6 @@ func Start(ctx context.Context, c *machine.Config, o Options) (*Machine, error) 
 		return nil, err
 	}
 	if from != nil {
-		o.trace(StepFingerprint)
 		return from.Start(ctx, o)
 	}
 	m, err := start(ctx, c, nil, o)
@@ -52,6 +51,9 @@ func start(ctx context.Context, c *machine.Config, from *Snapshot, o Options) (*
 		return nil, err
 	}
 	m.console = newConsole(failOn)
+	if from != nil {
+		go from.verify() // while QEMU starts
+	}
 	if m.launch, err = newLaunch(c, from, &o); err != nil {
 		return nil, err
 	}
@@ -59,7 +61,7 @@ func start(ctx context.Context, c *machine.Config, from *Snapshot, o Options) (*
 	if err := m.startQEMU(); err != nil {
 		m.logs.close()
 		m.detach()
-		return nil, err
+		return nil, from.blame(err)
 	}
 	if m.launch.copiedRAM {
 		m.stderrLine(copiedRAM(from.fingerprint.QEMU))
@@ -70,7 +72,7 @@ func start(ctx context.Context, c *machine.Config, from *Snapshot, o Options) (*
 	}
 	if err := m.run(ctx); err != nil {
 		m.Close()
-		return nil, m.Report(fmt.Errorf("the machine did not start: %w", m.explain(err)))
+		return nil, from.blame(m.Report(fmt.Errorf("the machine did not start: %w", m.explain(err))))
 	}
 	if from != nil && m.agentLink() != nil {
 		// Until the agent has set the clock, the guest's programs are stopped.
@@ -211,6 +213,10 @@ func (m *Machine) run(ctx context.Context) error {
 		}
 	}
 	if s := m.launch.from; s != nil {
+		if err := s.verify(); err != nil {
+			return err
+		}
+		m.options.trace(StepFingerprint)
 		if err := m.monitor().LoadState(ctx, s.files.State); err != nil {
 			return err
 		}
