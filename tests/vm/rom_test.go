@@ -104,7 +104,8 @@ func dataFile(t *testing.T, program, name string) []byte {
 }
 
 // A machine that resumes has the ROMs that it was saved with, whatever files QEMU finds.
-// So the fingerprint does not need their digests. QEMU refuses a ROM of another size.
+// So the fingerprint does not need their digests. QEMU refuses a file that needs a
+// ROM of another size.
 func TestROMsAreSaved(t *testing.T) {
 	t.Parallel()
 	program, err := runfiles.Rlocation("qemu/qemu-system-x86_64")
