@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -170,6 +171,11 @@ func startChild(k kernelDirs, exe string, follow bool, tty string) (pid int, err
 	if k.cgroup != noDir {
 		files = append(files, uintptr(k.cgroup))
 	}
+	// A child inherits the priority of the thread that starts it.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	setPriority(agentPriority)
+	defer setPriority(0)
 	return syscall.ForkExec(exe, argv, &syscall.ProcAttr{
 		Dir:   "/",
 		Env:   []string{protocol.AgentEnv},

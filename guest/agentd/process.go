@@ -6,17 +6,26 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
 	"syscall"
 )
 
-// starter starts commands: out of reach of the agent's protection from the OOM
+// agentPriority is the nice value of the agent: it answers also while the guest is busy, as
+// it is after a resume. Commands have 0.
+const agentPriority = -20
+
+// setPriority sets the nice value of this thread. A guest may forbid that.
+func setPriority(nice int) { syscall.Setpriority(syscall.PRIO_PROCESS, 0, nice) }
+
+// starter starts commands: without the agent's priority and its protection from the OOM
 // killer, each in a new session and, where the guest has them, a new cgroup.
 type starter struct {
 	mu     sync.Mutex
 	score  *os.File // the agent's oom_score_adj
+	first  bool     // the agent has its priority
 	cgroup dir      // the parent of the commands' cgroups, or noDir
 	next   int      // name of the next cgroup
 	idle   []*group // cgroups without a process
@@ -32,6 +41,11 @@ func (s *starter) init(kernel kernelDirs) {
 		if _, err := f.WriteAt([]byte("-1000"), 0); err == nil {
 			s.score = f
 		}
+	}
+	if n, err := syscall.Getpriority(syscall.PRIO_PROCESS, 0); err == nil && 20-n == agentPriority {
+		s.first = true
+		// In a guest that shares the processor among sessions, this is the session's priority.
+		kernel.proc.write("self/autogroup", strconv.Itoa(agentPriority))
 	}
 	if kernel.cgroup == noDir {
 		return
@@ -134,10 +148,16 @@ func (s *starter) try(c *command, files []*os.File, g *group) (*process, error) 
 	if g != nil {
 		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, int(g.dir.Fd())
 	}
-	// Children inherit the score, and may have children of their own before the
-	// agent could change it.
+	// Children inherit both, and may have children of their own before the agent could
+	// change them.
 	s.setScore("0")
 	defer s.setScore("-1000")
+	if s.first {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		setPriority(0)
+		defer setPriority(agentPriority)
+	}
 	p, err := startProcess(c.path, c.args, attr)
 	if err != nil {
 		return nil, err

@@ -101,6 +101,15 @@ func TestLittleGuest(t *testing.T) {
 	_, err := m.VM.Dial(t.Context(), "tcp", "127.0.0.1:80")
 	wantError(t, err, "connection refused")
 
+	t.Run("priority", func(t *testing.T) {
+		const nice = 18 // the index of the field
+		if got := strings.Fields(string(m.ReadFile("/proc/self/stat")))[nice]; got != "-20" {
+			t.Errorf("the agent has the nice value %s, want -20", got)
+		}
+		if got := strings.Fields(m.Output(misbehave, "stat"))[nice]; got != "0" {
+			t.Errorf("a command has the nice value %s, want 0", got)
+		}
+	})
 	t.Run("no memory", func(t *testing.T) {
 		// The agent outlives commands that use all memory.
 		if got := m.ReadFile("/proc/self/oom_score_adj"); string(got) != "-1000\n" {

@@ -99,6 +99,7 @@ ExecStartPre=-modprobe -a -q %s
 ExecStartPre=%s
 ExecStart=%s
 Environment=%s
+Nice=-20
 StandardError=journal+console
 TasksMax=infinity
 `, agentModules, strings.Join(loadCommands(c), "\nExecStartPre="), agentCommand(c), protocol.AgentEnv)
@@ -126,7 +127,7 @@ apt:
 modprobe -a -q %s
 %s || exit
 if command -v systemd-run >/dev/null; then
-  systemd-run --no-block --unit=%s -E %[5]s -p DefaultDependencies=no -p IgnoreOnIsolate=yes -p StandardError=journal+console -p TasksMax=infinity %[4]s
+  systemd-run --no-block --unit=%s -E %[5]s -p Nice=-20 -p DefaultDependencies=no -p IgnoreOnIsolate=yes -p StandardError=journal+console -p TasksMax=infinity %[4]s
 else
   %[5]s setsid %[4]s </dev/null >/dev/null 2>/dev/console &
 fi

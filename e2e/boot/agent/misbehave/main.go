@@ -18,7 +18,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) != 1 {
-		return errors.New("usage: misbehave count | eat | fork | score | seal")
+		return errors.New("usage: misbehave count | eat | fork | score | stat | seal")
 	}
 	switch args[0] {
 	case "fork":
@@ -30,6 +30,10 @@ func run(args []string) error {
 	case "score":
 		score, err := os.ReadFile("/proc/self/oom_score_adj")
 		fmt.Print(string(score))
+		return err
+	case "stat":
+		stat, err := os.ReadFile("/proc/self/stat")
+		fmt.Print(string(stat))
 		return err
 	case "seal":
 		return seal()
