@@ -68,6 +68,7 @@ func TestLarger(t *testing.T) {
 	if got := m.Output("/program", "cpus"); got != "4\n" {
 		t.Errorf("%s processors work", got)
 	}
+	m.Output("/program", "monotonic")
 	m.WriteFile("/dev/vdb", []byte("second"))
 	if got := m.ReadFile("/dev/vda"); bytes.HasPrefix(got, []byte("second")) {
 		t.Error("both disks are the same")

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unsafe"
 )
 
 func main() {
@@ -26,7 +27,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("usage: program echo WORD... | log LINE | environment NAME | exit STATUS | zeros | killed | upper | serve ADDRESS | get URL | background COMMAND... | random | cpus | sync | now | record FILE | burn DURATION FILE | stop-agent")
+		return fmt.Errorf("usage: program echo WORD... | log LINE | environment NAME | exit STATUS | zeros | killed | upper | serve ADDRESS | get URL | background COMMAND... | random | cpus | sync | now | record FILE | burn DURATION FILE | stop-agent | monotonic")
 	}
 	switch command, args := args[0], args[1:]; command {
 	case "echo":
@@ -137,6 +138,8 @@ func run(args []string) error {
 		for begin := time.Now(); time.Since(begin) < duration; {
 		}
 		return os.WriteFile(args[1], nil, 0o600)
+	case "monotonic":
+		return checkMonotonic()
 	case "stop-agent":
 		return stopAgent()
 	case "now":
@@ -183,4 +186,36 @@ func stopAgent() error {
 	}
 	time.Sleep(10 * time.Millisecond) // the agent answers; the machine may be saved and resume now
 	return syscall.Kill(agent, syscall.SIGSTOP)
+}
+
+// checkMonotonic reads the clock in turn on all processors: it never goes back.
+func checkMonotonic() error {
+	var reading sync.Mutex
+	var last time.Time
+	var back error
+	begin := time.Now()
+	var running sync.WaitGroup
+	for cpu := range runtime.NumCPU() {
+		running.Add(1)
+		go func() {
+			defer running.Done()
+			runtime.LockOSThread()
+			mask := [16]uint64{1 << cpu}
+			if _, _, errno := syscall.RawSyscall(syscall.SYS_SCHED_SETAFFINITY, 0, uintptr(len(mask)*8), uintptr(unsafe.Pointer(&mask))); errno != 0 {
+				panic(errno)
+			}
+			for time.Since(begin) < time.Second {
+				reading.Lock()
+				now := time.Now()
+				if d := now.Sub(last); !last.IsZero() && d < 0 {
+					back = fmt.Errorf("the clock of processor %d is %v behind that of another one", cpu, -d)
+				}
+				last = now
+				reading.Unlock()
+				runtime.Gosched()
+			}
+		}()
+	}
+	running.Wait()
+	return back
 }
