@@ -218,7 +218,7 @@ def _snapshot_failure_tests(suite):
         ("guest_test_without_agent", dict(vm = ":without_agent"), "_subject: a test in the guest needs an agent there, and @@//tests/analysis:without_agent does not have one; set its kernel or agent"),
         ("guest_test_with_other_disks", dict(disks = [_DISK], vm = ":saved"), "a snapshot, which resumes with the disks that it was saved with; set disks of the qemu_snapshot, or use its qemu_vm as vm"),
     ]:
-        _declare(suite, name, _failure_test, qemu_guest_test, attributes | {"test": "//tests/vm:vm_test"}, message = message)
+        _declare(suite, name, _failure_test, qemu_guest_test, attributes | {"test": "//tests/overlay:shell_test"}, message = message)
     _declare(
         suite,
         "snapshot_with_other_disks",
