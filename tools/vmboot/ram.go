@@ -10,8 +10,9 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/go/qcow2"
 )
 
-// ramClusterSize is the size of a page of the guest's RAM. It is also the window in which
-// QEMU decompresses zlib, and which the standard library cannot make smaller than 32 KiB.
+// ramClusterSize is the cluster size of packed RAM in bytes: a page of the guest. QEMU
+// decompresses zlib with a window of 4 KiB, which matches within such a cluster do not leave.
+// The window of the standard library is 32 KiB.
 const ramClusterSize = 4 << 10
 
 func init() { qcow2.RegisterCompressor(qcow2.CompressionZlib, deflate) }
