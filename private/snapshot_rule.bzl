@@ -3,7 +3,7 @@
 load(":action.bzl", "BOOT_FOR_BUILD_ATTRS", "boot_for_build", "check_without_agent", "layer_spec", "link_disks", "machine_with_disks")
 load(":machine.bzl", "with_qemu")
 load(":providers.bzl", "QemuVmInfo", "vm_info")
-load(":runner.bzl", "EXEC_GROUPS", "display", "programs_of", "rlocationpath", "run", "target_name")
+load(":runner.bzl", "EXEC_GROUP", "EXEC_GROUPS", "display", "programs_of", "rlocationpath", "run", "target_name")
 
 # More network cards than a test has networks.
 _MAX_CARDS = 8
@@ -13,13 +13,15 @@ def _qemu_snapshot_impl(ctx):
     _check(ctx, vm)
     images = [_output(ctx, "disk%d.qcow2" % i) for i in range(len(vm.machine.disks))]
     chains = link_disks(ctx, vm, images)
-    outputs = {
+    packed_ram = _output(ctx, "ram.qcow2")
+    ram = _output(ctx, "ram")
+    saved = {
         "fingerprint": _output(ctx, "fingerprint.json"),
-        "ram": _output(ctx, "ram"),
+        "ram": packed_ram,
         "state": _output(ctx, "state"),
     }
     if vm.machine.uefi:
-        outputs["uefi_vars"] = _output(ctx, "uefi-vars.fd")
+        saved["uefi_vars"] = _output(ctx, "uefi-vars.fd")
     machine = {
         "ready": {"command": ctx.attr.ready, "expect": ctx.attr.expect},
         "target": target_name(ctx),
@@ -32,19 +34,22 @@ def _qemu_snapshot_impl(ctx):
             "layers": [layer_spec(image, chain) for image, chain in zip(images, chains)],
             "network_cards": ctx.attr.network_cards,
             "runfiles": runfiles.list.path if runfiles else "",
-            "snapshot": {name: file.path for name, file in outputs.items()},
+            "snapshot": {name: file.path for name, file in saved.items()},
         },
         vm = vm,
         machine = machine,
         chains = chains,
         inputs = [runfiles.list] if runfiles else [],
-        outputs = outputs.values() + images,
+        outputs = saved.values() + images,
         transitive_inputs = [runfiles.files] if runfiles else [],
         mnemonic = "QemuSnapshot",
         progress_message = "Booting %s to save %%{label}" % display(ctx.attr.vm.label),
     )
 
+    _unpack_ram(ctx, ram, packed_ram)
+
     links = [link.file for chain in chains for link in chain]
+    outputs = saved | {"ram": ram}
     files = outputs.values() + images + links
     resumed = vm.machine.config | machine | {"snapshot": {name: rlocationpath(ctx, file) for name, file in outputs.items()} | {
         "layers": [rlocationpath(ctx, image) for image in images],
@@ -70,11 +75,32 @@ def _qemu_snapshot_impl(ctx):
     return [
         default,
         info,
-        OutputGroupInfo(snapshot = depset(outputs.values() + images)),
+        OutputGroupInfo(snapshot = depset(outputs.values() + images + [packed_ram])),
     ]
 
 def _output(ctx, suffix):
     return ctx.actions.declare_file("%s.%s" % (ctx.label.name, suffix))
+
+def _unpack_ram(ctx, ram, packed):
+    """Declares the action that writes the file with the RAM that QEMU maps.
+
+    Caches do not preserve sparse files, so only its input is cached.
+
+    Args:
+      ctx: the context of the rule.
+      ram: the output.
+      packed: the qcow2 image with the RAM.
+    """
+    ctx.actions.run(
+        arguments = ["unpack-for-build", packed.path, ram.path],
+        exec_group = EXEC_GROUP,
+        executable = programs_of(ctx).vmboot.files_to_run,
+        execution_requirements = {"no-cache": "1"},
+        inputs = [packed],
+        mnemonic = "QemuSnapshotRAM",
+        outputs = [ram],
+        progress_message = "Unpacking the RAM of %{label}",
+    )
 
 def _runfiles(ctx):
     """Returns the files of the attribute runfiles and a list of them, or None."""

@@ -218,7 +218,7 @@ func (l *layers) withSnapshot(image string) (measure.Sample, error) {
 	if err := os.Remove(image); err != nil {
 		return measure.Sample{}, err
 	}
-	built, err := l.workspace.rebuild(saved, l.workspace.path(saved)+".ram")
+	built, err := l.workspace.rebuild(saved, l.workspace.path(saved)+".ram.qcow2")
 	if err != nil {
 		return built, err
 	}

@@ -36,7 +36,7 @@ func RunSnapshot(env *measure.Env, checkout string) ([]report.Table, error) {
 		Name:  "ram",
 		Title: "Forms of a snapshot's RAM",
 		Note: "The time until the first command has ended, with RAM that is mapped privately as `qemu_snapshot` does, copied for each machine as for QEMU before 8.2, or decompressed for each machine to a file in the scratch folder. " +
-			"Disk is what the file takes in a cache, which does not keep holes.",
+			"Disk is the length of the file.",
 		References: []string{mapped},
 	}
 	digest := report.Table{

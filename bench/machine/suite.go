@@ -59,7 +59,7 @@ func (g *guest) measureSuite() (measure.Comparison, error) {
 			return tested, err
 		}},
 		measure.Contestant{Name: "qemu_snapshot, with its build", Run: func() (measure.Sample, error) {
-			built, err := g.workspace.rebuild(booted, g.workspace.path(booted)+".ram")
+			built, err := g.workspace.rebuild(booted, g.workspace.path(booted)+".ram.qcow2")
 			return measure.Sample{Seconds: tested.Seconds + built.Seconds}, err
 		}},
 	)

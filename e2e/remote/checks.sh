@@ -11,7 +11,7 @@ ruleset=$(cd ../.. && pwd)
 
 qcow2gen=@rules_qcow2//:qcow2gen qcow2convert=@rules_qcow2//tools/qcow2gen:qcow2convert
 qcow2check=@rules_qcow2//tools/qcow2check vm=@rules_qcow2//tools/vm
-vmboot=@rules_qcow2//tools/vmboot boot_disk=@rules_qcow2//tests/vm:disk
+vmboot=@rules_qcow2//tools/vmboot boot_disk=@rules_qcow2//tests/vm/bootdisk:disk
 "$ruleset/bazelw" build //driver $qcow2gen $qcow2convert $qcow2check $vm $vmboot $boot_disk
 file() { "$ruleset/bazelw" cquery --output=files "$1"; }
 driver=$(file //driver) qcow2gen=$(file $qcow2gen) qcow2convert=$(file $qcow2convert)

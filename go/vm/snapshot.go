@@ -61,9 +61,13 @@ func (s *Snapshot) Close() error {
 	return s.ram.Close()
 }
 
+// RAM returns the path of the guest's RAM, a sparse file that other processes may not be
+// able to open. It is valid until Close.
+func (s *Snapshot) RAM() string { return s.files.RAM }
+
 // Export writes a snapshot that Freeze returned to the paths of to, for machines of
 // other processes. The layers are not copied: Options.Layers has put them in their
-// places.
+// places. If to.RAM is "", the caller copies the file of [Snapshot.RAM].
 func (s *Snapshot) Export(to *machine.Snapshot) error {
 	f, err := newFingerprint(s.config, s.accelerator, s.fingerprint)
 	if err != nil {
@@ -77,8 +81,10 @@ func (s *Snapshot) Export(to *machine.Snapshot) error {
 	if err := os.WriteFile(to.Fingerprint, append(b, '\n'), 0o666); err != nil {
 		return err
 	}
-	if err := sparse.CopyFile(to.RAM, s.files.RAM); err != nil {
-		return err
+	if to.RAM != "" {
+		if err := sparse.CopyFile(to.RAM, s.files.RAM); err != nil {
+			return err
+		}
 	}
 	if s.files.UEFIVars != "" {
 		if err := copyFile(s.files.UEFIVars, to.UEFIVars); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/bazelbuild/rules_go/go/runfiles"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/qemu"
+	"github.com/rules-qcow2/rules_qcow2/internal/qemuimg"
 )
 
 // readJSON reads a JSON object.
@@ -252,7 +253,7 @@ func runSave(t *testing.T, change func(spec map[string]any)) (i *inner, dir stri
 		"console":    filepath.Join(dir, "console.log"),
 		"layers":     []any{map[string]any{"path": filepath.Join(dir, "disk0.qcow2"), "backing": disk}},
 		"snapshot": map[string]any{
-			"ram": filepath.Join(dir, "ram"), "state": filepath.Join(dir, "state"), "fingerprint": filepath.Join(dir, "fingerprint.json"),
+			"ram": filepath.Join(dir, "ram.qcow2"), "state": filepath.Join(dir, "state"), "fingerprint": filepath.Join(dir, "fingerprint.json"),
 		},
 	}
 	if change != nil {
@@ -286,7 +287,7 @@ func TestSave(t *testing.T) {
 	if err := i.cmd.Run(); err != nil {
 		t.Errorf("the action ended with %v:\n%s", err, i.log.String())
 	}
-	for _, output := range []string{"console.log", "disk0.qcow2", "fingerprint.json", "ram", "state"} {
+	for _, output := range []string{"console.log", "disk0.qcow2", "fingerprint.json", "ram.qcow2", "state"} {
 		if info, err := os.Stat(filepath.Join(dir, output)); err != nil || info.Size() == 0 {
 			t.Errorf("the output %s is missing or empty (%v)", output, err)
 		}
@@ -297,6 +298,32 @@ func TestSave(t *testing.T) {
 		t.Errorf("the fingerprint has the machine %v and the type %v, want q35 and its version", fingerprint["machine"], fingerprint["machine_type"])
 	}
 	i.checkClean(t)
+}
+
+// The file that QEMU maps is sparse. The file that caches store is as small as its content.
+func TestRAMOutputs(t *testing.T) {
+	output := func(suffix string) (path string, size, allocated int64) {
+		path, err := runfiles.Rlocation("rules_qcow2/tests/vm/saved" + suffix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return path, info.Size(), info.Sys().(*syscall.Stat_t).Blocks * 512
+	}
+	const memory, most = 32 << 20, 8 << 20 // this guest's BIOS writes most of what is there
+	ram, size, allocated := output(".ram")
+	if size != memory || allocated > most {
+		t.Errorf("saved.ram has %d bytes and takes %d on disk, want %d and at most %d", size, allocated, memory, most)
+	}
+	packed, size, _ := output(".ram.qcow2")
+	if size > most {
+		t.Errorf("saved.ram.qcow2 has %d bytes, want at most %d", size, most)
+	}
+	qemuimg.Must(t, "", "check", packed)
+	qemuimg.Must(t, "", "compare", "-f", "raw", "-F", "qcow2", ram, packed)
 }
 
 // A machine that does not get ready is an error with the end of its console.

@@ -21,8 +21,12 @@ var buildActions = map[string]func(path string) (target string, err error){
 	"layer-for-build": writeLayer,
 }
 
-// isBuildAction reports whether the arguments are those of a build action.
+// isBuildAction reports whether the arguments are those of one of buildActions.
 func isBuildAction(args []string) bool { return len(args) == 2 && buildActions[args[0]] != nil }
+
+// isUnpack reports whether the arguments are those of the build action that unpacks RAM:
+// the path of the image and that of the output follow.
+func isUnpack(args []string) bool { return len(args) == 3 && args[0] == "unpack-for-build" }
 
 // A buildSpec is the machine of a build action. Paths outside Machine are relative to
 // the working directory.

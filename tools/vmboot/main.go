@@ -2,7 +2,7 @@
 // qemu_guest_test or qemu_vm, which the file with its own name and the suffix ".vm.json"
 // describes.
 //
-// With save-for-build it is the build action of a qemu_snapshot, with
+// With save-for-build and unpack-for-build it is a build action of a qemu_snapshot, with
 // layer-for-build that of a qcow2_layer.
 //
 // A boot test's arguments are passed to its hooks. With --interactive first, or
@@ -30,6 +30,9 @@ func main() {
 func runTarget(program string, args []string) (target string, err error) {
 	if isBuildAction(args) {
 		return buildActions[args[0]](args[1])
+	}
+	if isUnpack(args) {
+		return args[0], unpackRAM(args[2], args[1])
 	}
 	c, err := load(program + ".vm.json")
 	if err == nil {

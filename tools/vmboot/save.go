@@ -14,8 +14,8 @@ import (
 type saveSpec struct {
 	buildSpec
 	Cards    int              `json:"network_cards"`
-	Layers   []buildLayer     `json:"layers"` // one per disk
-	Snapshot machine.Snapshot `json:"snapshot"`
+	Layers   []buildLayer     `json:"layers"`   // one per disk
+	Snapshot machine.Snapshot `json:"snapshot"` // RAM is the path of a qcow2 image
 	Runfiles string           `json:"runfiles"` // path of a list of files for the guest's store; "" for none
 }
 
@@ -64,6 +64,8 @@ func (spec *saveSpec) write() (err error) {
 		if busy := snapshot.Busy(); busy != "" {
 			fmt.Fprintf(os.Stderr, "%s: %s\n", spec.Machine.Target, busy)
 		}
-		return snapshot.Export(&spec.Snapshot)
+		files := spec.Snapshot
+		files.RAM = ""
+		return errors.Join(snapshot.Export(&files), packRAM(spec.Snapshot.RAM, snapshot.RAM()))
 	})
 }
