@@ -1,7 +1,7 @@
 """Analysis tests of virtual machines."""
 
 load("@bazel_skylib//lib:unittest.bzl", "analysistest", "asserts")
-load("//:defs.bzl", "disk_options", "guest_path", "qcow2_check_test", "qcow2_layer", "qemu_boot_test", "qemu_guest_test", "qemu_snapshot", "qemu_toolchain", "qemu_vm")
+load("//:defs.bzl", "disk_options", "guest_path", "qcow2_check_test", "qcow2_layer", "qemu_boot_test", "qemu_guest_test", "qemu_snapshot", "qemu_toolchain", "qemu_vm", "vmboot_toolchain")
 
 _EXTRA_TOOLCHAINS = "//command_line_option:extra_toolchains"
 
@@ -71,6 +71,29 @@ _config_test = _make_config_test(_WITH_UEFI)
 _accel_flag_test = _make_config_test(_WITH_UEFI | {str(Label("//qemu:accel")): "kvm"})
 _time_limit_factor_test = _make_config_test(_WITH_UEFI | {str(Label("//qemu:time_limit_factor")): 7})
 
+# QEMU and the program that runs it are those of one platform.
+def _platform_test_impl(ctx):
+    env = analysistest.begin(ctx)
+    for action in analysistest.target_actions(env):
+        output = action.outputs.to_list()[0]
+        if action.mnemonic == "ExecutableSymlink":
+            asserts.equals(env, [ctx.attr.runner.label], [file.owner for file in action.inputs.to_list()])
+        elif output.basename.endswith(".vm.json"):
+            asserts.equals(env, "_main/tests/analysis/%s" % ctx.attr.qemu, json.decode(action.content)["machine"]["qemu"])
+    return analysistest.end(env)
+
+_platform_test = analysistest.make(
+    _platform_test_impl,
+    attrs = {
+        "qemu": attr.string(),
+        "runner": attr.label(allow_files = True),
+    },
+    config_settings = {
+        "//command_line_option:extra_execution_platforms": str(Label("//tests/analysis:far")),
+        _EXTRA_TOOLCHAINS: [str(Label("//tests/analysis:%s_toolchain" % name)) for name in ["far_qemu", "far_vmboot"]],
+    },
+)
+
 _DISK = "//tests/overlay:on_source"
 _KERNEL = "//tests/overlay:base.img"
 
@@ -96,6 +119,7 @@ def vm_tests(name):
     _failure_tests(suite)
     _snapshot_failure_tests(suite)
     _config_tests(suite)
+    _platform_tests(suite)
     native.test_suite(name = name, tests = suite.tests)
 
 def _toolchains():
@@ -340,3 +364,37 @@ def _config_tests(suite):
         ),
     ]:
         _declare(suite, name, test, qemu_boot_test, attributes, config = json.encode(want))
+
+def _platform_tests(suite):
+    native.constraint_setting(name = "distance")
+    native.constraint_value(
+        name = "is_far",
+        constraint_setting = "distance",
+    )
+    native.platform(
+        name = "far",
+        constraint_values = ["is_far"],
+        parents = ["@platforms//host"],
+    )
+    qemu_toolchain(
+        name = "far_qemu",
+        qemu_system_x86_64 = "//tests/analysis:far_qemu.sh",
+    )
+    vmboot_toolchain(
+        name = "far_vmboot",
+        qcow2check = "//tests/analysis:far_vmboot.sh",
+        vm = "//tests/analysis:far_vmboot.sh",
+        vmboot = "//tests/analysis:far_vmboot.sh",
+    )
+    for part, type in {"far_qemu": "//qemu:toolchain_type", "far_vmboot": "//tools/vmboot:toolchain_type"}.items():
+        native.toolchain(
+            name = part + "_toolchain",
+            exec_compatible_with = ["is_far"],
+            toolchain = part,
+            toolchain_type = type,
+        )
+    for name, rule, attributes in [
+        ("test_on_one_platform", qemu_boot_test, dict(expect = ["x"], vm = "//tests/analysis:vm")),
+        ("machine_on_one_platform", qemu_vm, dict(kernel = _KERNEL)),
+    ]:
+        _declare(suite, name, _platform_test, rule, attributes, qemu = "far_qemu.sh", runner = "//tests/analysis:far_vmboot.sh")

@@ -244,7 +244,8 @@ func e2fsck(t *testing.T, status int, args ...string) bool {
 // of the hardware agrees with that of the system.
 func TestServiceSeesItsOwnTime(t *testing.T) {
 	m := vmtest.Start(t, os.Getenv("BOOTED"), vmtest.WithSaveable())
-	m.Run("systemd-run --quiet --unit=times sh -c 'while :; do date +%s.%N; sleep 0.01; done >/run/times'")
+	// Without another process, which the agent could overtake.
+	m.Run("mkfifo /run/never && systemd-run --quiet --unit=times bash -c 'while :; do echo $EPOCHREALTIME; read -t 0.01 -u 9; done >/run/times 9<>/run/never'")
 	m.Run("while [ ! -s /run/times ]; do sleep 0.1; done")
 	m.Freeze()
 	time.Sleep(time.Second)
