@@ -267,11 +267,11 @@ side_checks() {
 if ./bazelw --version </dev/null; then
   ! private || flags+=(--test_env=RULES_QCOW2_NO_SKIP=1)
   workspace . "$@"
+  beside side_checks "$@"
   # With the defaults of later versions of Bazel: the rules, their tests and
   # their users. The tests of Go packages do not depend on these flags.
   TARGETS="//tests/... //examples/... //docs/..." workspace . --config=later "$@"
   workspace e2e/smoke --config=later --config=plus "$@"
-  beside side_checks "$@"
   while read -r folder; do
     workspace "$folder" "$@"
     case $folder in

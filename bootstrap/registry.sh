@@ -147,6 +147,10 @@ common --noenable_workspace
 # 8 GB of outputs; a cache that is too small for them runs all tests again each time.
 common --disk_cache=$CACHE/disk --experimental_disk_cache_gc_max_size=16G
 common --remote_download_outputs=all
+# The Go standard library is compiled once for configurations that differ only in the names
+# of their output folders, such as those of tools and of targets. In Bazel 7.7, such actions
+# do not use persistent workers, which tests of the generator need.
+common --experimental_output_paths=strip --modify_execution_info=Qcow2.*=-supports-path-mapping
 # Repositories share the Go modules that gazelle fetches and compiles.
 common --repo_env=GO_REPOSITORY_USE_HOST_CACHE=1 --repo_env=GOPATH=$CACHE/go
 common --repo_env=GOMODCACHE=$CACHE/go/mod --repo_env=GOCACHE=$CACHE/go/cache

@@ -41,7 +41,7 @@ refused() {
   grep -q "^qcow2gen: .*$words" <<<"$log" || fail "the build of $target does not say \"$words\": $log"
 }
 
-digests=$(made_by worker)
+digests=$(made_by worker) || fail "$digests"
 for strategy in \
   "worker --strategy=Qcow2Overlay=worker --strategy=Qcow2Check=worker" \
   "worker --worker_sandboxing" \

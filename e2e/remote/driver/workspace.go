@@ -209,6 +209,8 @@ func (w *workspace) build(verb string, args ...string) ([]spawn, error) {
 	os.Remove(executionLog)
 	_, err := w.bazel(append([]string{
 		verb, "--color=no", "--curses=no", "--show_progress_rate_limit=60", "--jobs=2", "--disk_cache=",
+		// bazelw sets other values than a user has.
+		"--experimental_output_paths=off", "--modify_execution_info=",
 		"--extra_toolchains=//prebuilt:all", "--execution_log_json_file=" + executionLog,
 	}, args...)...)
 	if err != nil {
