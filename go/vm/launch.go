@@ -136,7 +136,9 @@ func (l *launch) addAgent(wanted bool) error {
 		return nil
 	}
 	switch {
-	case l.config.Agent == machine.AgentInitrd && l.from == nil: // a guest that resumes has read it
+	case l.config.Agent == machine.AgentInitrd && l.from != nil && l.from.initrd != "":
+		l.setup.Initrd = l.from.initrd
+	case l.config.Agent == machine.AgentInitrd:
 		l.setup.Initrd = filepath.Join(l.dir, "initrd")
 		return writeInitrd(l.config, l.setup.Initrd)
 	case l.config.AgentOnDisk():

@@ -138,7 +138,7 @@ func (m *Machine) connect(descriptors []plan.Descriptor) (files []*os.File, clos
 		var file *os.File
 		switch d {
 		case plan.Agent:
-			m.agent, file, err = newAgentLink()
+			m.agent, file, err = newAgentLink(m.launch.from != nil)
 		case plan.Firmware:
 			m.firmware, file, err = qemu.SocketPair(syscall.SOCK_STREAM)
 		}
@@ -151,30 +151,37 @@ func (m *Machine) connect(descriptors []plan.Descriptor) (files []*os.File, clos
 }
 
 // attach attaches the machine to its networks. A machine that resumes has the
-// cards that it was saved with; those without a network are cut off.
+// cards that it was saved with; those without a network are cut off. Its guest knows the
+// saved addresses until the agent sets others, or until a reset: QEMU then takes those of
+// its arguments.
 func (m *Machine) attach() error {
 	setup := &m.launch.setup
 	if s := m.launch.from; s != nil {
-		setup.Cards = s.fingerprint.Cards
+		setup.Cards = slices.Clone(s.fingerprint.Cards)
+		m.cards = s.fingerprint.Cards
 		if len(m.options.Networks) > len(setup.Cards) {
 			return fmt.Errorf("%d networks are given, but the machine was saved with %d network cards; set network_cards = %[1]d of the qemu_snapshot, or attach the networks before Freeze or Fork",
 				len(m.options.Networks), len(setup.Cards))
 		}
 	}
-	for _, n := range m.options.Networks {
+	for i, n := range m.options.Networks {
 		port, err := n.Attach(m.Name())
 		if err != nil {
 			return err
 		}
 		m.links = append(m.links, port)
 		if m.launch.from == nil {
-			setup.Cards = append(setup.Cards, cardOf(port))
+			setup.Cards = append(setup.Cards, plan.Card{})
 		}
+		setup.Cards[i] = cardOf(port)
 	}
 	setup.Linked = len(m.links)
 	for i := range m.options.Cards {
 		// 52:54:00 is QEMU's.
 		setup.Cards = append(setup.Cards, plan.Card{MAC: fmt.Sprintf("52:54:00:00:00:%02x", i+1)})
+	}
+	if m.launch.from == nil {
+		m.cards = setup.Cards
 	}
 	return nil
 }
