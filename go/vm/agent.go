@@ -93,7 +93,7 @@ func (m *Machine) agentLinks(resumed bool) (links []agent.Link) {
 	cards := m.guestCards()
 	for i, port := range m.links {
 		moved := m.launch.from != nil && m.launch.from.fingerprint.Cards[i] != cardOf(port)
-		if !moved && !m.options.Static {
+		if !moved && !m.options.Static && !m.launch.addresses {
 			continue
 		}
 		link := agent.Link{MAC: cards[i].MAC, Prefix: port.Prefix().String()}

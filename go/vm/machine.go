@@ -43,6 +43,7 @@ type Machine struct {
 	mu              sync.Mutex
 	agent           *agentLink    // of the present boot; nil without an agent
 	cards           []plan.Card   // as the guest knows them
+	poweredOn       bool          // another Machine continues this one
 	reboots         chan struct{} // receives an item for a reset that is expected
 	end             End
 	stderr          []string

@@ -39,6 +39,11 @@ func Start(ctx context.Context, c *machine.Config, o Options) (*Machine, error) 
 
 // start starts a machine that boots, or resumes from a snapshot.
 func start(ctx context.Context, c *machine.Config, from *Snapshot, o Options) (*Machine, error) {
+	return startWith(ctx, c, from, o, func() (*launch, error) { return newLaunch(c, from, &o) })
+}
+
+// startWith is start with the files that prepare makes.
+func startWith(ctx context.Context, c *machine.Config, from *Snapshot, o Options, prepare func() (*launch, error)) (*Machine, error) {
 	m := &Machine{
 		config: c, options: o, started: time.Now(),
 		stop: make(chan struct{}), ended: make(chan struct{}), done: make(chan struct{}),
@@ -54,7 +59,7 @@ func start(ctx context.Context, c *machine.Config, from *Snapshot, o Options) (*
 	if from != nil {
 		go from.verify() // while QEMU starts
 	}
-	if m.launch, err = newLaunch(c, from, &o); err != nil {
+	if m.launch, err = prepare(); err != nil {
 		return nil, err
 	}
 	o.trace(StepFiles)
@@ -102,11 +107,11 @@ func (m *Machine) startQEMU() error {
 		return err
 	}
 	l.setup.Console = plan.Recorded
-	p, err := plan.Make(c, &l.setup)
+	p, err := plan.Make(l.planned(), &l.setup)
 	if err != nil {
 		return err
 	}
-	if err := m.logs.open(m.options.Logs, script, slices.Contains(p.Descriptors, plan.Firmware)); err != nil {
+	if err := m.logs.open(m.options.Logs, script, l.booted, slices.Contains(p.Descriptors, plan.Firmware)); err != nil {
 		return err
 	}
 	files, closeFiles, err := m.connect(p.Descriptors)
@@ -170,13 +175,13 @@ func (m *Machine) attach() error {
 			return err
 		}
 		m.links = append(m.links, port)
-		if m.launch.from == nil {
+		if i == len(setup.Cards) {
 			setup.Cards = append(setup.Cards, plan.Card{})
 		}
 		setup.Cards[i] = cardOf(port)
 	}
 	setup.Linked = len(m.links)
-	for i := range m.options.Cards {
+	for i := 0; i < m.options.Cards && !m.launch.booted; i++ {
 		// 52:54:00 is QEMU's.
 		setup.Cards = append(setup.Cards, plan.Card{MAC: fmt.Sprintf("52:54:00:00:00:%02x", i+1)})
 	}

@@ -258,6 +258,25 @@ func TestReboot(t *testing.T) {
 	}
 }
 
+// A machine that resumed boots after a power-off from its own disk, with the addresses of
+// its network.
+func TestPowerOn(t *testing.T) {
+	net := vmtest.Network(t)
+	server := resume(t, vmtest.WithNetwork(net), vmtest.WithName("server"))
+	client := resume(t, vmtest.WithNetwork(net), vmtest.WithName("client"))
+	server.WriteFile("/dev/vda", []byte("kept"))
+	server.PowerOff()
+	server.PowerOn()
+	if got := server.ReadFile("/dev/vda"); !bytes.HasPrefix(got, []byte("kept")) {
+		t.Errorf("the disk begins with %q", got[:4])
+	}
+	copyProgram(t, server) // it was in memory
+	server.Output("/program", "background", "serve", ":80")
+	if got := client.Output("/program", "get", "http://server/page"); got != "hello from /page" {
+		t.Errorf("got %q", got)
+	}
+}
+
 // A machine that resumed can be forked if it owns its RAM.
 func TestFork(t *testing.T) {
 	m := resume(t, vmtest.WithSaveable())
