@@ -24,9 +24,15 @@ func (m *Machine) PowerOn(ctx context.Context) (*Machine, error) {
 	if err := m.claimPowerOn(); err != nil {
 		return nil, err
 	}
-	return startWith(ctx, m.config, nil, m.options, func() (*launch, error) {
+	next, err := startWith(ctx, m.config, nil, m.options, func() (*launch, error) {
 		return m.launch.again(m.options.Saveable, len(m.agentLinks(false)) > 0, m.ports)
 	})
+	if err != nil {
+		m.mu.Lock()
+		m.poweredOn = false
+		m.mu.Unlock()
+	}
+	return next, err
 }
 
 // claimPowerOn returns why the machine cannot be powered on, or nil the first time.

@@ -380,7 +380,7 @@ func (m *Machine) PowerOff() {
 
 // PowerOn starts the machine again, once it has ended, by PowerOff or by itself: it boots
 // from its disks with the guest's writes. m.VM is another [vm.Machine] then. Calls that need
-// the guest's agent wait for it. See [vm.VM.PowerOn].
+// the guest's agent wait for it. See [vm.Machine.PowerOn].
 func (m *Machine) PowerOn() {
 	m.t.Helper()
 	running, err := m.VM.PowerOn(m.ctx)
