@@ -56,15 +56,8 @@ def _qemu_snapshot_impl(ctx):
         "after_resume": ctx.attr.after_resume,
         "on_mismatch": ctx.attr.on_mismatch,
     }}
-
-    # A guest that resumes has read its initrd, with the agent in it.
-    needs_agent = ctx.attr.on_mismatch == "boot" or vm.machine.config["agent"] != "initrd"
-    if ctx.attr.on_mismatch != "boot":
-        resumed = resumed | {"initrd": ""}
-    if not needs_agent:
-        resumed = resumed | {"agent_program": ""}
     info = vm_info(
-        agent_runfiles = vm.machine.agent_runfiles if needs_agent else ctx.runfiles(),
+        agent_runfiles = vm.machine.agent_runfiles,
         config = resumed,
         disks = vm.machine.disks,
         runfiles = ctx.runfiles(files).merge(vm.runfiles),

@@ -44,6 +44,14 @@ func TestGuest(t *testing.T) {
 			t.Errorf("the guest has %q after a reboot of %q", again, boot)
 		}
 	}
+	if os.Getenv("POWERS_ON") != "" {
+		m.PowerOff()
+		m.PowerOn()
+		m.WaitForUnit("multi-user.target")
+		if got := m.Run("cat /root/written"); got != "by the agent\n" {
+			t.Errorf("the file is %q after a power-off", got)
+		}
+	}
 	m.PowerOff()
 	checkRoot(t, m.VM.Layers()[0])
 }

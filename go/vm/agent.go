@@ -14,6 +14,7 @@ import (
 
 	"github.com/rules-qcow2/rules_qcow2/go/vm/agent"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/plan"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/qemu"
 )
 
@@ -25,6 +26,8 @@ type Result = agent.Result
 
 // An agentLink is the host's end of the agent's channel.
 type agentLink struct {
+	resumed bool // the guest resumed, and has not booted since
+
 	conn   net.Conn
 	ready  chan struct{} // closed when client or err is set
 	client *agent.Client
@@ -42,7 +45,7 @@ func (m *Machine) connectAgent(ctx context.Context, l *agentLink) {
 	}
 	l.client.SetGrace(m.options.CloseTimeout)
 	m.options.trace(StepAgent)
-	if l.err = m.welcome(ctx, l.client); l.err == nil {
+	if l.err = m.welcome(ctx, l); l.err == nil {
 		m.options.trace(StepWelcome)
 	}
 }
@@ -57,30 +60,45 @@ func (m *Machine) agentLink() *agentLink {
 
 // welcome prepares the guest for the first command: it sets addresses, and gives a
 // guest that resumed the time and its own random numbers.
-func (m *Machine) welcome(ctx context.Context, client *agent.Client) error {
-	links := m.agentLinks()
-	if from := m.launch.from; from != nil {
-		return from.refresh(ctx, client, links)
+func (m *Machine) welcome(ctx context.Context, l *agentLink) error {
+	links := m.agentLinks(l.resumed)
+	if l.resumed {
+		if err := m.launch.from.refresh(ctx, l.client, links); err != nil {
+			return err
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.cards = m.launch.setup.Cards
+		return nil
 	}
 	if len(links) == 0 {
 		return nil
 	}
-	if _, err := client.Configure(ctx, agent.Configure{Links: links}); err != nil {
+	if _, err := l.client.Configure(ctx, agent.Configure{Links: links}); err != nil {
 		return fmt.Errorf("set static addresses: %w", err)
 	}
 	return nil
 }
 
-// agentLinks returns the addresses that the agent sets.
-func (m *Machine) agentLinks() (links []agent.Link) {
-	from, cards := m.launch.from, m.launch.setup.Cards
+// guestCards returns the network cards as the guest knows them.
+func (m *Machine) guestCards() []plan.Card {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.cards
+}
+
+// agentLinks returns the addresses that the agent sets. A guest that resumed on other
+// networks gets them as with DHCP, which it may lack: also when it boots again.
+func (m *Machine) agentLinks(resumed bool) (links []agent.Link) {
+	cards := m.guestCards()
 	for i, port := range m.links {
-		link := agent.Link{MAC: cards[i].MAC, Prefix: port.Prefix().String()}
-		switch {
-		case from != nil && cards[i] != cardOf(port):
-			link.NewMAC = port.MAC().String() // and addresses, as with DHCP
-		case !m.options.Static:
+		moved := m.launch.from != nil && m.launch.from.fingerprint.Cards[i] != cardOf(port)
+		if !moved && !m.options.Static && !m.launch.addresses {
 			continue
+		}
+		link := agent.Link{MAC: cards[i].MAC, Prefix: port.Prefix().String()}
+		if moved && resumed {
+			link.NewMAC = port.MAC().String()
 		}
 		if i == 0 {
 			n := m.options.Networks[0]
@@ -135,12 +153,12 @@ func runAfterResume(ctx context.Context, client *agent.Client, line string) erro
 }
 
 // newAgentLink returns the host's end and QEMU's end of the agent's channel.
-func newAgentLink() (*agentLink, *os.File, error) {
+func newAgentLink(resumed bool) (*agentLink, *os.File, error) {
 	conn, theirs, err := qemu.SocketPair(syscall.SOCK_STREAM)
 	if err != nil {
 		return nil, nil, err
 	}
-	return &agentLink{conn: conn, ready: make(chan struct{})}, theirs, nil
+	return &agentLink{resumed: resumed, conn: conn, ready: make(chan struct{})}, theirs, nil
 }
 
 // again returns a link for the guest's next boot, by the same channel. This one ends.
@@ -202,7 +220,7 @@ func (m *Machine) agentAnswered() bool {
 
 // agentHint says how the agent should have started, and what a user can change.
 func (m *Machine) agentHint() string {
-	if m.launch.from != nil {
+	if m.agentLink().resumed {
 		return "it answered before the guest was saved: the guest may hang since then"
 	}
 	c := m.config

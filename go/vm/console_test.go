@@ -209,7 +209,7 @@ func heap() uint64 {
 func TestLogIsBounded(t *testing.T) {
 	var logs logs
 	dir := t.TempDir()
-	if err := logs.open(dir, "", false); err != nil {
+	if err := logs.open(dir, "", false, false); err != nil {
 		t.Fatal(err)
 	}
 	block := bytes.Repeat([]byte("x"), 1<<20-1)

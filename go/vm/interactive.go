@@ -55,7 +55,7 @@ func Interact(c *machine.Config, dir string, args []string, messages io.Writer) 
 	}
 	var files []*os.File
 	if len(p.Descriptors) > 0 { // it is the agent
-		link, theirs, err := newAgentLink()
+		link, theirs, err := newAgentLink(true)
 		if err != nil {
 			return err
 		}

@@ -26,6 +26,11 @@ type launch struct {
 	ramFile  *os.File   // holds the RAM open; nil if it is a named file
 	// copiedRAM says that the RAM is a copy because QEMU is too old to map another's.
 	copiedRAM bool
+
+	// booted says that the machine ran before: its files exist. See PowerOn.
+	booted       bool
+	addresses    bool     // the agent sets addresses, also without Options.Static
+	forwardPorts []string // in place of Config.ForwardPorts, if booted
 }
 
 // newLaunch makes throwaway layers over the machine's disks, and a copy of its
@@ -129,6 +134,9 @@ func (l *launch) script() (string, error) {
 // boots is to have one, or if one that resumes was saved with one: its agent lets the
 // guest's programs go on.
 func (l *launch) addAgent(wanted bool) error {
+	if l.booted {
+		return nil
+	}
 	if l.from != nil {
 		wanted = l.from.fingerprint.Agent
 	}
@@ -136,7 +144,9 @@ func (l *launch) addAgent(wanted bool) error {
 		return nil
 	}
 	switch {
-	case l.config.Agent == machine.AgentInitrd && l.from == nil: // a guest that resumes has read it
+	case l.config.Agent == machine.AgentInitrd && l.from != nil && l.from.initrd != "":
+		l.setup.Initrd = l.from.initrd
+	case l.config.Agent == machine.AgentInitrd:
 		l.setup.Initrd = filepath.Join(l.dir, "initrd")
 		return writeInitrd(l.config, l.setup.Initrd)
 	case l.config.AgentOnDisk():

@@ -22,8 +22,8 @@ type logs struct {
 }
 
 // open creates the logs in dir, and command, the script that runs the machine
-// again. Without dir it writes none.
-func (l *logs) open(dir, command string, firmware bool) error {
+// again. Without dir it writes none. Logs that continue are appended to.
+func (l *logs) open(dir, command string, continues, firmware bool) error {
 	if dir == "" {
 		return nil
 	}
@@ -34,8 +34,12 @@ func (l *logs) open(dir, command string, firmware bool) error {
 	if firmware {
 		logs["firmware.log"] = &l.firmware
 	}
+	flags := os.O_CREATE | os.O_WRONLY | os.O_TRUNC
+	if continues {
+		flags = os.O_CREATE | os.O_WRONLY | os.O_APPEND
+	}
 	for name, log := range logs {
-		file, err := os.Create(filepath.Join(dir, name))
+		file, err := os.OpenFile(filepath.Join(dir, name), flags, 0o666)
 		if err != nil {
 			l.close()
 			return err

@@ -15,6 +15,7 @@ import (
 
 	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/network"
+	"github.com/rules-qcow2/rules_qcow2/go/vm/plan"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/qemu"
 )
 
@@ -41,6 +42,8 @@ type Machine struct {
 
 	mu              sync.Mutex
 	agent           *agentLink    // of the present boot; nil without an agent
+	cards           []plan.Card   // as the guest knows them
+	poweredOn       bool          // another Machine continues this one
 	reboots         chan struct{} // receives an item for a reset that is expected
 	end             End
 	stderr          []string

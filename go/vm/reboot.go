@@ -2,7 +2,6 @@ package vm
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/rules-qcow2/rules_qcow2/go/vm/agent"
@@ -12,6 +11,9 @@ import (
 // machine, and waits until its agent answers in the next boot. The machine keeps its
 // layers, its UEFI variables, its console and its forwarded ports. What runs in the guest
 // ends, connections of Dial included.
+//
+// A machine that resumed from a snapshot boots as well, from its own layers. Then its
+// network cards have the addresses of its own networks from the start of the boot.
 func (m *Machine) Reboot(ctx context.Context) error {
 	if err := m.bootAgain(ctx, func() error {
 		return m.withAgent(ctx, func(c *agent.Client) error { return c.Reboot(ctx) })
@@ -39,9 +41,6 @@ func (m *Machine) bootAgain(ctx context.Context, reset func() error) error {
 	link := m.agentLink()
 	if link == nil {
 		return fmt.Errorf("the machine does not have an agent to answer after it (agent = %q); set kernel or agent", m.config.Agent)
-	}
-	if m.launch.from != nil {
-		return errors.New("a machine that resumed from a snapshot does not boot, and cannot boot again; use its qemu_vm")
 	}
 	m.rebooting.Lock()
 	defer m.rebooting.Unlock()
@@ -77,6 +76,7 @@ func (m *Machine) bootAgain(ctx context.Context, reset func() error) error {
 	}
 	m.mu.Lock()
 	m.agent = next
+	m.cards = m.launch.setup.Cards // a reset undoes what the agent has set
 	m.mu.Unlock()
 	go m.connectAgent(context.Background(), next)
 	_, err = m.Agent(ctx)

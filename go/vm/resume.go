@@ -68,9 +68,6 @@ func openSnapshot(c *machine.Config) (*Snapshot, error) {
 		if err != nil {
 			return err
 		}
-		if c.Initrd == "" { // it is not needed to resume
-			here.Initrd = saved.Initrd
-		}
 		return saved.Compare(here)
 	})
 	return &Snapshot{config: &pinned, files: *c.Snapshot, fingerprint: saved, verify: verify}, nil

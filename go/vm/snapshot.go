@@ -26,6 +26,9 @@ type Snapshot struct {
 	// cannot resume here.
 	verify func() error
 	ram    *os.File // holds files.RAM open; nil if it is a named file
+	// initrd is the path of the initrd with the agent, which a machine that resumed reads
+	// when it reboots; "" if each machine makes its own.
+	initrd string
 	// accelerator is that of the machine that was saved; "" if another process did so.
 	accelerator string
 	busy        string
@@ -247,7 +250,8 @@ func (m *Machine) save(ctx context.Context) (*Snapshot, error) {
 		files: machine.Snapshot{
 			RAM: l.setup.RAM.Path, State: filepath.Join(m.options.Dir, "state"), Layers: l.setup.Layers, UEFIVars: l.setup.UEFIVars,
 		},
-		fingerprint: &plan.Fingerprint{Agent: l.setup.Agent, Cards: l.setup.Cards},
+		initrd:      l.setup.Initrd,
+		fingerprint: &plan.Fingerprint{Agent: l.setup.Agent, Cards: m.guestCards()},
 		verify:      func() error { return nil }, // it is the same process
 		accelerator: l.setup.Accelerator,
 	}

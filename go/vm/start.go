@@ -39,6 +39,11 @@ func Start(ctx context.Context, c *machine.Config, o Options) (*Machine, error) 
 
 // start starts a machine that boots, or resumes from a snapshot.
 func start(ctx context.Context, c *machine.Config, from *Snapshot, o Options) (*Machine, error) {
+	return startWith(ctx, c, from, o, func() (*launch, error) { return newLaunch(c, from, &o) })
+}
+
+// startWith is start with the files that prepare makes.
+func startWith(ctx context.Context, c *machine.Config, from *Snapshot, o Options, prepare func() (*launch, error)) (*Machine, error) {
 	m := &Machine{
 		config: c, options: o, started: time.Now(),
 		stop: make(chan struct{}), ended: make(chan struct{}), done: make(chan struct{}),
@@ -54,7 +59,7 @@ func start(ctx context.Context, c *machine.Config, from *Snapshot, o Options) (*
 	if from != nil {
 		go from.verify() // while QEMU starts
 	}
-	if m.launch, err = newLaunch(c, from, &o); err != nil {
+	if m.launch, err = prepare(); err != nil {
 		return nil, err
 	}
 	o.trace(StepFiles)
@@ -102,11 +107,11 @@ func (m *Machine) startQEMU() error {
 		return err
 	}
 	l.setup.Console = plan.Recorded
-	p, err := plan.Make(c, &l.setup)
+	p, err := plan.Make(l.planned(), &l.setup)
 	if err != nil {
 		return err
 	}
-	if err := m.logs.open(m.options.Logs, script, slices.Contains(p.Descriptors, plan.Firmware)); err != nil {
+	if err := m.logs.open(m.options.Logs, script, l.booted, slices.Contains(p.Descriptors, plan.Firmware)); err != nil {
 		return err
 	}
 	files, closeFiles, err := m.connect(p.Descriptors)
@@ -138,7 +143,7 @@ func (m *Machine) connect(descriptors []plan.Descriptor) (files []*os.File, clos
 		var file *os.File
 		switch d {
 		case plan.Agent:
-			m.agent, file, err = newAgentLink()
+			m.agent, file, err = newAgentLink(m.launch.from != nil)
 		case plan.Firmware:
 			m.firmware, file, err = qemu.SocketPair(syscall.SOCK_STREAM)
 		}
@@ -151,30 +156,37 @@ func (m *Machine) connect(descriptors []plan.Descriptor) (files []*os.File, clos
 }
 
 // attach attaches the machine to its networks. A machine that resumes has the
-// cards that it was saved with; those without a network are cut off.
+// cards that it was saved with; those without a network are cut off. Its guest knows the
+// saved addresses until the agent sets others, or until a reset: QEMU then takes those of
+// its arguments.
 func (m *Machine) attach() error {
 	setup := &m.launch.setup
 	if s := m.launch.from; s != nil {
-		setup.Cards = s.fingerprint.Cards
+		setup.Cards = slices.Clone(s.fingerprint.Cards)
+		m.cards = s.fingerprint.Cards
 		if len(m.options.Networks) > len(setup.Cards) {
 			return fmt.Errorf("%d networks are given, but the machine was saved with %d network cards; set network_cards = %[1]d of the qemu_snapshot, or attach the networks before Freeze or Fork",
 				len(m.options.Networks), len(setup.Cards))
 		}
 	}
-	for _, n := range m.options.Networks {
+	for i, n := range m.options.Networks {
 		port, err := n.Attach(m.Name())
 		if err != nil {
 			return err
 		}
 		m.links = append(m.links, port)
-		if m.launch.from == nil {
-			setup.Cards = append(setup.Cards, cardOf(port))
+		if i == len(setup.Cards) {
+			setup.Cards = append(setup.Cards, plan.Card{})
 		}
+		setup.Cards[i] = cardOf(port)
 	}
 	setup.Linked = len(m.links)
-	for i := range m.options.Cards {
+	for i := 0; i < m.options.Cards && !m.launch.booted; i++ {
 		// 52:54:00 is QEMU's.
 		setup.Cards = append(setup.Cards, plan.Card{MAC: fmt.Sprintf("52:54:00:00:00:%02x", i+1)})
+	}
+	if m.launch.from == nil {
+		m.cards = setup.Cards
 	}
 	return nil
 }

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -51,6 +53,63 @@ func TestReboot(t *testing.T) {
 		if exists, err := agentExists(t, m, "/memory"); err != nil || exists {
 			t.Errorf("%s: whether a file in memory is still there: %v, %v", name, exists, err)
 		}
+	}
+}
+
+// A machine starts again after a power-off, with its disk, its name on a network and its
+// forwarded port, and without its memory. It can be frozen, and can start a third time.
+func TestPowerOn(t *testing.T) {
+	net := vmtest.Network(t)
+	forward := func(c *machine.Config, _ *vm.Options) {
+		c.Network, c.ForwardPorts = "user", []string{"tcp:80"}
+		c.KernelArgs = append(slices.Clone(c.KernelArgs), "ip=10.0.2.15::10.0.2.2:255.255.255.0::eth0:off")
+	}
+	server := start(t, withDisk(t), forward, vmtest.WithNetwork(net), vmtest.WithStaticAddresses(), vmtest.WithName("server"))
+	client := start(t, vmtest.WithNetwork(net), vmtest.WithStaticAddresses(), vmtest.WithName("client"))
+	boot, port, mac, first := string(server.ReadFile(bootID)), server.VM.Ports()["tcp:80"], server.VM.Links()[0].MAC().String(), server.VM
+	if _, err := first.PowerOn(t.Context()); err == nil || !strings.Contains(err.Error(), "the machine still runs; power it off first") {
+		t.Errorf("PowerOn of a machine that runs: got error %v", err)
+	}
+	for _, powerOff := range []func(){server.PowerOff, func() { server.Output("/program", "sync"); server.VM.Close() }} {
+		server.WriteFile("/dev/vda", []byte(boot))
+		server.WriteFile("/memory", []byte("lost"))
+		powerOff()
+		server.PowerOn()
+		program(t, server) // it was in memory
+		next := string(server.ReadFile(bootID))
+		if next == boot {
+			t.Errorf("the guest is in the boot %s again", boot)
+		}
+		if got := server.ReadFile("/dev/vda"); !bytes.HasPrefix(got, []byte(boot)) {
+			t.Errorf("the disk begins with %q, want %q", got[:len(boot)], boot)
+		}
+		boot = next
+		if exists, err := agentExists(t, server, "/memory"); err != nil || exists {
+			t.Errorf("whether a file in memory is still there: %v, %v", exists, err)
+		}
+		if got := server.VM.Links()[0].MAC().String(); got != mac {
+			t.Errorf("the MAC address is %s, want %s", got, mac)
+		}
+		server.Output("/program", "background", "serve", ":80")
+		if got := client.Output("/program", "get", "http://server/page"); got != "hello from /page" {
+			t.Errorf("got %q from the network", got)
+		}
+		response, err := http.Get("http://" + port + "/page")
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+	}
+	if _, err := first.PowerOn(t.Context()); err == nil || !strings.Contains(err.Error(), "use the machine that PowerOn returned") {
+		t.Errorf("the second PowerOn of one machine: got error %v", err)
+	}
+	log, err := os.ReadFile(server.VM.ConsoleLog())
+	if boots := bytes.Count(log, []byte("VMX not supported")); err != nil || boots < 3 {
+		t.Errorf("console.log has %d boots, want 3: %v\n%s", boots, err, log)
+	}
+	fork := server.Fork(t)
+	if got := string(fork.ReadFile(bootID)); got != boot {
+		t.Errorf("the fork is in the boot %q, want %q", got, boot)
 	}
 }
 

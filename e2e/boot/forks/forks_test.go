@@ -17,13 +17,18 @@ import (
 
 func boot(t *testing.T, opts ...vmtest.Option) *vmtest.Machine {
 	t.Helper()
+	m := vmtest.Start(t, os.Getenv("VM"), opts...)
+	copyProgram(t, m)
+	return m
+}
+
+func copyProgram(t *testing.T, m *vmtest.Machine) {
+	t.Helper()
 	program, err := runfiles.Rlocation(os.Getenv("PROGRAM"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := vmtest.Start(t, os.Getenv("VM"), opts...)
 	m.CopyTo(program, "/program")
-	return m
 }
 
 // Eight forks at the same time, each with its own disks, random numbers and clock.
@@ -135,6 +140,56 @@ func TestForkAll(t *testing.T) {
 		if got := two.Output("/program", "get", "http://one/1"); got != "hello from /1" {
 			t.Errorf("got %q", got)
 		}
+	})
+}
+
+// Forks boot again, from their own disks. Those of ForkAll have the addresses of the
+// machines that they were made from, others their own. A fork that has booted again can be
+// forked.
+func TestReboot(t *testing.T) {
+	net := vmtest.Network(t)
+	static := vmtest.WithStaticAddresses()
+	server := boot(t, vmtest.WithNetwork(net), static, vmtest.WithName("server"))
+	client := boot(t, vmtest.WithNetwork(net), static, vmtest.WithName("client"))
+	const bootID = "/proc/sys/kernel/random/boot_id"
+	reboot := func(t *testing.T, m *vmtest.Machine) {
+		t.Helper()
+		before := m.ReadFile(bootID)
+		m.WriteFile("/dev/vda", []byte(m.VM.Name()))
+		m.Reboot()
+		if after := m.ReadFile(bootID); bytes.Equal(before, after) {
+			t.Errorf("%s: the guest is in the boot %s again", m.VM.Name(), after)
+		}
+		if got := m.ReadFile("/dev/vda"); !bytes.HasPrefix(got, []byte(m.VM.Name())) {
+			t.Errorf("%s: the disk begins with %q", m.VM.Name(), got[:8])
+		}
+		copyProgram(t, m) // it was in memory
+	}
+	connect := func(t *testing.T, server, client *vmtest.Machine) {
+		t.Helper()
+		server.Output("/program", "background", "serve", ":80")
+		if got := client.Output("/program", "get", "http://"+server.VM.Name()+"/page"); got != "hello from /page" {
+			t.Errorf("got %q", got)
+		}
+	}
+	vmtest.ForkAll(t, server, client)
+	t.Run("ForkAll", func(t *testing.T) {
+		t.Parallel()
+		forks := vmtest.ForkAll(t, server, client)
+		reboot(t, forks[0])
+		connect(t, forks[0], forks[1])
+	})
+	t.Run("twins", func(t *testing.T) {
+		t.Parallel()
+		net := vmtest.Network(t)
+		one := server.Fork(t, vmtest.WithNetwork(net), vmtest.WithName("one"), vmtest.WithSaveable())
+		two := server.Fork(t, vmtest.WithNetwork(net), vmtest.WithName("two"))
+		reboot(t, one)
+		reboot(t, two)
+		connect(t, two, one)
+		again := vmtest.Network(t)
+		three := one.Fork(t, vmtest.WithNetwork(again), vmtest.WithName("three"))
+		connect(t, server.Fork(t, vmtest.WithNetwork(again), vmtest.WithName("four")), three)
 	})
 }
 

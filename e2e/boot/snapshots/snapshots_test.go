@@ -25,13 +25,18 @@ func resume(t *testing.T, opts ...vmtest.Option) *vmtest.Machine {
 
 func resumeMachine(t *testing.T, variable string, opts ...vmtest.Option) *vmtest.Machine {
 	t.Helper()
+	m := vmtest.Start(t, os.Getenv(variable), opts...)
+	copyProgram(t, m)
+	return m
+}
+
+func copyProgram(t *testing.T, m *vmtest.Machine) {
+	t.Helper()
 	program, err := runfiles.Rlocation(os.Getenv("PROGRAM"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := vmtest.Start(t, os.Getenv(variable), opts...)
 	m.CopyTo(program, "/program")
-	return m
 }
 
 func TestRandomNumbers(t *testing.T) {
@@ -47,7 +52,12 @@ func TestRandomNumbers(t *testing.T) {
 
 // The guest's clock is the host's, to a tenth of a second.
 func TestClock(t *testing.T) {
-	m := resume(t)
+	checkClock(t, resume(t), 100*time.Millisecond)
+}
+
+// checkClock checks that the guest's clock is the host's.
+func checkClock(t *testing.T, m *vmtest.Machine, tolerance time.Duration) {
+	t.Helper()
 	client, err := m.VM.Agent(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +65,6 @@ func TestClock(t *testing.T) {
 	before := time.Now()
 	now, err := client.Clock(t.Context())
 	after := time.Now()
-	const tolerance = 100 * time.Millisecond
 	if err != nil || now.Before(before.Add(-tolerance)) || now.After(after.Add(tolerance)) {
 		t.Errorf("the guest's clock shows %v, the host's %v to %v (%v)", now, before, after, err)
 	}
@@ -198,6 +207,70 @@ func TestNetwork(t *testing.T) {
 	net := vmtest.Network(t)
 	server := resume(t, vmtest.WithNetwork(net), vmtest.WithName("server"))
 	client := resume(t, vmtest.WithNetwork(net), vmtest.WithName("client"))
+	server.Output("/program", "background", "serve", ":80")
+	if got := client.Output("/program", "get", "http://server/page"); got != "hello from /page" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// A machine that resumed boots again, by its guest's doing and by a reset: from its own
+// disk, with the clock and with the addresses of its network.
+func TestReboot(t *testing.T) {
+	net := vmtest.Network(t)
+	server := resume(t, vmtest.WithNetwork(net), vmtest.WithName("server"))
+	client := resume(t, vmtest.WithNetwork(net), vmtest.WithName("client"))
+	serve := func(page string) {
+		t.Helper()
+		server.Output("/program", "background", "serve", ":80")
+		if got := client.Output("/program", "get", "http://server/"+page); got != "hello from /"+page {
+			t.Errorf("got %q", got)
+		}
+	}
+	serve("resumed")
+	const bootID = "/proc/sys/kernel/random/boot_id"
+	seen := map[string]bool{string(server.ReadFile(bootID)): true}
+	for name, reboot := range map[string]func(){"Reboot": server.Reboot, "Reset": server.Reset} {
+		server.WriteFile("/memory", []byte("lost"))
+		server.WriteFile("/dev/vda", []byte(name))
+		server.Output("/program", "sync")
+		reboot()
+		// A guest that boots reads the hardware's clock, which shows whole seconds, and is
+		// behind on a busy host.
+		checkClock(t, server, 10*time.Second)
+		if id := string(server.ReadFile(bootID)); seen[id] {
+			t.Errorf("%s: the guest is in the boot %s again", name, id)
+		} else {
+			seen[id] = true
+		}
+		if got := server.ReadFile("/dev/vda"); !bytes.HasPrefix(got, []byte(name)) {
+			t.Errorf("%s: the disk begins with %q", name, got[:20])
+		}
+		if got, want := string(server.ReadFile("/sys/class/net/eth0/address")), server.VM.Links()[0].MAC().String()+"\n"; got != want {
+			t.Errorf("%s: the card has the address %q, want %q", name, got, want)
+		}
+		copyProgram(t, server) // it was in memory, as /memory
+		if client, err := server.VM.Agent(t.Context()); err != nil {
+			t.Error(err)
+		} else if exists, err := client.Exists(t.Context(), "/memory"); err != nil || exists {
+			t.Errorf("%s: whether a file in memory is still there: %v, %v", name, exists, err)
+		}
+		serve(name)
+	}
+}
+
+// A machine that resumed boots after a power-off from its own disk, with the addresses of
+// its network.
+func TestPowerOn(t *testing.T) {
+	net := vmtest.Network(t)
+	server := resume(t, vmtest.WithNetwork(net), vmtest.WithName("server"))
+	client := resume(t, vmtest.WithNetwork(net), vmtest.WithName("client"))
+	server.WriteFile("/dev/vda", []byte("kept"))
+	server.PowerOff()
+	server.PowerOn()
+	if got := server.ReadFile("/dev/vda"); !bytes.HasPrefix(got, []byte("kept")) {
+		t.Errorf("the disk begins with %q", got[:4])
+	}
+	copyProgram(t, server) // it was in memory
 	server.Output("/program", "background", "serve", ":80")
 	if got := client.Output("/program", "get", "http://server/page"); got != "hello from /page" {
 		t.Errorf("got %q", got)

@@ -48,8 +48,8 @@ func (a *arguments) addKernel() error {
 				own, len(line), maxCommandLine)
 		}
 	}
-	// A guest that resumes has read its initrd.
-	if initrd != "" && !a.setup.Resumes {
+	// A guest that resumes has read its initrd, but reads it again when it reboots.
+	if initrd != "" {
 		a.add("-initrd", initrd)
 	}
 	if line != "" {

@@ -129,7 +129,7 @@ func NewFingerprint(c *machine.Config, facts *Facts, agent bool, cards []Card) (
 func savedArgs(c *machine.Config, facts *Facts, agent bool, cards []Card) ([]string, error) {
 	anywhere := *c
 	anywhere.DataDirs = nil
-	anywhere.UEFICode, anywhere.Kernel, anywhere.QEMUArgs = facts.Firmware, facts.Kernel, facts.QEMUArgs
+	anywhere.UEFICode, anywhere.Kernel, anywhere.Initrd, anywhere.QEMUArgs = facts.Firmware, facts.Kernel, facts.Initrd, facts.QEMUArgs
 	anywhere.ForwardPorts = slices.Clone(c.ForwardPorts)
 	for i, forward := range c.ForwardPorts {
 		protocol, _, guest := splitForward(forward)

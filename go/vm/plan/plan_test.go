@@ -75,11 +75,11 @@ func TestSavedArgs(t *testing.T) {
 		}
 		// What is different on each host.
 		want := strings.NewReplacer(
-			"-L /data ", "", "/code", "CODE", "/kernel", "KERNEL", "/c", "C", "/vars", "", `"/a"`, `""`, `"/b"`, `""`, "/ram", "ram", "/agent", "agent",
+			"-L /data ", "", "/code", "CODE", "/kernel", "KERNEL", "/initrd", "INITRD", "/c", "C", "/vars", "", `"/a"`, `""`, `"/b"`, `""`, "/ram", "ram", "/agent", "agent",
 			":2222-:22", ":0-:22",
 		).Replace(strings.Join(p.Args, " "))
 		f, err := NewFingerprint(c, &Facts{
-			Accelerator: "tcg", Firmware: "CODE", Kernel: "KERNEL", QEMUArgs: []machine.Argument{{"-a"}, {"b=", "C"}},
+			Accelerator: "tcg", Firmware: "CODE", Kernel: "KERNEL", Initrd: "INITRD", QEMUArgs: []machine.Argument{{"-a"}, {"b=", "C"}},
 		}, true, cards)
 		if err != nil {
 			t.Fatal(err)

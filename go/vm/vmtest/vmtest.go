@@ -378,6 +378,18 @@ func (m *Machine) PowerOff() {
 	}
 }
 
+// PowerOn starts the machine again, once it has ended, by PowerOff or by itself: it boots
+// from its disks with the guest's writes. m.VM is another [vm.Machine] then. Calls that need
+// the guest's agent wait for it. See [vm.Machine.PowerOn].
+func (m *Machine) PowerOn() {
+	m.t.Helper()
+	running, err := m.VM.PowerOn(m.ctx)
+	if err != nil {
+		m.fail(err)
+	}
+	m.VM = running
+}
+
 // Reboot makes the guest reboot, and waits until its agent answers again. The disks keep
 // what the guest has written.
 func (m *Machine) Reboot() {
