@@ -112,15 +112,15 @@ type command struct {
 
 // prepare finds the user, the environment, the directory and the program.
 func prepare(m *protocol.Run) (*command, error) {
-	u, err := lookupUser(m.User)
-	if m.Shell && err == nil {
-		m.Args = append([]string{u.loginShell()}, m.Args...)
-	}
-	if len(m.Args) == 0 || m.Args[0] == "" {
+	if !m.Shell && (len(m.Args) == 0 || m.Args[0] == "") {
 		return nil, errors.New("run: no program is named")
 	}
+	u, err := lookupUser(m.User)
 	if err != nil {
 		return nil, err
+	}
+	if m.Shell {
+		m.Args = append([]string{u.loginShell()}, m.Args...)
 	}
 	c := &command{args: m.Args, dir: m.Dir, uid: u.uid}
 	// A command of root keeps the agent's credentials: setgroups may be forbidden.
