@@ -31,7 +31,9 @@ def qemu_guest_test(name, test, vm, disks = [], fail_on = DEFAULT_FAIL_ON, **kwa
     outside. See docs/guest-tests.md for the whole contract.
 
     `bazel run :driver_vm_test -- --interactive` starts the machine with the runfiles,
-    and a shell there.
+    and a shell there. `bazel test :driver_vm_test --test_arg=--hold
+    --test_output=streamed` keeps the guest of a test that fails, and prints a command that
+    opens a shell in it.
 
     Args:
       name: name of the target.

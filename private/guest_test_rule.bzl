@@ -47,9 +47,11 @@ def _qemu_guest_test_impl(ctx):
     program = test[DefaultInfo].files_to_run.executable
     environment = test_environment(ctx, test[RunEnvironmentInfo] if RunEnvironmentInfo in test else None)
     equipped = with_qemu(ctx, vm)
+    programs = programs_of(ctx)
+    vm_program = programs.vm.files_to_run.executable  # for --hold
     default = run(
         ctx,
-        programs_of(ctx).vmboot,
+        programs.vmboot,
         {
             "fail_on": ctx.attr.fail_on,
             "guest_test": {
@@ -60,9 +62,10 @@ def _qemu_guest_test_impl(ctx):
                 "user": ctx.attr.user,
             },
             "machine": equipped.config | {"target": target_name(ctx)},
+            "vm": rlocationpath(ctx, vm_program),
         },
         ".vm.json",
-        [equipped.runfiles, vm.machine.agent_runfiles, runfiles, ctx.runfiles([manifest, program])],
+        [equipped.runfiles, vm.machine.agent_runfiles, runfiles, ctx.runfiles([manifest, program, vm_program])],
     )
     return [
         default,

@@ -142,8 +142,8 @@ func (s *starter) try(c *command, files []*os.File, g *group) (*process, error) 
 	attr := &os.ProcAttr{
 		Dir: c.dir, Env: c.env, Files: files,
 		// A new session: signals reach all of the command, and it has no
-		// terminal to read from.
-		Sys: &syscall.SysProcAttr{Setsid: true, Credential: c.cred},
+		// terminal to read from but its own, which is its standard input.
+		Sys: &syscall.SysProcAttr{Setsid: true, Setctty: c.terminal != nil, Credential: c.cred},
 	}
 	if g != nil {
 		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, int(g.dir.Fd())

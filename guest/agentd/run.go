@@ -26,7 +26,15 @@ func (a *agent) run(q *protocol.Request) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	streams, err := openStreams(&m)
+	var streams *streams
+	if m.Terminal {
+		if c.terminal, err = openTerminal(&m, c.uid); err != nil {
+			return nil, fmt.Errorf("run %q: %w", m.Args[0], err)
+		}
+		streams = terminalStreams(&m, c.terminal)
+	} else {
+		streams, err = openStreams(&m)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -77,6 +85,9 @@ func (a *agent) run(q *protocol.Request) ([]byte, error) {
 			for n := q.TakeSignal(); n != 0; n = q.TakeSignal() {
 				p.signal(syscall.Signal(n))
 			}
+			if rows, columns, ok := q.TakeSize(); ok && c.terminal != nil {
+				c.terminal.resize(rows, columns)
+			}
 		case <-limit:
 			exit.TimedOut = true
 			p.kill()
@@ -94,23 +105,32 @@ type command struct {
 	env  []string
 	dir  string
 	cred *syscall.Credential
+
+	uid      uint32
+	terminal *terminal // nil without one
 }
 
 // prepare finds the user, the environment, the directory and the program.
 func prepare(m *protocol.Run) (*command, error) {
-	if len(m.Args) == 0 || m.Args[0] == "" {
+	if !m.Shell && (len(m.Args) == 0 || m.Args[0] == "") {
 		return nil, errors.New("run: no program is named")
 	}
 	u, err := lookupUser(m.User)
 	if err != nil {
 		return nil, err
 	}
-	c := &command{args: m.Args, dir: m.Dir}
+	if m.Shell {
+		m.Args = append([]string{u.loginShell()}, m.Args...)
+	}
+	c := &command{args: m.Args, dir: m.Dir, uid: u.uid}
 	// A command of root keeps the agent's credentials: setgroups may be forbidden.
 	if m.User != "" {
 		c.cred = &syscall.Credential{Uid: u.uid, Gid: u.gid, Groups: u.groups}
 	}
 	env := []string{"PATH=" + defaultPath, "HOME=" + u.home, "USER=" + u.name, "LOGNAME=" + u.name}
+	if m.Shell {
+		env = append(env, "SHELL="+m.Args[0])
+	}
 	c.env, err = mergeEnv(env, m.Env)
 	if err != nil {
 		return nil, err

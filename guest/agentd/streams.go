@@ -13,11 +13,12 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/guest/protocol"
 )
 
-// streams are the three pipes of a command.
+// streams are the three pipes of a command, or its terminal.
 type streams struct {
 	stdin   *os.File // nil: the command's standard input is at its end
-	outputs [2]*output
+	outputs []*output
 	child   []*os.File
+	eof     string // ends the standard input of a terminal, which cannot be closed
 }
 
 func openStreams(m *protocol.Run) (*streams, error) {
@@ -32,14 +33,14 @@ func openStreams(m *protocol.Run) (*streams, error) {
 	} else {
 		w.Close()
 	}
-	for i, want := range []bool{m.WantStdout, m.WantStderr} {
+	for _, want := range []bool{m.WantStdout, m.WantStderr} {
 		r, w, err := os.Pipe()
 		if err != nil {
 			s.close()
 			s.closeChild()
 			return nil, err
 		}
-		s.outputs[i] = &output{r: r, want: want, done: make(chan struct{})}
+		s.outputs = append(s.outputs, newOutput(r, want))
 		s.child = append(s.child, w)
 	}
 	return s, nil
@@ -58,9 +59,7 @@ func (s *streams) close() {
 		s.stdin.Close()
 	}
 	for _, o := range s.outputs {
-		if o != nil {
-			o.r.Close()
-		}
+		o.r.Close()
 	}
 }
 
@@ -71,7 +70,11 @@ func (s *streams) copy(q *protocol.Request) {
 			// A command that closes its standard input gets no more of it. It is
 			// not an error, as in a shell's pipe.
 			copyBytes(s.stdin, q.Reader(protocol.Data))
-			s.stdin.Close()
+			if s.eof == "" {
+				s.stdin.Close()
+			} else {
+				s.stdin.WriteString(s.eof)
+			}
 		}()
 	}
 	for i, o := range s.outputs {
@@ -82,8 +85,10 @@ func (s *streams) copy(q *protocol.Request) {
 
 // finish waits until all that the command wrote is on its way.
 func (s *streams) finish() {
-	if s.stdin != nil {
+	if s.stdin != nil && s.eof == "" {
 		s.stdin.Close()
+	} else if s.stdin != nil {
+		s.stdin.SetWriteDeadline(time.Now())
 	}
 	for _, o := range s.outputs {
 		o.commandEnded()
@@ -101,12 +106,17 @@ func (s *streams) finish() {
 // their writes must not fail. So the request ends when an output is silent for
 // silence, or after patience, and what comes after that is discarded.
 type output struct {
-	r    *os.File
-	want bool
-	done chan struct{}
+	r     *os.File
+	want  bool
+	done  chan struct{}
+	ended chan struct{} // closed when the command has ended
 
 	mu   sync.Mutex
 	last time.Time // when the request ends at the latest; zero while the command runs
+}
+
+func newOutput(r *os.File, want bool) *output {
+	return &output{r: r, want: want, done: make(chan struct{}), ended: make(chan struct{})}
 }
 
 // Times after the end of a command. An emulated guest takes 0.1 s to start a program.
@@ -123,6 +133,7 @@ func (o *output) commandEnded() {
 		o.last = o.last.Add(patience)
 	}
 	o.mu.Unlock()
+	close(o.ended)
 	o.waitOn()
 }
 
@@ -146,6 +157,9 @@ func (o *output) copy(w io.WriteCloser) {
 	close(o.done)
 	o.r.SetReadDeadline(time.Time{})
 	io.Copy(io.Discard, o.r)
+	// The kernel kills a command whose terminal is closed, also one that has closed its own
+	// end.
+	<-o.ended
 }
 
 // send copies until the command and its output ended or the host wants no more.

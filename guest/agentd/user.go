@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +15,7 @@ import (
 type user struct {
 	name     string
 	home     string
+	shell    string // "" if it is not known
 	uid, gid uint32
 	groups   []uint32
 }
@@ -39,7 +41,7 @@ func lookupUser(spec string) (user, error) {
 		if err1 != nil || err2 != nil {
 			return u, fmt.Errorf("user %q: bad line in %s", spec, passwdFile)
 		}
-		u.name, u.home, u.uid, u.gid = entry[0], entry[5], uint32(uid), uint32(gid)
+		u.name, u.home, u.shell, u.uid, u.gid = entry[0], entry[5], entry[6], uint32(uid), uint32(gid)
 	case err != nil:
 		return u, fmt.Errorf("user %q: %s has no %q", spec, passwdFile, name)
 	case !hasGroup:
@@ -65,6 +67,19 @@ func lookupUser(spec string) (user, error) {
 		u.groups = append(u.groups, memberships(u.name, u.gid)...)
 	}
 	return u, nil
+}
+
+// loginShell returns the path of the user's shell. It is /bin/sh if the user's does not
+// exist, or only refuses to log in.
+func (u *user) loginShell() string {
+	switch filepath.Base(u.shell) {
+	case "nologin", "false":
+	default:
+		if info, err := os.Stat(u.shell); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			return u.shell
+		}
+	}
+	return "/bin/sh"
 }
 
 // findEntry returns the fields of the line whose name, or else whose number in

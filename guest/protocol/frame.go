@@ -26,10 +26,11 @@ const (
 	frameSignal  frameType = 6 // host: payload: the signal to send to the command's process group
 	frameCancel  frameType = 7 // host: end the request now
 	frameLost    frameType = 8 // agent: the session is over; payload: why
+	frameResize  frameType = 9 // host: payload: rows and columns of the command's terminal, 2 bytes each
 )
 
 func (t frameType) String() string {
-	names := [...]string{"?", "OPEN", "DATA", "END", "CREDIT", "STARTED", "SIGNAL", "CANCEL", "LOST"}
+	names := [...]string{"?", "OPEN", "DATA", "END", "CREDIT", "STARTED", "SIGNAL", "CANCEL", "LOST", "RESIZE"}
 	if int(t) < len(names) && t != 0 {
 		return names[t]
 	}
@@ -89,7 +90,7 @@ func readFrame(r *bufio.Reader) (frame, error) {
 	switch {
 	case header[0] == 0 || header[0] == helloMagic[0]:
 		return frame{}, errNewHello
-	case f.kind < frameOpen || f.kind > frameLost:
+	case f.kind < frameOpen || f.kind > frameResize:
 		return frame{}, violation("unknown frame %s", f.kind)
 	case f.channel >= channels:
 		return frame{}, violation("%s frame on unknown channel %d", f.kind, f.channel)

@@ -65,11 +65,13 @@ func FuzzAnswer(f *testing.F) {
 func FuzzAgent(f *testing.F) {
 	f.Add(new(frames).add(frameOpen, 0, 1, "\x01").add(frameEnd, 0, 1, "").add(frameCancel, 0, 1, "").Bytes())
 	f.Add(new(frames).add(frameOpen, 0, 1, "\x01").add(frameSignal, 0, 1, "\x00\x00\x00\x40").Bytes())
+	f.Add(new(frames).add(frameOpen, 0, 1, "\x01").add(frameResize, 0, 1, "\x00\x18\x00\x50").Bytes())
 	f.Fuzz(func(t *testing.T, stream []byte) {
 		s := NewSession(NewWriter(io.Discard), nonce, func(q *Request) {
 			var m Run
 			q.Body(&m)
 			q.TakeSignal()
+			q.TakeSize()
 			q.Finish(Result{})
 		})
 		s.Fail(s.Serve(bufio.NewReaderSize(bytes.NewReader(stream), MaxFrame)))
@@ -93,7 +95,7 @@ func FuzzMessages(f *testing.F) {
 
 func messages() []Message {
 	return []Message{
-		&Run{Args: []string{"a", "", "\xff\n"}, Env: []string{"A=1"}, Dir: "/", User: "u", TimeLimit: -1, WantStdin: true},
+		&Run{Args: []string{"a", "", "\xff\n"}, Env: []string{"A=1"}, Dir: "/", User: "u", TimeLimit: -1, WantStdin: true, Terminal: true, Rows: 24, Columns: 80},
 		&Exit{Status: 1, Signal: 2, TimedOut: true},
 		&File{Path: "/p", Mode: 0o644},
 		&Tree{Path: "/p", FollowLinks: true},

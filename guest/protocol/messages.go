@@ -30,6 +30,10 @@ type Run struct {
 	WantStdin  bool     // false: standard input is at its end
 	WantStdout bool     // false: the agent discards standard output
 	WantStderr bool     // false: the agent discards standard error
+	Shell      bool     // the program is the user's shell; Args are its arguments
+	Terminal   bool     // the command has a terminal, whose output is standard output
+	Rows       uint32   // of the terminal; 0 to 65535
+	Columns    uint32   // of the terminal; 0 to 65535
 }
 
 func (m *Run) fields(c *coder) {
@@ -41,6 +45,10 @@ func (m *Run) fields(c *coder) {
 	c.bool(&m.WantStdin)
 	c.bool(&m.WantStdout)
 	c.bool(&m.WantStderr)
+	c.bool(&m.Shell)
+	c.bool(&m.Terminal)
+	c.uint32(&m.Rows)
+	c.uint32(&m.Columns)
 }
 
 // Exit says how a command ended.

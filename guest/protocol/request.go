@@ -25,7 +25,8 @@ type Request struct {
 
 	mu      sync.Mutex
 	signals uint64        // bit n-1: signal n was sent and not taken yet
-	signal  chan struct{} // has an item if there may be signals
+	signal  chan struct{} // has an item if there may be signals or another size
+	size    *uint32       // rows and columns, 16 bits each, that were sent and not taken yet
 	process uint32
 	started chan struct{}
 }
@@ -71,10 +72,12 @@ func (q *Request) dispatch(f frame, number uint32) error {
 		q.mu.Lock()
 		q.signals |= 1 << (number - 1)
 		q.mu.Unlock()
-		select {
-		case q.signal <- struct{}{}:
-		default:
-		}
+		q.wake()
+	case frameResize:
+		q.mu.Lock()
+		q.size = &number
+		q.mu.Unlock()
+		q.wake()
 	case frameCancel:
 		q.canceled()
 	case frameStarted:
@@ -89,6 +92,14 @@ func (q *Request) dispatch(f frame, number uint32) error {
 		close(q.started)
 	}
 	return nil
+}
+
+// wake tells the agent that there is a signal or a size to take.
+func (q *Request) wake() {
+	select {
+	case q.signal <- struct{}{}:
+	default:
+	}
 }
 
 // fail ends everything of the request.
@@ -183,6 +194,11 @@ func (q *Request) Signal(number uint32) error {
 	return q.send(frameSignal, Control, encodeUint32(number))
 }
 
+// Resize changes the size of the command's terminal. Only the host calls it.
+func (q *Request) Resize(rows, columns uint16) error {
+	return q.send(frameResize, Control, encodeUint32(uint32(rows)<<16|uint32(columns)))
+}
+
 // Cancel asks the agent to end the request now, and drops all data in flight. A
 // result still follows. Only the host calls it.
 func (q *Request) Cancel(why error) {
@@ -196,7 +212,7 @@ func (q *Request) Cancel(why error) {
 	q.send(frameCancel, Control, nil)
 }
 
-// Signaled has an item when there may be signals to take.
+// Signaled has an item when there may be signals or a size to take.
 func (q *Request) Signaled() <-chan struct{} { return q.signal }
 
 // TakeSignal returns a signal that the host sent, or 0. Like the system, it keeps
@@ -210,6 +226,19 @@ func (q *Request) TakeSignal() uint32 {
 	n := bits.TrailingZeros64(q.signals)
 	q.signals &^= 1 << n
 	return uint32(n) + 1
+}
+
+// TakeSize returns the size of the terminal that the host sent last, or false if there
+// is no new one.
+func (q *Request) TakeSize() (rows, columns uint16, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.size == nil {
+		return 0, 0, false
+	}
+	n := *q.size
+	q.size = nil
+	return uint16(n >> 16), uint16(n), true
 }
 
 // Finish sends the result, which ends the request. Only the agent calls it, once.

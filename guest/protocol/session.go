@@ -145,7 +145,7 @@ func (s *Session) next(r *bufio.Reader) error {
 func (s *Session) dispatch(f frame) error {
 	agent := s.handle != nil
 	switch f.kind {
-	case frameOpen, frameSignal, frameCancel:
+	case frameOpen, frameSignal, frameCancel, frameResize:
 		if !agent {
 			return violation("%s frame from the agent", f.kind)
 		}
@@ -156,7 +156,7 @@ func (s *Session) dispatch(f frame) error {
 	}
 	var number uint32
 	switch f.kind {
-	case frameCredit, frameStarted, frameSignal:
+	case frameCredit, frameStarted, frameSignal, frameResize:
 		if len(f.payload) != 4 {
 			return violation("%s frame of %d bytes, want 4", f.kind, len(f.payload))
 		}

@@ -96,9 +96,8 @@ func (s *Session) Changed() (bool, error) {
 // exec.Cmd.Wait, or says that the program left other settings.
 func (s *Session) Wait() error {
 	err := s.cmd.Wait()
-	if err == nil {
-		var changed bool
-		if changed, err = s.Changed(); changed {
+	if changed, changedErr := s.Changed(); err == nil || changed {
+		if err = changedErr; changed {
 			err = fmt.Errorf("the terminal's settings at the end are not those at the start")
 		}
 	}
@@ -125,4 +124,10 @@ func ioctl(f *os.File, request uintptr, argument unsafe.Pointer) error {
 		return fmt.Errorf("ioctl %#x: %w", request, errno)
 	}
 	return nil
+}
+
+// Resize changes the size of the terminal, in characters.
+func (s *Session) Resize(rows, columns uint16) error {
+	size := struct{ rows, columns, x, y uint16 }{rows: rows, columns: columns}
+	return ioctl(s.master, syscall.TIOCSWINSZ, unsafe.Pointer(&size))
 }

@@ -25,6 +25,9 @@ const usage = `usage: vm COMMAND [OPTIONS] ARGUMENTS
 Use the machine of the socket in $VM_SOCKET, or of -s SOCKET behind COMMAND:
   exec [-i] [-u USER] [-C DIR] [-e KEY=VALUE]... [-t TIME] [--] PROGRAM [ARGUMENT]...
                               run a command in the guest; its exit status is vm's
+  shell [-u USER] [-C DIR] [-e KEY=VALUE]... [--] [PROGRAM [ARGUMENT]...]
+                              run the shell of the guest's user, or a program, on this
+                              terminal; without a terminal, a shell reads standard input
   copy HOST :GUEST            copy a file or folder into the guest
   copy :GUEST HOST            copy a file or folder out of the guest. As with cp, the
                               copy is in the second path if that is a folder
@@ -131,7 +134,7 @@ func run(ctx context.Context, args []string) (int, error) {
 		return 0, serve(ctx, args)
 	}
 	accepted, ok := map[string]string{
-		"copy": "s", "exec": "siuCet", "expect": "st", "forward": "s", "ports": "s", "poweroff": "s", "reboot": "s", "reset": "s",
+		"copy": "s", "exec": "siuCet", "shell": "suCe", "expect": "st", "forward": "s", "ports": "s", "poweroff": "s", "reboot": "s", "reset": "s",
 		"screenshot": "s", "stop": "s", "wait-for": "suCet", "wait-for-file": "st", "wait-for-port": "st", "wait-for-unit": "st",
 	}[command]
 	if !ok {
@@ -148,11 +151,18 @@ func run(ctx context.Context, args []string) (int, error) {
 	if o.socket == "" {
 		return 2, fmt.Errorf("%s: $%s is not set; start a machine with vm start, or run in run_while_up", command, control.SocketVariable)
 	}
-	files, err := standardFiles(o.stdin)
+	files, err := standardFiles(o.stdin || command == "shell")
 	if err != nil {
 		return 1, err
 	}
+	restore := func() {}
+	if command == "shell" {
+		if restore, err = useTerminal(request, &files); err != nil {
+			return 1, err
+		}
+	}
 	response, err := control.Do(ctx, o.socket, request, files)
+	restore()
 	if err != nil {
 		return 1, err
 	}
@@ -185,6 +195,8 @@ func newRequest(command string, o *options, args []string) (*control.Request, er
 	switch command {
 	case "exec":
 		return &control.Request{Exec: run}, nil
+	case "shell":
+		return &control.Request{Shell: run}, nil
 	case "wait-for":
 		return &control.Request{WaitFor: run}, nil
 	case "expect":

@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -43,7 +44,12 @@ func runInGuest(c *config, args []string) error {
 	if interactive {
 		args = args[1:]
 	}
-	status, err := c.GuestTest.run(c, args, interactive)
+	hold := slices.Contains(args, holdFlag)
+	args = slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return arg == holdFlag })
+	if hold && c.VM == "" {
+		return errors.New(holdFlag + " needs a qemu_guest_test; it is not supported with --run_under")
+	}
+	status, err := c.GuestTest.run(c, args, interactive, hold)
 	if err != nil {
 		return err
 	}
@@ -68,7 +74,7 @@ func underGuestTest(args []string) *guestTest {
 	return &guestTest{Program: program}
 }
 
-func (g *guestTest) run(c *config, args []string, interactive bool) (status int, err error) {
+func (g *guestTest) run(c *config, args []string, interactive, hold bool) (status int, err error) {
 	dir, err := os.MkdirTemp(os.Getenv("TEST_TMPDIR"), "vm")
 	if err != nil {
 		return 0, err
@@ -96,10 +102,23 @@ func (g *guestTest) run(c *config, args []string, interactive bool) (status int,
 	if (err != nil || status != 0) && t.signaled.IsZero() && !t.interactive {
 		m.CollectLogs()
 	}
-	if err != nil {
-		if !t.ended.Load() {
-			err = m.Explain(err)
+	if err != nil && !t.ended.Load() {
+		err = m.Explain(err)
+	}
+	if hold && (err != nil || status != 0) && t.signaled.IsZero() && !t.ended.Load() {
+		if err != nil && m.Running() {
+			// The report of a guest that has been used would say less.
+			err = m.Report(err)
+			t.hold(c, m, err.Error())
+			return 0, err
 		}
+		failure := fmt.Sprintf("it ended with exit status %d", status)
+		if err != nil {
+			failure = err.Error()
+		}
+		t.hold(c, m, failure)
+	}
+	if err != nil {
 		m.Close()
 		return 0, m.Report(err)
 	}
@@ -181,18 +200,17 @@ func (t *inGuestTest) runTest(m *vm.Machine, args []string) (int, error) {
 	if err := t.send(m, client); err != nil {
 		return 0, err
 	}
-	cmd := vm.Command{
-		Args:   t.translateAll(append(append([]string{path.Join(guestRunfiles, t.Program)}, t.Args...), args...)),
-		Env:    t.environment(),
-		Dir:    t.workingDirectory(),
-		User:   t.User,
-		Stdout: os.Stdout, Stderr: os.Stderr,
-	}
+	cmd := t.inTest()
+	cmd.Args = t.translateAll(append(append([]string{path.Join(guestRunfiles, t.Program)}, t.Args...), args...))
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	if t.interactive {
 		fmt.Fprintf(os.Stderr, "This shell is in the guest, in the working directory of %s\n", cmd.Args[0])
-		cmd.Args, cmd.Stdin = []string{"/bin/sh", "-i"}, os.Stdin
+		cmd.Args, cmd.Shell = nil, true
 	}
 	result, err := t.execute(m, client, cmd)
+	if err != nil && t.interactive {
+		return 0, err
+	}
 	if err != nil {
 		return 0, t.explain(err, client, cmd)
 	}
@@ -208,13 +226,26 @@ func (t *inGuestTest) runTest(m *vm.Machine, args []string) (int, error) {
 	return result.ExitStatus, nil
 }
 
+// inTest returns a command that runs as the test does, without its arguments.
+func (t *inGuestTest) inTest() vm.Command {
+	return vm.Command{Env: t.environment(), Dir: t.workingDirectory(), User: t.User}
+}
+
 // execute runs the test. It gets the signals of Bazel, and is killed if it does not end
 // then.
 func (t *inGuestTest) execute(m *vm.Machine, client *agent.Client, cmd vm.Command) (agent.Result, error) {
-	p, err := client.Start(context.Background(), cmd)
+	start := func() (*agent.Process, func(), error) {
+		p, err := client.Start(context.Background(), cmd)
+		return p, func() {}, err
+	}
+	if t.interactive {
+		start = func() (*agent.Process, func(), error) { return startOnTerminal(context.Background(), client, cmd) }
+	}
+	p, restore, err := start()
 	if err != nil {
 		return agent.Result{}, err
 	}
+	defer restore()
 	type outcome struct {
 		agent.Result
 		error

@@ -7,7 +7,9 @@
 //
 // A boot test's arguments are passed to its hooks. With --interactive first, or
 // for a qemu_vm, the machine runs on the terminal: --keep keeps the guest's
-// writes, and further arguments are QEMU's.
+// writes, and further arguments are QEMU's. With --hold, the guest of a qemu_guest_test that
+// fails stays until somebody has looked at it. A qemu_vm with exec or shell runs a command in
+// the guest.
 package main
 
 import (
@@ -58,6 +60,9 @@ func run(c *config, args []string) error {
 	}
 	if c.Interactive && len(args) > 0 && args[0] == "exec" {
 		return execute(c, args[1:])
+	}
+	if c.Interactive && len(args) > 0 && args[0] == "shell" {
+		return shell(c, args[1:])
 	}
 	keep, interactive := false, c.Interactive
 	for len(args) > 0 && (args[0] == "--keep" || args[0] == "--interactive") {

@@ -39,9 +39,31 @@ type Command struct {
 	// What they write later is discarded. A server with other outputs, as in
 	// "server >/dev/null 2>&1 &", costs no such wait.
 	Stdout, Stderr io.Writer
+	// Terminal gives the command a terminal of its own, whose settings are those of a new
+	// one: the command's standard input and both outputs are the terminal. Its output
+	// goes to Stdout, with "\r\n" between lines; Stderr gets nothing. The end of Stdin is
+	// Ctrl-D, which ends the input of a program that reads lines. Env should have TERM. The
+	// default is nil: pipes.
+	Terminal *Terminal
+	// Shell runs the shell that the guest's /etc/passwd has for User, with Args as its
+	// arguments. It is /bin/sh if that shell does not exist or is nologin or false.
+	Shell bool
 	// TimeLimit kills the command after that time in the guest. 0 means no limit.
 	// The context's end kills it as well, and is an error.
 	TimeLimit time.Duration
+}
+
+// A Terminal is the size of a terminal, in characters: at most 65535 rows and columns. 0
+// means that the size is not known.
+type Terminal struct{ Rows, Columns int }
+
+// check returns an error if the size is not possible.
+func (t Terminal) check() error {
+	const limit = 1<<16 - 1
+	if t.Rows < 0 || t.Rows > limit || t.Columns < 0 || t.Columns > limit {
+		return fmt.Errorf("terminal of %d rows and %d columns: both must be 0 to %d", t.Rows, t.Columns, limit)
+	}
+	return nil
 }
 
 // Result says how a command ended.
@@ -95,11 +117,18 @@ func (c *Client) Start(ctx context.Context, cmd Command) (*Process, error) {
 			return nil, fmt.Errorf("command has a zero byte in %.100q", s)
 		}
 	}
-	k, err := c.open(ctx, protocol.OpRun, &protocol.Run{
-		Args: cmd.Args, Env: cmd.Env, Dir: cmd.Dir, User: cmd.User,
+	body := &protocol.Run{
+		Args: cmd.Args, Env: cmd.Env, Dir: cmd.Dir, User: cmd.User, Shell: cmd.Shell,
 		TimeLimit: int64(cmd.TimeLimit),
 		WantStdin: cmd.Stdin != nil, WantStdout: cmd.Stdout != nil, WantStderr: cmd.Stderr != nil,
-	})
+	}
+	if t := cmd.Terminal; t != nil {
+		if err := t.check(); err != nil {
+			return nil, err
+		}
+		body.Terminal, body.Rows, body.Columns = true, uint32(t.Rows), uint32(t.Columns)
+	}
+	k, err := c.open(ctx, protocol.OpRun, body)
 	if err != nil {
 		return nil, err
 	}
@@ -139,6 +168,15 @@ func (p *Process) Signal(s Signal) error {
 		return fmt.Errorf("signal %d must be 1 to 64", int(s))
 	}
 	return p.call.Signal(uint32(s))
+}
+
+// Resize changes the size of the command's terminal. A command without a terminal, or
+// that has ended, ignores it.
+func (p *Process) Resize(size Terminal) error {
+	if err := size.check(); err != nil {
+		return err
+	}
+	return p.call.Resize(uint16(size.Rows), uint16(size.Columns))
 }
 
 // Wait waits for the end of the command, and until Stdout and Stderr have all that

@@ -243,6 +243,116 @@ func TestProcessSubstitution(t *testing.T) {
 	}
 }
 
+// A screen is the output of a command's terminal.
+type screen struct {
+	mu   sync.Mutex
+	text string
+}
+
+func (s *screen) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.text += string(b)
+	return len(b), nil
+}
+
+// wait waits until the screen shows a text.
+func (s *screen) wait(t *testing.T, ctx context.Context, text string) {
+	t.Helper()
+	for ; ; time.Sleep(time.Millisecond) {
+		s.mu.Lock()
+		now := s.text
+		s.mu.Unlock()
+		if strings.Contains(now, text) {
+			return
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("the terminal shows %q, want %q", now, text)
+		}
+	}
+}
+
+// A command with a terminal is a session that the terminal controls.
+func TestTerminal(t *testing.T) {
+	ctx, c := connect(t)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	var s screen
+	r, w := io.Pipe()
+	p, err := c.Start(ctx, agent.Command{
+		Args: []string{"sh", "-i"}, Env: []string{"TERM=some", "PS1=prompt: "}, Stdin: r, Stdout: &s,
+		Terminal: &agent.Terminal{Rows: 33, Columns: 111},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.wait(t, ctx, "prompt: ")
+	io.WriteString(w, "tty && tty </dev/tty >&2 && echo $((1 + 1)) of $TERM; stty size\n")
+	s.wait(t, ctx, "\r\n2 of some\r\n33 111\r\n")
+	s.wait(t, ctx, "/dev/pts/")
+	io.WriteString(w, "trap 'echo size: $(stty size)' WINCH\n")
+	s.wait(t, ctx, "WINCH\r\n")
+	if err := p.Resize(agent.Terminal{Rows: 12, Columns: 65535}); err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(w, `until [ "$(stty size)" = "12 65535" ]; do :; done`+"\n")
+	s.wait(t, ctx, "size: 12 65535\r\n")
+	// Ctrl-C ends the foreground command, and not the session.
+	io.WriteString(w, "echo sleep${TERM+ing}; sleep 1000\n")
+	s.wait(t, ctx, "sleeping\r\n")
+	time.Sleep(50 * time.Millisecond)
+	io.WriteString(w, "\x03")
+	s.wait(t, ctx, "^C")
+	io.WriteString(w, "echo status $?\n")
+	s.wait(t, ctx, "\r\nstatus 130\r\n")
+	io.WriteString(w, "exit 5\n")
+	if r, err := p.Wait(); err != nil || r.ExitStatus != 5 {
+		t.Errorf("got %v, %v, want exit status 5", r, err)
+	}
+	for _, size := range []agent.Terminal{{Rows: -1}, {Columns: 65536}} {
+		if _, err := c.Run(ctx, agent.Command{Args: []string{"true"}, Terminal: &size}); err == nil || !strings.Contains(err.Error(), "both must be 0 to 65535") {
+			t.Errorf("%v: got %v", size, err)
+		}
+		if err := p.Resize(size); err == nil {
+			t.Errorf("resize to %v: want an error", size)
+		}
+	}
+}
+
+// The end of the input is Ctrl-D. All output arrives.
+func TestTerminalEnds(t *testing.T) {
+	ctx, c := connect(t)
+	for range 20 {
+		stdout, _, r := run(t, ctx, c, agent.Command{Args: []string{"sh", "-c", "head -c 60000 /dev/zero | tr '\\0' x; cat; exit 3"}, Terminal: &agent.Terminal{}})
+		if len(stdout) != 60000 || r.ExitStatus != 3 {
+			t.Fatalf("got %d bytes, %v; want 60000, exit status 3", len(stdout), r)
+		}
+	}
+	for range 20 {
+		stdout, _, r := run(t, ctx, c, agent.Command{Args: []string{"sh", "-c", "head -c 60000 /dev/zero | tr '\\0' x"}, Terminal: &agent.Terminal{}})
+		if len(stdout) != 60000 || !r.Success() {
+			t.Fatalf("got %d bytes, %v; want 60000", len(stdout), r)
+		}
+	}
+	stdout, _, r := run(t, ctx, c, agent.Command{Args: []string{"cat"}, Stdin: strings.NewReader("line\n"), Terminal: &agent.Terminal{}})
+	if stdout != "line\r\nline\r\n" || !r.Success() {
+		t.Errorf("cat: got %q, %v", stdout, r)
+	}
+}
+
+// The user owns the terminal, and has the user's shell.
+func TestShell(t *testing.T) {
+	ctx, c := connect(t)
+	if os.Chown(t.TempDir(), 4242, 4343) != nil {
+		t.Skip("needs root, and not only in a user namespace")
+	}
+	script := `stat -c %u "$(tty)"; echo "$0 $1 $SHELL"; : >/dev/tty && echo opened`
+	stdout, _, r := run(t, ctx, c, agent.Command{Shell: true, Args: []string{"-c", script, "name", "argument"}, User: "4242:4343", Terminal: &agent.Terminal{}})
+	if want := "4242\r\nname argument /bin/sh\r\nopened\r\n"; stdout != want || !r.Success() {
+		t.Errorf("got %q, %v, want %q", stdout, r, want)
+	}
+}
+
 func TestManyAtOnce(t *testing.T) {
 	ctx, c := connect(t)
 	var wg sync.WaitGroup

@@ -14,7 +14,11 @@ import (
 // files are the standard files of a command in the guest. When the context ends,
 // the request is cancelled.
 func Do(ctx context.Context, socket string, request *Request, files [3]*os.File) (*Response, error) {
-	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
+	var conn *net.UnixConn
+	err := withShortPath(socket, func(path string) (err error) {
+		conn, err = net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("the machine is not running: %w", err)
 	}
@@ -33,6 +37,19 @@ func Do(ctx context.Context, socket string, request *Request, files [3]*os.File)
 	if err != nil {
 		return nil, fmt.Errorf("the machine ended: %w", err)
 	}
+	ended := make(chan struct{})
+	defer close(ended)
+	go func() {
+		sizes := json.NewEncoder(conn)
+		for {
+			select {
+			case size := <-request.Sizes:
+				sizes.Encode(size) // an error shows in the response
+			case <-ended:
+				return
+			}
+		}
+	}()
 	var response Response
 	if err := json.NewDecoder(conn).Decode(&response); err != nil {
 		if ctx.Err() != nil {

@@ -3,11 +3,14 @@
 //
 // They talk over a Unix socket. The client passes its standard files with the
 // request, so that the output of a command in the guest does not pass through
-// the socket. A client that closes its connection cancels its request.
+// the socket. A client that closes its connection cancels its request. After the request,
+// it may send sizes of its terminal.
 package control
 
 import (
 	"time"
+
+	"github.com/rules-qcow2/rules_qcow2/go/vm/agent"
 )
 
 // SocketVariable is the environment variable with the path of a machine's
@@ -18,6 +21,7 @@ const SocketVariable = "VM_SOCKET"
 // another is set.
 type Request struct {
 	Exec       *Exec   `json:"exec,omitempty"`
+	Shell      *Exec   `json:"shell,omitempty"` // as Exec, with the server's Shell for what it does not set
 	Copy       *Copy   `json:"copy,omitempty"`
 	WaitFor    *Exec   `json:"wait_for,omitempty"` // repeated until it succeeds
 	Expect     *Expect `json:"expect,omitempty"`
@@ -29,15 +33,23 @@ type Request struct {
 	Reset      bool    `json:"reset,omitempty"`
 	Stop       bool    `json:"stop,omitempty"`
 	Ports      bool    `json:"ports,omitempty"`
+
+	// Sizes are changes of the size of a command's terminal.
+	Sizes <-chan agent.Terminal `json:"-"`
 }
 
-// Exec is a command in the guest. Arguments may have any bytes.
+// Exec is a command in the guest. Arguments may have any bytes. Without arguments, it is
+// the shell of the user.
 type Exec struct {
 	Args  [][]byte      `json:"args"`
 	Env   [][]byte      `json:"env,omitempty"`
 	Dir   string        `json:"dir,omitempty"`
 	User  string        `json:"user,omitempty"`
 	Limit time.Duration `json:"limit,omitempty"` // 0 for none
+
+	// Terminal gives the command a terminal. The client copies its own terminal to the
+	// standard input that it passes.
+	Terminal *agent.Terminal `json:"terminal,omitempty"`
 }
 
 // Copy copies a file or directory between the host and the guest.

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -25,6 +26,9 @@ const maxSocketPath = 103
 type Server struct {
 	// Socket is the path of the server's socket.
 	Socket string
+	// Shell has the directory, the user and the variables of a Request.Shell that does not
+	// set them. It must not change after Listen.
+	Shell vm.Command
 
 	dir      string
 	listener *net.UnixListener
@@ -41,19 +45,39 @@ func Listen(m *vm.Machine) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Socket: filepath.Join(dir, "socket"), dir: dir, machine: m}
-	if len(s.Socket) > maxSocketPath {
-		// The temporary folder of a test is too deep for a socket.
+	if len(filepath.Join(dir, socketName)) > maxSocketPath {
+		// The temporary folder of a test is too deep for a socket of other programs.
 		os.Remove(dir)
-		if s.dir, err = os.MkdirTemp("/tmp", "vm"); err != nil {
+		if dir, err = os.MkdirTemp("/tmp", "vm"); err != nil {
 			return nil, err
 		}
-		s.Socket = filepath.Join(s.dir, "socket")
 	}
-	s.listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: s.Socket, Net: "unix"})
+	return listen(m, dir, vm.Command{})
+}
+
+// ListenIn is Listen with a folder for the socket, which Close removes, and with
+// Server.Shell. On Linux, its path may be longer than that of a socket.
+func ListenIn(m *vm.Machine, dir string, shell vm.Command) (*Server, error) {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, err
+	}
+	return listen(m, dir, shell)
+}
+
+const socketName = "socket"
+
+func listen(m *vm.Machine, dir string, shell vm.Command) (*Server, error) {
+	s := &Server{Socket: filepath.Join(dir, socketName), Shell: shell, dir: dir, machine: m}
+	err := withShortPath(s.Socket, func(path string) (err error) {
+		s.listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+		return err
+	})
 	if err != nil {
 		os.RemoveAll(s.dir)
 		return nil, err
+	}
+	if len(s.Socket) > maxSocketPath {
+		s.listener.SetUnlinkOnClose(false) // it would not find the path; Close removes the folder
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	go s.accept()
@@ -104,7 +128,7 @@ func (s *Server) serve(conn *net.UnixConn) {
 	defer cancel()
 	// A client that says nothing does not hold up the end of the server.
 	stop := context.AfterFunc(s.ctx, func() { conn.CloseRead() })
-	request, files, err := receive(conn)
+	request, further, files, err := receive(conn)
 	stop()
 	defer func() {
 		for _, f := range files {
@@ -113,10 +137,21 @@ func (s *Server) serve(conn *net.UnixConn) {
 	}()
 	var response Response
 	if err == nil {
+		sizes := make(chan agent.Terminal)
+		request.Sizes = sizes
 		go func() {
-			// A client sends nothing more: a read ends when the client does.
-			io.Copy(io.Discard, conn)
-			cancel()
+			// The client sends nothing else: an error means that it has ended.
+			defer cancel()
+			for {
+				var size agent.Terminal
+				if further.Decode(&size) != nil {
+					return
+				}
+				select {
+				case sizes <- size:
+				case <-ctx.Done():
+				}
+			}
 		}()
 		if err = s.do(ctx, request, files, &response); err != nil {
 			err = s.report(err)
@@ -138,19 +173,20 @@ func (s *Server) report(err error) error {
 	return s.machine.Report(err)
 }
 
-// receive reads a request and the three files that come with it.
-func receive(conn *net.UnixConn) (*Request, []*os.File, error) {
+// receive reads a request and the three files that come with it. The decoder is for what
+// the client sends later.
+func receive(conn *net.UnixConn) (*Request, *json.Decoder, []*os.File, error) {
 	first, rights := make([]byte, 1), make([]byte, syscall.CmsgSpace(3*4))
 	_, n, _, _, err := conn.ReadMsgUnix(first, rights)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	var files []*os.File
 	messages, err := syscall.ParseSocketControlMessage(rights[:n])
 	for i := range messages {
 		descriptors, err := syscall.ParseUnixRights(&messages[i])
 		if err != nil {
-			return nil, files, err
+			return nil, nil, files, err
 		}
 		for _, fd := range descriptors {
 			syscall.CloseOnExec(fd)
@@ -158,32 +194,31 @@ func receive(conn *net.UnixConn) (*Request, []*os.File, error) {
 		}
 	}
 	if err != nil || len(files) != 3 {
-		return nil, files, errors.New("the request needs the three standard files of the client")
+		return nil, nil, files, errors.New("the request needs the three standard files of the client")
 	}
 	request := &Request{}
-	if err := json.NewDecoder(io.MultiReader(bytes.NewReader(first), conn)).Decode(request); err != nil {
-		return nil, files, fmt.Errorf("request: %w", err)
+	decoder := json.NewDecoder(io.MultiReader(bytes.NewReader(first), conn))
+	if err := decoder.Decode(request); err != nil {
+		return nil, nil, files, fmt.Errorf("request: %w", err)
 	}
-	return request, files, nil
+	return request, decoder, files, nil
 }
 
 func (s *Server) do(ctx context.Context, r *Request, files []*os.File, response *Response) error {
 	m := s.machine
 	switch {
 	case r.Exec != nil:
-		cmd := r.Exec.command()
-		stdin, err := newInput(files[0])
-		if err != nil {
-			return err
+		return s.exec(ctx, r.Exec.command(), files, r.Sizes, response)
+	case r.Shell != nil:
+		cmd := r.Shell.command()
+		cmd.Env = append(slices.Clone(s.Shell.Env), cmd.Env...)
+		if cmd.Dir == "" {
+			cmd.Dir = s.Shell.Dir
 		}
-		defer stdin.stop()
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, files[1], files[2]
-		result, err := m.Exec(ctx, cmd)
-		response.ExitStatus, response.Signal = result.ExitStatus, int(result.Signal)
-		if err == nil && result.TimedOut {
-			return fmt.Errorf("%q did not end within %v", r.Exec.Args, m.TimeLimit(r.Exec.Limit))
+		if cmd.User == "" {
+			cmd.User = s.Shell.User
 		}
-		return err
+		return s.exec(ctx, cmd, files, r.Sizes, response)
 	case r.WaitFor != nil:
 		return m.WaitFor(ctx, r.WaitFor.command(), r.WaitFor.Limit)
 	case r.Copy != nil && r.Copy.ToGuest:
@@ -226,6 +261,46 @@ func (s *Server) do(ctx context.Context, r *Request, files []*os.File, response 
 	return errors.New("the request is empty")
 }
 
+// exec runs a command with the files of a client.
+func (s *Server) exec(ctx context.Context, cmd vm.Command, files []*os.File, sizes <-chan agent.Terminal, response *Response) error {
+	stdin, err := newInput(files[0])
+	if err != nil {
+		return err
+	}
+	defer stdin.stop()
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, files[1], files[2]
+	cmd.TimeLimit = s.machine.TimeLimit(cmd.TimeLimit)
+	client, err := s.machine.Agent(ctx)
+	if err != nil {
+		return err
+	}
+	p, err := client.Start(ctx, cmd)
+	if err != nil {
+		return s.machine.Explain(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case size := <-sizes:
+				p.Resize(size) // an error shows in the result
+			case <-ended:
+				return
+			}
+		}
+	}()
+	result, err := p.Wait()
+	close(ended)
+	if err != nil {
+		return s.machine.Explain(err)
+	}
+	response.ExitStatus, response.Signal = result.ExitStatus, int(result.Signal)
+	if result.TimedOut {
+		return fmt.Errorf("%q did not end within %v", cmd.Args, cmd.TimeLimit)
+	}
+	return nil
+}
+
 // copy copies in one of both directions.
 func (s *Server) copy(ctx context.Context, c *Copy, copy func(client *agent.Client, ctx context.Context, src, dst string, o agent.CopyOptions) error) error {
 	client, err := s.machine.Agent(ctx)
@@ -239,7 +314,7 @@ func (s *Server) copy(ctx context.Context, c *Copy, copy func(client *agent.Clie
 }
 
 func (e *Exec) command() vm.Command {
-	cmd := vm.Command{Dir: e.Dir, User: e.User, TimeLimit: e.Limit}
+	cmd := vm.Command{Dir: e.Dir, User: e.User, TimeLimit: e.Limit, Terminal: e.Terminal, Shell: len(e.Args) == 0}
 	for _, arg := range e.Args {
 		cmd.Args = append(cmd.Args, string(arg))
 	}

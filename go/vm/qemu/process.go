@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/rules-qcow2/rules_qcow2/internal/child"
+	"github.com/rules-qcow2/rules_qcow2/internal/tty"
 )
 
 // A Command is how to start a QEMU.
@@ -96,8 +97,9 @@ func (p *Process) spawn(c *Command, prepare func(*exec.Cmd)) (wait func() error,
 // runs, to let the guest run; with an error, QEMU ends. Signals from the terminal are for
 // the guest; other signals to this process end QEMU. The terminal gets its settings back.
 func Run(c *Command, started func(*Monitor) error) error {
-	defer takeTerminal(os.Stdin)()
-	defer saveTerminal(os.Stdin)()
+	defer tty.Take(os.Stdin)()
+	// QEMU restores the terminal itself, unless it is killed.
+	defer tty.Save(os.Stdin)()
 	// Received and dropped: QEMU would inherit the decision to ignore them.
 	signal.Notify(make(chan os.Signal, 1), os.Interrupt, syscall.SIGQUIT)
 	signals := make(chan os.Signal, 1)

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
+	"path"
 	"runtime"
 	"strconv"
 	"strings"
@@ -27,7 +29,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("usage: program echo WORD... | log LINE | environment NAME | exit STATUS | zeros | killed | upper | serve ADDRESS | get URL | background COMMAND... | random | cpus | sync | now | record FILE | burn DURATION FILE | stop-agent | monotonic")
+		return fmt.Errorf("usage: program echo WORD... | log LINE | environment NAME | exit STATUS | zeros | killed | upper | serve ADDRESS | get URL | background COMMAND... | random | cpus | sync | now | record FILE | burn DURATION FILE | stop-agent | monotonic | terminal")
 	}
 	switch command, args := args[0], args[1:]; command {
 	case "echo":
@@ -55,6 +57,8 @@ func run(args []string) error {
 		}
 		fmt.Fprintln(os.Stderr, "the status is", status)
 		os.Exit(status)
+	case "terminal":
+		return useTerminal()
 	case "zeros":
 		for b := make([]byte, 1<<20); ; {
 			if _, err := os.Stdout.Write(b); err != nil {
@@ -148,6 +152,41 @@ func run(args []string) error {
 		return fmt.Errorf("unknown command %q", command)
 	}
 	return nil
+}
+
+// useTerminal shows the size of the terminal, also after each change, until Ctrl-C. It leaves
+// the terminal for a new one.
+func useTerminal() error {
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGWINCH, syscall.SIGINT)
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	var group int32
+	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, tty.Fd(), syscall.TIOCGPGRP, uintptr(unsafe.Pointer(&group))); errno != 0 {
+		return errno
+	}
+	name, err := os.Readlink("/proc/self/fd/0")
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(name)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s of user %d in the foreground: %t, %s\n", path.Dir(name), info.Sys().(*syscall.Stat_t).Uid, int(group) == syscall.Getpgrp(), os.Getenv("TERM"))
+	for {
+		var size [4]uint16
+		if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, 1, syscall.TIOCGWINSZ, uintptr(unsafe.Pointer(&size))); errno != 0 {
+			return errno
+		}
+		fmt.Printf("%d rows, %d columns\n", size[0], size[1])
+		if <-signals == syscall.SIGINT {
+			fmt.Println("interrupted")
+			os.Exit(7)
+		}
+	}
 }
 
 // stopAgent stops the agent as soon as that has frozen the commands' cgroups, of which this
