@@ -44,8 +44,8 @@ func ended(t *testing.T, s *terminal.Session, status int) {
 	t.Helper()
 	err := s.Wait()
 	var exit *exec.ExitError
-	if got := 0; !errors.As(err, &exit) && (err != nil || status != 0) || exit != nil && exit.ExitCode() != status {
-		t.Errorf("got %d, %v, want exit status %d; the terminal shows %q", got, err, status, s.Screen())
+	if !errors.As(err, &exit) && (err != nil || status != 0) || exit != nil && exit.ExitCode() != status {
+		t.Errorf("got %v, want exit status %d; the terminal shows %q", err, status, s.Screen())
 	}
 }
 
@@ -64,8 +64,18 @@ func TestShell(t *testing.T) {
 	waitScreen(t, s, "^Cinterrupted\r\nstatus 7\r\n")
 	ended(t, s, 7)
 
-	// Another user owns the terminal. A later -e replaces TERM.
-	s = startOnTerminal(t, c.command("shell", "-u", "42:43", "-e", "TERM=other", "--", "/program", "terminal"))
+	// Another user owns the terminal. A later -e replaces TERM. If the program is from a disk
+	// cache, only its owner may execute it.
+	program, err := os.ReadFile(rlocation(t, "PROGRAM"))
+	forAll := filepath.Join(t.TempDir(), "program")
+	if err == nil {
+		err = os.WriteFile(forAll, program, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.want("", 0, "copy", forAll, ":/for_all")
+	s = startOnTerminal(t, c.command("shell", "-u", "42:43", "-e", "TERM=other", "--", "/for_all", "terminal"))
 	waitScreen(t, s, "/dev/pts of user 42 in the foreground: true, other\r\n")
 	s.Type("\x03")
 	ended(t, s, 7)
