@@ -43,7 +43,8 @@ func (t *inGuestTest) send(m *vm.Machine, client *agent.Client) error {
 	if t.User == "" {
 		return nil
 	}
-	return inGuest(ctx, m, vm.Command{Args: []string{"chown", "-R", t.User, guestTmp, guestOutputs}}, io.Discard)
+	// The runfiles as well: a program from Bazel's disk cache is executable for its owner only.
+	return inGuest(ctx, m, vm.Command{Args: []string{"chown", "-R", t.User, guestRunfiles, guestTmp, guestOutputs}}, io.Discard)
 }
 
 // copyToGuest copies a folder of links to a folder in guestDir.

@@ -30,6 +30,16 @@ has "/var/tmp/bazel/runfiles/$TEST_WORKSPACE"
 has "data"
 has "srcdir=/var/tmp/bazel/runfiles"
 
+# A program that only its owner may execute, as Bazel's disk cache leaves it.
+runfiles=$TEST_TMPDIR/runfiles
+cp --recursive --symbolic-link "$TEST_SRCDIR/." "$runfiles"
+for name in shell_test shell_test.sh; do
+  program=$TEST_WORKSPACE/guest_tests/$name
+  cp --dereference --remove-destination "$TEST_SRCDIR/$program" "$runfiles/$program"
+  chmod 0544 "$runfiles/$program"
+done
+TEST_SRCDIR=$runfiles RUNFILES_DIR=$runfiles WANT_USER=nobody check 0 as_nobody_test
+
 # More runfiles than the guest's disk has space for.
 check 1 large_in_small
 has "//guest_tests:large_in_small: the runfiles cannot be copied to the guest: "
