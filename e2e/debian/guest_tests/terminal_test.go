@@ -3,6 +3,7 @@ package guest_tests_test
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +24,7 @@ func TestInteractive(t *testing.T) {
 				t.Fatal(err)
 			}
 			cmd := exec.Command("sh", "-c", `stty rows 31 cols 97; "$0" --interactive; echo "status $?"`, program)
+			cmd.Dir = filepath.Join(os.Getenv("TEST_SRCDIR"), os.Getenv("TEST_WORKSPACE")) // as Bazel does
 			cmd.Env = append(os.Environ(), "TERM=dumb")
 			s, err := terminal.Start(cmd)
 			if err != nil {
