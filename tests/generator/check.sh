@@ -11,9 +11,10 @@ set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-# A cached action would not run the generator.
+# A cached action would not run the generator, and one without the configuration in its
+# paths would not use a worker.
 build() {
-  ./bazelw build --modify_execution_info='Qcow2.*=+no-cache' "$@" 2>&1
+  ./bazelw build --modify_execution_info='Qcow2.*=+no-cache' --experimental_output_paths=off "$@" 2>&1
 }
 
 fail() {
