@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -17,6 +16,7 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/bench/report"
 	"github.com/rules-qcow2/rules_qcow2/go/vm"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
+	"github.com/rules-qcow2/rules_qcow2/internal/bounded"
 )
 
 // speed is the package of e2e/debian with the tests.
@@ -32,30 +32,41 @@ type insideTest struct {
 
 var insideTests = []insideTest{
 	{"a Go test of 3 MB", "no_files", nil, true},
-	{"1,000 files, 100 MB", "files_1000", []string{"-folder=files_1000", "-files=1000"}, true},
-	{"10,000 files of 1 KB", "files_10000", []string{"-folder=files_10000", "-files=10000"}, true},
+	{"1,000 files, 100 MB", "files_1000", []string{"-folder=" + speed + "files_1000", "-files=1000"}, true},
+	{"10,000 files of 1 KB", "files_10000", []string{"-folder=" + speed + "files_10000", "-files=10000"}, true},
 	{"256 MiB of output", "no_files", []string{"-output=256"}, false},
 }
 
 // inside measures tests in guests.
 type inside struct {
 	*measure.Env
-	workspace  workspace // e2e/debian
-	ssh, ninep *vm.Snapshot
-	share      string // the folder that 9p shows to the guest
+	workspace   workspace         // e2e/debian
+	executables map[string]string // of the tests, by target
+	ssh, ninep  *vm.Snapshot
+	share       string // the folder that 9p shows to the guest
 }
 
 // RunInside measures tests of e2e/debian in a checkout.
 func RunInside(env *measure.Env, checkout string) ([]report.Table, error) {
-	n := &inside{Env: env, workspace: workspace(filepath.Join(checkout, "e2e", "debian")), share: env.Path("share")}
+	n := &inside{Env: env, workspace: workspace(filepath.Join(checkout, "e2e", "debian")), executables: map[string]string{}, share: env.Path("share")}
 	if err := os.MkdirAll(n.share, 0o777); err != nil {
 		return nil, err
 	}
 	targets := []string{speed + "ssh_vm", speed + "9p_vm", speed + "id", speed + "ssh"}
 	for _, test := range insideTests {
-		targets = append(targets, speed+test.target+"_test", speed+test.target+"_inside_test")
+		for _, suffix := range []string{"_test", "_inside_test"} {
+			n.executables[test.target+suffix] = ""
+		}
+	}
+	for target := range n.executables {
+		targets = append(targets, speed+target)
 	}
 	err := n.workspace.build(targets...)
+	for target := range n.executables {
+		if err == nil {
+			n.executables[target], err = n.workspace.executable(speed + target)
+		}
+	}
 	if err == nil {
 		n.ssh, err = n.save("ssh_vm", sshReady)
 	}
@@ -97,12 +108,9 @@ func RunInside(env *measure.Env, checkout string) ([]report.Table, error) {
 
 // runfiles returns the folder of a test's runfiles, and the test's program in it.
 func (n *inside) runfiles(target string) (dir, program string) {
-	path := n.workspace.path(speed + target)
-	if _, err := os.Stat(path); err != nil {
-		path = n.workspace.path(speed + target + "_/" + target) // rules_go's
-	}
-	rel, _ := filepath.Rel(n.workspace.path(""), path)
-	return path + ".runfiles", filepath.Join("_main", rel)
+	path := n.executables[target]
+	_, name, _ := strings.Cut(path, "/"+speed)
+	return path + ".runfiles", filepath.Join("_main", speed, name)
 }
 
 // process runs a test as Bazel does, without its sandbox.
@@ -114,7 +122,7 @@ func (n *inside) process(test insideTest, target string, args []string) (sample 
 	}
 	defer os.RemoveAll(tmp)
 	cmd := exec.Command(filepath.Join(dir, program), args...)
-	cmd.Dir = filepath.Join(dir, "_main", speed)
+	cmd.Dir = filepath.Join(dir, "_main")
 	cmd.Env = append(os.Environ(), "TEST_SRCDIR="+dir, "RUNFILES_DIR="+dir, "RUNFILES_MANIFEST_FILE=", "TEST_WORKSPACE=_main", "TEST_TMPDIR="+tmp)
 	start := time.Now()
 	err = runCommand(cmd)
@@ -122,12 +130,12 @@ func (n *inside) process(test insideTest, target string, args []string) (sample 
 	return sample, err
 }
 
-// runCommand runs a command, and reads its standard output.
+// runCommand runs a command, and reads its output.
 func runCommand(cmd *exec.Cmd) error {
-	var stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = io.Discard, &stderr
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &bounded.Log{W: &stdout, Limit: 1 << 20}, &stderr
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%s: %w: %s", cmd, err, bytes.TrimSpace(stderr.Bytes()))
+		return fmt.Errorf("%s: %w: %s%s", cmd, err, bytes.TrimSpace(stderr.Bytes()), bytes.TrimSpace(stdout.Bytes()))
 	}
 	return nil
 }
@@ -162,8 +170,7 @@ const remote = "/var/tmp/runfiles"
 
 // command is the test's command line in the guest.
 func (n *inside) command(test insideTest, program string) string {
-	return fmt.Sprintf("cd %s/_main/%s && TEST_SRCDIR=%s RUNFILES_DIR=%s ./%s %s", remote, speed, remote, remote,
-		strings.TrimPrefix(program, "_main/"+speed), strings.Join(test.args, " "))
+	return fmt.Sprintf("cd %s/_main && TEST_SRCDIR=%s RUNFILES_DIR=%s %s/%s %s", remote, remote, remote, remote, program, strings.Join(test.args, " "))
 }
 
 // sshReady configures the network and starts the server, in a guest that has neither
@@ -173,8 +180,9 @@ dev=$(ls /sys/class/net | grep -v lo)
 ip link set "$dev" up
 ip address add 10.0.2.15/24 dev "$dev"
 ssh-keygen -A
-mkdir -p /run/sshd
+# Its end removes /run/sshd.
 systemctl stop ssh.socket ssh.service 2>/dev/null || true
+mkdir -p /run/sshd
 /usr/sbin/sshd
 `
 

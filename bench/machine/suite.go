@@ -46,7 +46,7 @@ func (g *guest) measureSuite() (measure.Comparison, error) {
 	}
 	test := func(target string, runs int) (measure.Sample, error) {
 		start := time.Now()
-		err := g.workspace.bazel("test", append(uncached, fmt.Sprintf("--runs_per_test=%d", runs), "--nocache_test_results", label(target))...)
+		_, err := g.workspace.bazel("test", append(uncached, fmt.Sprintf("--runs_per_test=%d", runs), "--nocache_test_results", label(target))...)
 		sample := measure.Sample{Seconds: time.Since(start).Seconds() * suiteTests / float64(runs)}
 		g.env.Log("    %s: %.0f s", target, sample.Seconds)
 		return sample, err

@@ -19,13 +19,13 @@ type workspace string
 // uncached makes Bazel make again what was removed.
 var uncached = []string{"--disk_cache=", "--remote_cache="}
 
-// bazel runs a command of Bazel.
-func (w workspace) bazel(command string, args ...string) error {
+// bazel runs a command of Bazel, and returns its standard output.
+func (w workspace) bazel(command string, args ...string) (string, error) {
 	args = append([]string{command, "--color=no", "--noshow_progress"}, args...)
 	cmd := exec.Command("../../bazelw", args...)
 	cmd.Dir = string(w)
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &output
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	// The Bazel that runs this program sets these variables.
 	for _, variable := range os.Environ() {
 		if !strings.HasPrefix(variable, "BUILD_") && !strings.HasPrefix(variable, "RUNFILES_") {
@@ -33,9 +33,9 @@ func (w workspace) bazel(command string, args ...string) error {
 		}
 	}
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("bazel %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(output.Bytes()))
+		return "", fmt.Errorf("bazel %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(append(stderr.Bytes(), stdout.Bytes()...)))
 	}
-	return nil
+	return stdout.String(), nil
 }
 
 // build builds targets, which are given without "//".
@@ -44,7 +44,20 @@ func (w workspace) build(targets ...string) error {
 	for _, target := range targets {
 		labels = append(labels, label(target))
 	}
-	return w.bazel("build", labels...)
+	_, err := w.bazel("build", labels...)
+	return err
+}
+
+// executable returns the path of a target's only output, also if its rule changes the
+// configuration, as rules_go's do.
+func (w workspace) executable(target string) (string, error) {
+	output, err := w.bazel("cquery", "--output=files", label(target))
+	if err != nil {
+		return "", err
+	}
+	dir, name := filepath.Split(strings.TrimSpace(output))
+	dir, err = filepath.EvalSymlinks(filepath.Join(string(w), dir)) // as Bazel's tests see it
+	return filepath.Join(dir, name), err
 }
 
 // rebuild makes an output of a target again, and returns the time that Bazel takes.
@@ -53,7 +66,7 @@ func (w workspace) rebuild(target, output string) (sample measure.Sample, err er
 		return sample, err
 	}
 	start := time.Now()
-	err = w.bazel("build", append(uncached, label(target))...)
+	_, err = w.bazel("build", append(uncached, label(target))...)
 	sample.Seconds = time.Since(start).Seconds()
 	return sample, err
 }

@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	folder = flag.String("folder", "", "a `folder` of the package, which must have -files")
+	folder = flag.String("folder", "", "a `folder` that must have -files")
 	files  = flag.Int("files", 0, "number of files")
 	output = flag.Int("output", 0, "MiB to write to standard output")
 )
