@@ -56,17 +56,23 @@ are "$all" $logs/contract_in_snapshot_test/shard_{1,2}_of_2/test.log
 # A variable from Bazel's environment, by env_inherit.
 INSIDE=1 bazel test //guest_tests:inherits_inside
 
-# A time-out. The stacks and the outputs are there, as outside.
+# A time-out. The stacks and the outputs are there, as outside. All three tests wait for it
+# at the same time.
 status=0
-bazel test --keep_going --test_timeout=20 --test_output=errors //guest_tests/sleeps:{sleeps_test,sleeps_in_guest_test} || status=$?
+bazel test --keep_going --test_timeout=20 --test_output=errors --local_resources=cpu=3 \
+  //guest_tests/sleeps:{sleeps_test,sleeps_in_guest_test,held_in_guest_test} || status=$?
 ((status == 3)) || fail "Bazel ended with $status, want failed tests"
+for name in sleeps_test sleeps_in_guest_test held_in_guest_test; do
+  has "$(logs_of sleeps/$name)/test.log" 'Test timed out at'
+done
 for name in sleeps_test sleeps_in_guest_test; do
   folder=$(logs_of sleeps/$name)
-  has "$folder/test.log" 'Test timed out at'
   has "$folder/test.log" '\.TestSleeps('
   has "$folder/test.outputs/file" 'before the time-out'
 done
 [[ -e $logs/sleeps/sleeps_in_guest_test/test.outputs/vm/console.log ]] || fail "the console is not in the outputs"
+# A test that failed, and whose guest is kept, ends then too.
+has $logs/sleeps/held_in_guest_test/test.log 'its guest is kept: it ended with exit status 3$'
 
 # With --hold, the guest of a test that fails stays. Outside of the sandbox, the command that
 # the test prints attaches to it, in the test's folder and environment.
@@ -91,10 +97,7 @@ wait $hold_job || status=$?
 ((status == 3)) || fail "Bazel ended with $status, want a failed test: $(cat "$hold_log")"
 has "$hold_log" '^//guest_tests:behaves_inside .*FAILED in '
 
-# At the time limit, the result stays. A test that passes does not hold, and does not get --hold.
-status=0
-bazel test --test_output=streamed --test_timeout=15 --test_arg=--hold --test_arg=exit --test_arg=3 $held || status=$?
-((status == 3)) || fail "Bazel ended with $status, want a failed test"
+# A test that passes does not hold, and does not get --hold.
 passed=$(bazel test --test_output=streamed --test_arg=print --test_arg=--hold --test_arg=x $held)
 has - '^x$' <<<"$passed"
 

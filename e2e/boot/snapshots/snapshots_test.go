@@ -3,9 +3,15 @@ package snapshots_test
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"io"
+	"math/big"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -68,6 +74,39 @@ func checkClock(t *testing.T, m *vmtest.Machine, tolerance time.Duration) {
 	if err != nil || now.Before(before.Add(-tolerance)) || now.After(after.Add(tolerance)) {
 		t.Errorf("the guest's clock shows %v, the host's %v to %v (%v)", now, before, after, err)
 	}
+}
+
+// The clock of a guest that was saved years ago is the host's, so that it accepts a
+// certificate of this hour.
+func TestOld(t *testing.T) {
+	m := resumeMachine(t, "LARGER")
+	checkClock(t, m, 100*time.Millisecond)
+	certificate, key := makeCertificate(t)
+	m.WriteFile("/certificate", certificate)
+	m.WriteFile("/key", key)
+	m.Output("/program", "tls", "/certificate", "/key")
+}
+
+// makeCertificate returns a certificate that is valid in this hour, and its key, in PEM.
+func makeCertificate(t *testing.T) (certificate, key []byte) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{"guest.test"},
+		NotBefore: time.Now().Add(-time.Hour / 2), NotAfter: time.Now().Add(time.Hour / 2),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
 }
 
 // Four processors, two disks, and a forwarded port at another number than when the

@@ -78,6 +78,21 @@ func TestDisks(t *testing.T) {
 	}
 }
 
+// Bazel's sandbox gave QEMU no network but that of the action.
+func TestNoNetwork(t *testing.T) {
+	device := filepath.Join(t.TempDir(), "root")
+	run(t, qemuImg(t), "convert", "-f", "qcow2", "-O", "raw", image(t, "DELETED"), device)
+	var interfaces []string
+	for line := range strings.Lines(run(t, program("debugfs"), "-R", "cat /root/interfaces", device)) {
+		if name, _, found := strings.Cut(line, ":"); found {
+			interfaces = append(interfaces, strings.TrimSpace(name))
+		}
+	}
+	if len(interfaces) != 1 || interfaces[0] != "lo" {
+		t.Errorf("QEMU had the interfaces %q, want lo", interfaces)
+	}
+}
+
 // The clock that the build sets is the guest's.
 func TestClock(t *testing.T) {
 	device := filepath.Join(t.TempDir(), "root")

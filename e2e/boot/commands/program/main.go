@@ -3,6 +3,8 @@ package main
 
 import (
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
@@ -29,7 +31,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("usage: program echo WORD... | log LINE | environment NAME | exit STATUS | zeros | killed | upper | serve ADDRESS | get URL | background COMMAND... | random | cpus | sync | now | record FILE | burn DURATION FILE | stop-agent | monotonic | terminal")
+		return fmt.Errorf("usage: program echo WORD... | log LINE | environment NAME | exit STATUS | zeros | killed | upper | serve ADDRESS | get URL | tls CERTIFICATE KEY | background COMMAND... | random | cpus | sync | now | record FILE | burn DURATION FILE | stop-agent | monotonic | terminal")
 	}
 	switch command, args := args[0], args[1:]; command {
 	case "echo":
@@ -88,6 +90,8 @@ func run(args []string) error {
 		defer response.Body.Close()
 		_, err = io.Copy(os.Stdout, response.Body)
 		return err
+	case "tls":
+		return connectTLS(args[0], args[1])
 	case "background":
 		// The server listens when this command ends.
 		server := exec.Command("/proc/self/exe", args...)
@@ -257,4 +261,22 @@ func checkMonotonic() error {
 	}
 	running.Wait()
 	return back
+}
+
+// connectTLS connects to itself with a certificate that it trusts, from a PEM file: both
+// ends then depend on the clock only.
+func connectTLS(certificate, key string) error {
+	pair, err := tls.LoadX509KeyPair(certificate, key)
+	if err != nil {
+		return err
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(pair.Leaf)
+	client, server := net.Pipe()
+	served := make(chan error, 1)
+	go func() { served <- tls.Server(server, &tls.Config{Certificates: []tls.Certificate{pair}}).Handshake() }()
+	if err := tls.Client(client, &tls.Config{RootCAs: roots, ServerName: pair.Leaf.DNSNames[0]}).Handshake(); err != nil {
+		return err
+	}
+	return <-served
 }
