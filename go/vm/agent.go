@@ -26,7 +26,7 @@ type Result = agent.Result
 
 // An agentLink is the host's end of the agent's channel.
 type agentLink struct {
-	resumed bool // the guest resumed, and has not booted since
+	resumed bool // the guest resumed and has not booted since
 
 	conn   net.Conn
 	ready  chan struct{} // closed when client or err is set
@@ -114,12 +114,13 @@ func (m *Machine) agentLinks(resumed bool) (links []agent.Link) {
 func (s *Snapshot) refresh(ctx context.Context, client *agent.Client, links []agent.Link) error {
 	seed := make([]byte, 64)
 	rand.Read(seed)
-	_, err := client.Configure(ctx, agent.Configure{Seed: string(seed), Time: time.Now().UnixNano(), Links: links})
-	// That may have taken the guest some time, since it does such things for the first time.
+	_, err := client.Configure(ctx, agent.Configure{Seed: string(seed), Links: links})
+	// The time comes apart: the guest does the above for the first time since it resumed, which
+	// may have taken it long, and its programs react to each change of the clock.
 	for i := 0; err == nil && i < clockTries; i++ {
-		now := time.Now()
-		_, err = client.Configure(ctx, agent.Configure{Time: now.UnixNano(), Thaw: true})
-		if time.Since(now) < clockError {
+		var guest time.Time
+		guest, err = client.Configure(ctx, agent.Configure{Time: time.Now().UnixNano(), Thaw: true})
+		if time.Since(guest) < clockError {
 			break
 		}
 	}
@@ -133,8 +134,8 @@ func (s *Snapshot) refresh(ctx context.Context, client *agent.Client, links []ag
 }
 
 const (
-	// The guest's clock is behind by less than the time that it takes to set it. If that
-	// is more than clockError, it is set again, clockTries times in all.
+	// The guest's clock is behind by less than what it shows in an answer is when that comes. If
+	// that is more than clockError, it is set again, clockTries times in all.
 	clockError = 20 * time.Millisecond
 	clockTries = 3
 )

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/rules-qcow2/rules_qcow2/guest/protocol"
@@ -31,6 +32,18 @@ func (a *agent) rest(q *protocol.Request) ([]byte, error) {
 	before, err := a.processorTimes()
 	if err != nil {
 		return nil, err
+	}
+	// What is not written yet would be written in every machine that resumes.
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		syscall.Sync()
+	}()
+	select {
+	case <-written:
+	case <-time.After(time.Duration(m.Limit)): // a disk may be slow, or hang
+	case <-q.Context().Done():
+		return nil, q.Context().Err()
 	}
 	var rested protocol.Rested
 	for !rested.AtRest && time.Since(begin) < time.Duration(m.Limit) {

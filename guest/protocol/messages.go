@@ -133,8 +133,8 @@ type Clock struct {
 
 func (m *Clock) fields(c *coder) { c.int64(&m.Time) }
 
-// Rest is the body of OpRest. The agent answers when the guest's processors have nothing
-// to do, or at the limit.
+// Rest is the body of OpRest. The agent answers when the guest has written its page cache to
+// its disks and its processors have nothing to do, or at the limit.
 type Rest struct {
 	Limit int64 // nanoseconds
 }

@@ -265,6 +265,18 @@ func e2fsck(t *testing.T, status int, args ...string) bool {
 	return true
 }
 
+// What a guest has in its page cache is on its disk when it is saved: the machines that
+// resume do not write it again.
+func TestWrittenBeforeSave(t *testing.T) {
+	m := vmtest.Start(t, os.Getenv("BOOTED"), vmtest.WithSaveable())
+	m.Run("head -c 8M /dev/zero >/root/unwritten")
+	m.Freeze()
+	dirty := strings.Fields(m.Fork(t).Run("grep ^Dirty: /proc/meminfo"))[1]
+	if kib, err := strconv.Atoi(dirty); err != nil || kib > 4<<10 {
+		t.Errorf("the guest has still to write %s KiB (%v)", dirty, err)
+	}
+}
+
 // A service that writes the time every 10 ms never sees the time of the save, and the clock
 // of the hardware agrees with that of the system.
 func TestServiceSeesItsOwnTime(t *testing.T) {

@@ -64,8 +64,8 @@ func (c *Client) Configure(ctx context.Context, m Configure) (time.Time, error) 
 // Rested says whether a guest is at rest.
 type Rested = protocol.Rested
 
-// Rest waits until the guest is at rest: its processors have almost nothing to do. After
-// the limit, it says which programs ran.
+// Rest waits until the guest is at rest: it has written its page cache to its disks, and its
+// processors have almost nothing to do. After the limit, Rested says which programs ran.
 func (c *Client) Rest(ctx context.Context, limit time.Duration) (Rested, error) {
 	var m Rested
 	err := c.do(ctx, protocol.OpRest, &protocol.Rest{Limit: int64(limit)}, &m)
