@@ -59,7 +59,7 @@ INSIDE=1 bazel test //guest_tests:inherits_inside
 # A time-out. The stacks and the outputs are there, as outside. All three tests wait for it
 # at the same time.
 status=0
-bazel test --keep_going --test_timeout=20 --test_output=errors --local_resources=cpu=3 \
+bazel test --keep_going --test_timeout=20 --test_output=errors --jobs=3 --local_resources=cpu=3 \
   //guest_tests/sleeps:{sleeps_test,sleeps_in_guest_test,held_in_guest_test} || status=$?
 ((status == 3)) || fail "Bazel ended with $status, want failed tests"
 for name in sleeps_test sleeps_in_guest_test held_in_guest_test; do
