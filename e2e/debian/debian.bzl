@@ -1,4 +1,4 @@
-"""Guests with Debian, made from the packages of a mirror when a test needs them."""
+"""Guests with Debian, and an old QEMU, made from the packages of a mirror when a test needs them."""
 
 # Folders with packages that layers install.
 _PACKAGES = ["nginx", "openssh-server", "python3"]
@@ -7,6 +7,7 @@ _GUESTS = {
     "debian12": ["initrd.img", "root.img", "vmlinuz"],
     "debian13": ["disk.img", "initrd.img", "root.img", "vmlinuz"] + _PACKAGES,
     "debian13_arm64": ["root.img", "vmlinuz"],
+    "qemu7": ["qemu-system-x86_64"],
 }
 
 _FILES = """\

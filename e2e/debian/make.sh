@@ -6,6 +6,7 @@
 #   debian13        the same; disk.img, which boots on its own; for each of PACKAGES, a
 #                   folder with the packages that its installation needs besides
 #   debian13_arm64  vmlinuz, root.img
+#   qemu7           qemu-system-x86_64, which starts QEMU 7.2 with the libraries of Debian 12
 #
 # root.img is an ext4 file system with the label "root". disk.img has a GPT, and
 # starts GRUB under BIOS and under UEFI. The root for arm64 has only BusyBox.
@@ -50,7 +51,8 @@ main() {
       debian12) debian12 ;;
       debian13) debian13 ;;
       debian13_arm64) debian13_arm64 ;;
-      *) die "unknown guest '$name'; use debian12, debian13 or debian13_arm64" ;;
+      qemu7) qemu7 ;;
+      *) die "unknown guest '$name'; use debian12, debian13, debian13_arm64 or qemu7" ;;
     esac
     rm -f "$STAGE"/*.tar
     mv "$STAGE" "$FOLDER"
@@ -107,6 +109,24 @@ debian13_arm64() {
   echo '::sysinit:/bin/mount -t proc proc /proc' >"$root/etc/inittab"
   mke2fs -q -t ext4 -L root -d "$root" "$STAGE/root.img" 16M
   rm -rf "$root"
+}
+
+# The packages are unpacked, and find each other's files by the wrapper's options.
+qemu7() {
+  require mmdebstrap
+  debootstrap bookworm --variant=extract --include=qemu-system-x86,seabios,ipxe-qemu
+  mkdir "$STAGE/root"
+  tar --extract --file="$STAGE/root.tar" --directory="$STAGE/root" \
+    ./lib/x86_64-linux-gnu ./usr/lib/x86_64-linux-gnu ./usr/bin/qemu-system-x86_64 ./usr/share/qemu ./usr/share/seabios ./usr/lib/ipxe
+  cat >"$STAGE/qemu-system-x86_64" <<'END'
+#!/bin/sh
+root=$(dirname "$(readlink -f "$0")")/root
+libraries=$root/lib/x86_64-linux-gnu:$root/usr/lib/x86_64-linux-gnu
+export QEMU_MODULE_DIR="$root/usr/lib/x86_64-linux-gnu/qemu"
+exec "$root/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2" --library-path "$libraries" "$root/usr/bin/qemu-system-x86_64" \
+  -L "$root/usr/share/qemu" -L "$root/usr/share/seabios" -L "$root/usr/lib/ipxe/qemu" "$@"
+END
+  chmod +x "$STAGE/qemu-system-x86_64"
 }
 
 skip() {
