@@ -3,9 +3,11 @@
 package guest_tests_test
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -300,6 +302,50 @@ func TestInteractive(t *testing.T) {
 	r.cmd.Stdin = strings.NewReader("exit 3\n")
 	// The guest does not have a shell.
 	if got := r.status(t); got != 1 || !strings.Contains(r.stderr.String(), "/bin/sh") {
+		t.Errorf("exit status %d: %s", got, &r.stderr)
+	}
+}
+
+// With --hold, the guest of a test that fails stays without Bazel's time limit too, as in
+// `bazel run`, until the printed command ends it. check.sh does this in `bazel test`.
+func TestHold(t *testing.T) {
+	r := newRun(t, "BEHAVES_INSIDE", "--hold", "exit", "3")
+	r.cmd.Env = append(r.cmd.Env, "TEST_TIMEOUT=")
+	r.cmd.Stderr = nil
+	pipe, err := r.cmd.StderrPipe()
+	if err == nil {
+		err = r.cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var attach string
+	for lines := bufio.NewScanner(pipe); lines.Scan(); {
+		r.stderr.WriteString(lines.Text() + "\n")
+		command := strings.TrimSpace(lines.Text())
+		if strings.Contains(command, " shell -s ") {
+			attach = command + " -- guest_tests/behaves/behaves_/behaves print attached"
+		}
+		if !strings.Contains(command, " stop -s ") {
+			continue
+		}
+		if out, err := exec.Command("/bin/sh", "-c", attach).CombinedOutput(); err != nil || !bytes.HasPrefix(out, []byte("attached\n")) {
+			t.Errorf("%s: %v, %s", attach, err, out)
+		}
+		if out, err := exec.Command("/bin/sh", "-c", command).CombinedOutput(); err != nil {
+			t.Errorf("%s: %v, %s", command, err, out)
+		}
+	}
+	r.cmd.Wait()
+	if got := r.cmd.ProcessState.ExitCode(); got != 3 || attach == "" || strings.Contains(r.stderr.String(), "Bazel ends the test") {
+		t.Errorf("exit status %d: %s", got, &r.stderr)
+	}
+}
+
+// A guest that has ended cannot stay.
+func TestHoldAfterPanic(t *testing.T) {
+	r := newRun(t, "BEHAVES_INSIDE", "--hold", "panic")
+	if got := r.status(t); got != 1 || !strings.Contains(r.stderr.String(), "--hold does not keep the guest, which has ended") {
 		t.Errorf("exit status %d: %s", got, &r.stderr)
 	}
 }
