@@ -324,7 +324,7 @@ func TestHold(t *testing.T) {
 		r.stderr.WriteString(lines.Text() + "\n")
 		command := strings.TrimSpace(lines.Text())
 		if strings.Contains(command, " shell -s ") {
-			attach = command + " -- guest_tests/behaves/behaves_/behaves print attached"
+			attach = command + " -- behaves/behaves_/behaves print attached" // in the folder of this package, as this test
 		}
 		if !strings.Contains(command, " stop -s ") {
 			continue
