@@ -62,7 +62,7 @@ the second serial port, for kernels without virtio_console. It transfers about
         values = ARCHITECTURES,
     ),
     "cpu_model": attr.string(
-        doc = "one of `qemu-system-<arch> -cpu help`. `\"max\"` has all features that the accelerator supports.",
+        doc = "one of `qemu-system-<arch> -cpu help`. `\"max\"` has all features that the accelerator supports, on x86_64 without `erms` and `fsrm` if that is TCG: they say that copying bytes is fast, which is not so there. `\"max,erms=on,fsrm=on\"` has them as well.",
         default = "max",
     ),
     "cpus": attr.int(

@@ -127,7 +127,7 @@ func (a *arguments) addMachine() error {
 	}
 	a.add("-nodefaults", "-no-user-config", "-no-reboot")
 	a.add("-accel", a.setup.Accelerator)
-	a.add("-cpu", c.CPUModel, "-smp", strconv.Itoa(c.CPUs), "-m", c.Memory)
+	a.add("-cpu", a.cpuModel(), "-smp", strconv.Itoa(c.CPUs), "-m", c.Memory)
 	a.addRAM()
 	a.addFirmware()
 	if err := a.addKernel(); err != nil {
@@ -146,6 +146,18 @@ func (a *arguments) addMachine() error {
 	}
 	a.addAgentDisk()
 	return nil
+}
+
+// cpuModel returns the processor. TCG copies byte by byte where an x86 processor with the
+// features erms and fsrm is fast: Linux would copy and clear memory by the instructions that
+// they speed up. Without them it takes others, with which a guest reads a file from its page
+// cache seven times as fast.
+func (a *arguments) cpuModel() string {
+	c := a.config
+	if a.setup.Accelerator == "tcg" && c.Arch == "x86_64" && c.CPUModel == "max" {
+		return "max,erms=off,fsrm=off"
+	}
+	return c.CPUModel
 }
 
 // addRAM adds the RAM, if it is in a file.

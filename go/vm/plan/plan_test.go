@@ -90,6 +90,26 @@ func TestSavedArgs(t *testing.T) {
 	}
 }
 
+// TCG's max is without the features that make it slow. All others are as the user says.
+func TestCPUModel(t *testing.T) {
+	for _, test := range []struct{ arch, accelerator, model, want string }{
+		{"x86_64", "tcg", "max", "max,erms=off,fsrm=off"},
+		{"x86_64", "kvm", "max", "max"},
+		{"aarch64", "tcg", "max", "max"},
+		{"x86_64", "tcg", "max,erms=on", "max,erms=on"},
+		{"x86_64", "tcg", "qemu64", "qemu64"},
+	} {
+		c := &machine.Config{Arch: test.arch, Machine: "none", CPUModel: test.model, CPUs: 1, Memory: "32M"}
+		p, err := Make(c, &Setup{Accelerator: test.accelerator})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i := slices.Index(p.Args, "-cpu"); p.Args[i+1] != test.want {
+			t.Errorf("%v: got %s", test, p.Args[i+1])
+		}
+	}
+}
+
 // Compare names the field that differs.
 func TestCompare(t *testing.T) {
 	c := &machine.Config{Arch: "x86_64", Machine: "q35", CPUModel: "max", CPUs: 1, Memory: "32M"}
