@@ -102,3 +102,28 @@ func unpackTree(q *protocol.Request) error {
 	}
 	return tree.Unpack(q.Reader(protocol.Data), m.Path, tree.UnpackOptions{KeepOwner: m.KeepOwner, Into: m.Into, Devices: true})
 }
+
+// mountTmpfs mounts a tmpfs that is to hold a number of bytes.
+func (a *agent) mountTmpfs(q *protocol.Request) error {
+	var m protocol.Tmpfs
+	if err := q.Body(&m); err != nil {
+		return err
+	}
+	if err := checkPath(m.Path); err != nil {
+		return err
+	}
+	if m.Content > 0 {
+		available, err := a.kernel.availableMemory()
+		if err != nil {
+			return err
+		}
+		if m.Content > available/2 {
+			return &os.PathError{Op: "mount a tmpfs", Path: m.Path, Err: syscall.ENOMEM}
+		}
+	}
+	if err := os.MkdirAll(m.Path, 0o755); err != nil {
+		return err
+	}
+	err := syscall.Mount("tmpfs", m.Path, "tmpfs", 0, fmt.Sprintf("mode=%o", m.Mode&0o1777))
+	return os.NewSyscallError("mount a tmpfs on "+m.Path, err)
+}

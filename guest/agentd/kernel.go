@@ -3,9 +3,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"unsafe"
@@ -152,6 +154,21 @@ func (d dir) rmdir(name string) error {
 type kernelDirs struct {
 	proc, sys, dev dir
 	cgroup         dir // version 2, or noDir
+}
+
+// availableMemory returns the number of bytes that programs can still use.
+func (k kernelDirs) availableMemory() (int64, error) {
+	content, err := k.proc.read("meminfo")
+	if err != nil {
+		return 0, err
+	}
+	_, after, _ := strings.Cut(content, "MemAvailable:")
+	fields := strings.Fields(after)
+	if len(fields) == 0 {
+		return 0, errors.New("/proc/meminfo does not have MemAvailable")
+	}
+	kib, err := strconv.ParseInt(fields[0], 10, 64)
+	return kib << 10, err
 }
 
 // openKernelDirs opens the file systems that the guest has mounted.

@@ -168,6 +168,8 @@ func (a *agent) do(q *protocol.Request) (body []byte, after func(), err error) {
 		if err = q.Body(nil); err == nil {
 			err = a.freeze()
 		}
+	case protocol.OpTmpfs:
+		err = a.mountTmpfs(q)
 	default:
 		err = fmt.Errorf("the agent does not know operation %d", q.Op)
 	}

@@ -104,6 +104,7 @@ func messages() []Message {
 		&Configure{Seed: "seed", Time: 1, Links: []Link{{MAC: "m"}, {Prefix: "p"}}, Thaw: true},
 		&Rest{Limit: 1},
 		&Rested{AtRest: true, Busy: "sh 1.00 s"},
+		&Tmpfs{Path: "/p", Mode: 0o1777, Content: 1},
 		&Info{Arch: "x86_64", BootID: "id", Initrd: true},
 		&Result{Errno: 2, Error: "e", Body: "b"},
 	}

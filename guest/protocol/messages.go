@@ -18,6 +18,7 @@ const (
 	OpConfigure Op = 11 // Configure; Clock
 	OpRest      Op = 12 // Rest; Rested
 	OpFreeze    Op = 13 // no body: stops the guest's programs until a Configure with Thaw
+	OpTmpfs     Op = 14 // Tmpfs
 )
 
 // Run is the body of OpRun.
@@ -150,6 +151,19 @@ type Rested struct {
 func (m *Rested) fields(c *coder) {
 	c.bool(&m.AtRest)
 	c.string(&m.Busy)
+}
+
+// Tmpfs is the body of OpTmpfs, which mounts a tmpfs.
+type Tmpfs struct {
+	Path    string // absolute; made if it does not exist
+	Mode    uint32 // permissions of the mounted directory, with the sticky bit
+	Content int64  // bytes; if they are more than half of the memory that is available, nothing is mounted, and the error is ENOMEM
+}
+
+func (m *Tmpfs) fields(c *coder) {
+	c.string(&m.Path)
+	c.uint32(&m.Mode)
+	c.int64(&m.Content)
 }
 
 // Link is the configuration of a network card. Of its fields, only MAC is required.

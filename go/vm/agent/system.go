@@ -72,6 +72,17 @@ func (c *Client) Rest(ctx context.Context, limit time.Duration) (Rested, error) 
 	return m, err
 }
 
+// MountTmpfs mounts a tmpfs on a directory of the guest, which it makes if it does not exist.
+// content is the number of bytes to be stored there: if that is more than half of the memory
+// that the guest has available, the error is ENOMEM. The path must be absolute.
+func (c *Client) MountTmpfs(ctx context.Context, name string, perm fs.FileMode, content int64) error {
+	mode := uint32(perm.Perm())
+	if perm&fs.ModeSticky != 0 {
+		mode |= 0o1000
+	}
+	return c.do(ctx, protocol.OpTmpfs, &protocol.Tmpfs{Path: name, Mode: mode, Content: content}, nil)
+}
+
 // Freeze stops all programs of the guest that are in cgroups of version 2, except
 // process 1 and the agent, until a Configure with Thaw.
 func (c *Client) Freeze(ctx context.Context) error {
