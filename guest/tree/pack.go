@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/rules-qcow2/rules_qcow2/internal/sparse"
 )
@@ -50,6 +53,51 @@ func Pack(w io.Writer, path string, opts PackOptions) error {
 func PackFS(w io.Writer, fsys fs.FS) error {
 	p := packer{encoder: encoder{w: w}, fsys: fsys, linked: make(map[fileID]string)}
 	return p.add(".", "", "", 0)
+}
+
+// PackFiles writes a directory that has the files and directories of files: by their slash-separated
+// paths in it, the paths of what Pack sends with FollowLinks. A path that ends in a slash is a
+// directory, which may have nothing else in it.
+func PackFiles(w io.Writer, files map[string]string, opts PackOptions) error {
+	opts.FollowLinks = true
+	p := packer{encoder: encoder{w: w}, opts: opts, linked: make(map[fileID]string)}
+	dir := entry{kind: kindDir, perm: 0o755, mtime: time.Now()}
+	if err := p.entry(dir); err != nil {
+		return err
+	}
+	var open []string // the directories that were entered and not left
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		elements := strings.Split(name, "/")
+		parents, base := elements[:len(elements)-1], elements[len(elements)-1]
+		same := 0
+		for same < min(len(open), len(parents)) && open[same] == parents[same] {
+			same++
+		}
+		for range open[same:] {
+			if err := p.up(); err != nil {
+				return err
+			}
+		}
+		for _, parent := range parents[same:] {
+			dir.name = parent
+			if err := p.entry(dir); err != nil {
+				return err
+			}
+		}
+		open = parents
+		if base == "" {
+			continue
+		}
+		if err := p.add(files[name], base, name, len(parents)+1); err != nil {
+			return err
+		}
+	}
+	for range len(open) + 1 {
+		if err := p.up(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // fileID identifies a file that has several names.

@@ -258,6 +258,55 @@ func TestPackFS(t *testing.T) {
 }
 
 // procfs has files without a size and without holes.
+// Files from anywhere make one directory.
+func TestPackFiles(t *testing.T) {
+	src, dst := t.TempDir(), t.TempDir()
+	shell(t, src, `
+		mkdir folder; echo one >one; ln one two; echo in >folder/in; ln -s in folder/link; echo program >program; chmod 751 program`)
+	files := map[string]string{
+		"a/": "", "a-b": "one", "a/b/c": "two", "a/b/program": "program", "a/e/f/": "", "a/folder": "folder", "a.b/c": "one",
+		"empty/": "", "z": "program",
+	}
+	for name, path := range files {
+		if path != "" {
+			files[name] = filepath.Join(src, path)
+		}
+	}
+	var stream bytes.Buffer
+	if err := PackFiles(&stream, files, PackOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := Unpack(&stream, dst, UnpackOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	want := `./a d 755
+./a-b f 644
+./a.b d 755
+./a.b/c f 644
+./a/b d 755
+./a/b/c f 644
+./a/b/program f 751
+./a/e d 755
+./a/e/f d 755
+./a/folder d 755
+./a/folder/in f 644
+./a/folder/link f 644
+./empty d 755
+./z f 751
+one one one in in program program
+./a-b
+./a.b/c
+./a/b/c
+`
+	got := shell(t, dst, `
+		find . -mindepth 1 -printf '%p %y %m\n' | LC_ALL=C sort
+		echo $(cat a-b a.b/c a/b/c a/folder/in a/folder/link a/b/program z)
+		find . -samefile a-b | LC_ALL=C sort`)
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
 func TestProc(t *testing.T) {
 	dst := filepath.Join(t.TempDir(), "copy")
 	if err := transfer(t, "/proc/version", dst, PackOptions{}, UnpackOptions{}); err != nil {

@@ -104,6 +104,15 @@ func (c *Client) CopyTo(ctx context.Context, src, dst string, opts CopyOptions) 
 	})
 }
 
+// CopyFilesTo makes the directory dst in the guest, as CopyTo does, with the files and
+// directories of files: by their slash-separated paths in dst, their paths on the host. A path
+// in dst that ends in a slash is a directory, which may be empty. Links are followed.
+func (c *Client) CopyFilesTo(ctx context.Context, files map[string]string, dst string, opts CopyOptions) error {
+	return c.send(ctx, dst, "", opts, func(w io.Writer) error {
+		return tree.PackFiles(w, files, tree.PackOptions{FileMode: opts.FileMode, Link: opts.Link})
+	})
+}
+
 // CopyFS copies fsys to the directory dst in the guest, as CopyTo does. Links in it
 // are followed.
 func (c *Client) CopyFS(ctx context.Context, fsys fs.FS, dst string) error {
