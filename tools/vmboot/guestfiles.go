@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -17,10 +16,12 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/go/vm/agent"
 )
 
-// The test's folders in the guest.
+// The test's folders in the guest. Tests may delete guestRunfiles, but not guestMount, where a
+// tmpfs may be mounted.
 const (
 	guestDir      = "/var/tmp/bazel"
-	guestRunfiles = guestDir + "/runfiles"
+	guestMount    = guestDir + "/test"
+	guestRunfiles = guestMount + "/runfiles"
 	guestTmp      = guestDir + "/tmp"
 	guestOutputs  = guestDir + "/outputs"
 )
@@ -29,13 +30,16 @@ const (
 func (t *inGuestTest) send(m *vm.Machine, client *agent.Client) error {
 	ctx, stop := t.untilSignal(m, "its runfiles were copied")
 	defer stop()
-	staging := filepath.Join(t.dir, "staging")
-	if err := t.stage(staging); err != nil {
+	files, err := t.files()
+	if err != nil {
 		return err
 	}
 	store, err := readStore(ctx, client)
+	if err == nil && store == nil {
+		err = mountForTest(ctx, client, memory(files))
+	}
 	if err == nil {
-		err = copyToGuest(ctx, m, client, guestDir, staging, store)
+		err = copyToGuest(ctx, client, guestDir, files, store)
 	}
 	if err != nil {
 		return fmt.Errorf("the runfiles cannot be copied to the guest: %w", err)
@@ -47,61 +51,107 @@ func (t *inGuestTest) send(m *vm.Machine, client *agent.Client) error {
 	return inGuest(ctx, m, vm.Command{Args: []string{"chown", "-R", t.User, guestRunfiles, guestTmp, guestOutputs}}, io.Discard)
 }
 
-// copyToGuest copies a folder of links to a folder in guestDir.
-func copyToGuest(ctx context.Context, m *vm.Machine, client *agent.Client, to, from string, s *store) error {
-	err := client.CopyTo(ctx, from, to, agent.CopyOptions{FollowLinks: true, Link: s.link})
+// mountForTest mounts a tmpfs on guestMount for files of this size if the guest has enough
+// memory: writing thousands of files to a disk takes twice the time. For few files, the mount
+// takes longer than what it saves.
+func mountForTest(ctx context.Context, client *agent.Client, size int64) error {
+	const few = 4 << 20
+	if fs := client.Info().RootFS; size < few || fs == "rootfs" || fs == "tmpfs" {
+		return nil
+	}
+	err := client.MountTmpfs(ctx, guestMount, 0o755, size)
+	if guestErrno(err) != 0 {
+		return nil // too little memory, a read-only root, or no tmpfs
+	}
+	return err
+}
+
+// copyToGuest copies files to a folder in guestDir.
+func copyToGuest(ctx context.Context, client *agent.Client, to string, files map[string]string, s *store) error {
+	err := client.CopyFilesTo(ctx, files, to, agent.CopyOptions{Link: s.link})
 	if guestErrno(err) != syscall.EROFS {
 		return err
 	}
-	if mountErr := makeWritable(ctx, m, client); mountErr != nil {
+	if mountErr := makeWritable(ctx, client); mountErr != nil {
 		return fmt.Errorf("%w; a tmpfs cannot be mounted there: %w", err, mountErr)
 	}
-	return client.CopyTo(ctx, from, to, agent.CopyOptions{FollowLinks: true})
+	return client.CopyFilesTo(ctx, files, to, agent.CopyOptions{})
 }
 
 // makeWritable mounts a tmpfs where tests must be able to write, in a guest with a
 // read-only root.
-func makeWritable(ctx context.Context, m *vm.Machine, client *agent.Client) error {
+func makeWritable(ctx context.Context, client *agent.Client) error {
 	folders := []string{path.Dir(guestDir)}
 	if err := client.WriteFile(ctx, "/tmp/.rules_qcow2", nil, 0o600); guestErrno(err) == syscall.EROFS {
 		folders = append(folders, "/tmp")
 	}
 	for _, folder := range folders {
-		mount := vm.Command{Args: []string{"mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", folder}}
-		if err := inGuest(ctx, m, mount, io.Discard); err != nil {
+		if err := client.MountTmpfs(ctx, folder, 0o777|fs.ModeSticky, 0); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// stage makes a folder of links: the guest's guestDir.
-func (t *inGuestTest) stage(staging string) error {
-	folders := []string{"tmp", "outputs", "runfiles"}
-	for _, output := range testOutputs {
-		if output.folder {
-			folders = append(folders, "outputs/"+output.name)
+// memory returns how many bytes the files take in a tmpfs. What cannot be read does not count.
+func memory(files map[string]string) (size int64) {
+	for name, path := range files {
+		if strings.HasSuffix(name, "/") {
+			continue
+		}
+		walkFiles(path, func(_ string, info fs.FileInfo) error {
+			const page, inode = 4096, 1024
+			size += (info.Size()+page-1)/page*page + inode
+			return nil
+		})
+	}
+	return size
+}
+
+// walkFiles calls f for a file, or for all files in a folder. Links are followed.
+func walkFiles(path string, f func(path string, info fs.FileInfo) error) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return f(path, info)
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if err := walkFiles(filepath.Join(path, entry.Name()), f); err != nil {
+			return err
 		}
 	}
-	for _, folder := range folders {
-		if err := os.MkdirAll(filepath.Join(staging, folder), 0o777); err != nil {
-			return err
+	return nil
+}
+
+// files returns what is to be in guestDir, as agent.Client.CopyFilesTo takes it.
+func (t *inGuestTest) files() (map[string]string, error) {
+	const root = "test/runfiles/"
+	files := map[string]string{"tmp/": "", "outputs/": "", root: ""}
+	for _, output := range testOutputs {
+		if output.folder {
+			files["outputs/"+output.name+"/"] = ""
 		}
 	}
 	names, err := t.names()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, name := range names {
-		if err := t.link(filepath.Join(staging, "runfiles"), name); err != nil {
-			return err
+		if files[root+name], err = runfiles.Rlocation(name); err != nil {
+			return nil, err
 		}
 	}
 	// Runfiles libraries read it.
 	if mapping, err := runfiles.Rlocation(repoMapping); err == nil && exists(mapping) {
-		return t.link(filepath.Join(staging, "runfiles"), repoMapping)
+		files[root+repoMapping] = mapping
 	}
-	return nil
+	return files, nil
 }
 
 const repoMapping = "_repo_mapping"
@@ -160,20 +210,4 @@ func (t *inGuestTest) tree() ([]string, error) {
 		return nil
 	})
 	return names, err
-}
-
-// link adds one runfile.
-func (t *inGuestTest) link(root, name string) error {
-	source, err := runfiles.Rlocation(name)
-	if err != nil {
-		return err
-	}
-	link := filepath.Join(root, name)
-	if err := os.MkdirAll(filepath.Dir(link), 0o777); err != nil {
-		return err
-	}
-	if err := os.Symlink(source, link); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return nil
 }

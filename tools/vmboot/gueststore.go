@@ -52,55 +52,30 @@ func fillStore(ctx context.Context, m *vm.Machine, list, dir string) error {
 	if err != nil {
 		return err
 	}
-	staging := filepath.Join(dir, "store")
-	if err := os.Mkdir(staging, 0o777); err != nil {
-		return err
-	}
+	files := make(map[string]string)
 	var index strings.Builder
 	for _, path := range paths {
-		if err := stageStore(staging, path, &index); err != nil {
+		err := walkFiles(path, func(path string, info fs.FileInfo) error {
+			key, err := fileKey(path, info)
+			if err == nil && files[key] == "" {
+				files[key] = path
+				fmt.Fprintf(&index, "%s %d\n", key, info.Size())
+			}
+			return err
+		})
+		if err != nil {
 			return err
 		}
 	}
-	if err := os.WriteFile(filepath.Join(staging, storeIndex), []byte(index.String()), 0o666); err != nil {
+	files[storeIndex] = filepath.Join(dir, storeIndex)
+	if err := os.WriteFile(files[storeIndex], []byte(index.String()), 0o666); err != nil {
 		return err
 	}
 	client, err := m.Agent(ctx)
 	if err != nil {
 		return err
 	}
-	return copyToGuest(ctx, m, client, guestDir+"/"+storeName, staging, nil)
-}
-
-// stageStore adds links to a file, or to all files in a folder. Links in folders are
-// followed, as those to the folders are.
-func stageStore(staging, path string, index *strings.Builder) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	if info.IsDir() {
-		entries, err := os.ReadDir(path)
-		for _, entry := range entries {
-			err = errors.Join(err, stageStore(staging, filepath.Join(path, entry.Name()), index))
-		}
-		return err
-	}
-	key, err := fileKey(path, info)
-	if err != nil {
-		return err
-	}
-	if path, err = filepath.Abs(path); err != nil {
-		return err
-	}
-	if err := os.Symlink(path, filepath.Join(staging, key)); err != nil {
-		if errors.Is(err, fs.ErrExist) {
-			return nil
-		}
-		return err
-	}
-	fmt.Fprintf(index, "%s %d\n", key, info.Size())
-	return nil
+	return copyToGuest(ctx, client, guestDir+"/"+storeName, files, nil)
 }
 
 // readStore returns the guest's store, nil if it does not have one.

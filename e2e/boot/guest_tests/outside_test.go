@@ -86,7 +86,7 @@ func TestEnvironment(t *testing.T) {
 		outside.path("premature"), "/var/tmp/bazel/outputs/premature_exit",
 		outside.path("warnings"), "/var/tmp/bazel/outputs/warnings",
 		outside.path("test.xml"), "/var/tmp/bazel/outputs/test.xml",
-		os.Getenv("TEST_SRCDIR"), "/var/tmp/bazel/runfiles",
+		os.Getenv("TEST_SRCDIR"), "/var/tmp/bazel/test/runfiles",
 	)
 	want, got := variables(guest.Replace(outside.stdout.String())), variables(inside.stdout.String())
 	for name, value := range map[string]string{

@@ -26,9 +26,9 @@ fail() {
 # shellcheck disable=SC2016 # for the shell in the guest
 printf '%s\n' 'pwd' 'cat guest_tests/data.txt' 'echo "srcdir=$TEST_SRCDIR"' 'grep -c rules_qcow2 /proc/cmdline' 'exit 5' |
   check 5 shell_in_debian_test --interactive
-has "/var/tmp/bazel/runfiles/$TEST_WORKSPACE"
+has "/var/tmp/bazel/test/runfiles/$TEST_WORKSPACE"
 has "data"
-has "srcdir=/var/tmp/bazel/runfiles"
+has "srcdir=/var/tmp/bazel/test/runfiles"
 
 # A program that only its owner may execute, as Bazel's disk cache leaves it.
 runfiles=$TEST_TMPDIR/runfiles
