@@ -134,8 +134,9 @@ func (s *Snapshot) refresh(ctx context.Context, client *agent.Client, links []ag
 }
 
 const (
-	// The guest's clock is behind by less than what it shows in an answer is when that comes. If
-	// that is more than clockError, it is set again, clockTries times in all.
+	// An answer has the guest's time. When it arrives, that time is older than the host's by the
+	// error of the guest's clock and by the way of the answer. If both together are more than
+	// clockError, the clock is set again, clockTries times in all.
 	clockError = 20 * time.Millisecond
 	clockTries = 3
 )
