@@ -21,7 +21,7 @@ go() {
 # in_modules ARGS... runs go in every module that has Go files.
 in_modules() {
   local module
-  for module in . docs/snippets e2e/boot examples/guest_test examples/machines; do
+  for module in . docs/snippets e2e/boot examples/machines; do
     go "$module" "$@"
   done
 }

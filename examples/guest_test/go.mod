@@ -1,9 +1,0 @@
-module github.com/rules-qcow2/rules_qcow2/examples/guest_test
-
-go 1.24.0
-
-require (
-	// The kernels of the guests: vmlinuz is a file in each module.
-	github.com/gokrazy/kernel.amd64 v0.0.0-20260705070735-de680abf072b
-	github.com/gokrazy/kernel.arm64 v0.0.0-20260705071517-37841c4d6ff1
-)
