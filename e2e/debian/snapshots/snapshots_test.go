@@ -40,15 +40,18 @@ func TestResume(t *testing.T) {
 // Machines that resumed boot again, whichever way the agent gets into the guest, and so do
 // forks of machines that resumed.
 func TestReboot(t *testing.T) {
-	for _, machine := range []string{"BOOTED", "BOOTED_UEFI"} {
+	for machine, reboots := range map[string][]func(*vmtest.Machine){
+		"BOOTED":      {(*vmtest.Machine).Reboot, (*vmtest.Machine).Reset},
+		"BOOTED_UEFI": {(*vmtest.Machine).Reboot},
+	} {
 		t.Run(machine, func(t *testing.T) {
 			t.Parallel()
 			resumed := vmtest.Start(t, os.Getenv(machine), vmtest.WithSaveable())
 			resumed.Run("echo text >/root/file")
 			fork := resumed.Fork(t)
-			for _, reboot := range []func(){fork.Reboot, fork.Reset} {
+			for _, reboot := range reboots {
 				before := fork.Run("sync; cat /proc/sys/kernel/random/boot_id")
-				reboot()
+				reboot(fork)
 				fork.WaitForUnit("multi-user.target")
 				if after := fork.Run("cat /proc/sys/kernel/random/boot_id"); after == before {
 					t.Errorf("the guest is in the boot %s again", after)
