@@ -131,11 +131,12 @@ func walkFiles(path string, f func(path string, info fs.FileInfo) error) error {
 
 // files returns what is to be in guestDir, as agent.Client.CopyFilesTo takes it.
 func (t *inGuestTest) files() (map[string]string, error) {
-	const root = "test/runfiles/"
-	files := map[string]string{"tmp/": "", "outputs/": "", root: ""}
+	folder := func(dir string) string { return strings.TrimPrefix(dir, guestDir+"/") + "/" }
+	root := folder(guestRunfiles)
+	files := map[string]string{folder(guestTmp): "", folder(guestOutputs): "", root: ""}
 	for _, output := range testOutputs {
 		if output.folder {
-			files["outputs/"+output.name+"/"] = ""
+			files[folder(path.Join(guestOutputs, output.name))] = ""
 		}
 	}
 	names, err := t.names()

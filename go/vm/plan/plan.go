@@ -148,10 +148,9 @@ func (a *arguments) addMachine() error {
 	return nil
 }
 
-// cpuModel returns the processor. TCG copies byte by byte where an x86 processor with the
-// features erms and fsrm is fast: Linux would copy and clear memory by the instructions that
-// they speed up. Without them it takes others, with which a guest reads a file from its page
-// cache seven times as fast.
+// cpuModel returns the processor. An x86 guest that sees erms and fsrm copies and clears memory
+// by string instructions, which TCG executes byte by byte. Without the two, it reads a file from
+// its page cache seven times as fast.
 func (a *arguments) cpuModel() string {
 	c := a.config
 	if a.setup.Accelerator == "tcg" && c.Arch == "x86_64" && c.CPUModel == "max" {
