@@ -9,13 +9,11 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/rules-qcow2/rules_qcow2/go/vm/agent"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/plan"
-	"github.com/rules-qcow2/rules_qcow2/go/vm/qemu"
 )
 
 // Command is a command to run in the guest.
@@ -154,19 +152,10 @@ func runAfterResume(ctx context.Context, client *agent.Client, line string) erro
 	return nil
 }
 
-// newAgentLink returns the host's end and QEMU's end of the agent's channel.
-func newAgentLink(resumed bool) (*agentLink, *os.File, error) {
-	conn, theirs, err := qemu.SocketPair(syscall.SOCK_STREAM)
-	if err != nil {
-		return nil, nil, err
-	}
-	return &agentLink{resumed: resumed, conn: conn, ready: make(chan struct{})}, theirs, nil
-}
-
-// again returns a link for the guest's next boot, by the same channel. This one ends.
-func (l *agentLink) again() (*agentLink, error) {
-	// Another descriptor of the same socket: the client of this link closes its own.
-	file, err := l.conn.(*net.UnixConn).File()
+// newAgentLink returns a link by the agent's channel. Each has another descriptor of the same
+// socket, which its client closes.
+func newAgentLink(channel net.Conn, resumed bool) (*agentLink, error) {
+	file, err := channel.(*net.UnixConn).File()
 	if err != nil {
 		return nil, err
 	}
@@ -175,12 +164,25 @@ func (l *agentLink) again() (*agentLink, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.conn.Close()
-	return &agentLink{conn: conn, ready: make(chan struct{})}, nil
+	return &agentLink{resumed: resumed, conn: conn, ready: make(chan struct{})}, nil
 }
 
-// Agent returns the connection to the agent in the guest. It waits until the
-// agent answers, which it does while the guest still boots.
+// portDelay is how long the host reads what an agent has sent before it ended.
+const portDelay = time.Second
+
+// portClosed ends the session with an agent that has closed its port, as it does when it is
+// killed. Before the agent has answered, drivers and earlier stages of the boot may do so.
+func (l *agentLink) portClosed() {
+	select {
+	case <-l.ready:
+		l.conn.SetReadDeadline(time.Now().Add(portDelay))
+	default:
+	}
+}
+
+// Agent returns the connection to the agent in the guest. It waits until the agent
+// answers, which it does while the guest still boots: if systemd is the init, at
+// basic.target, or two minutes after its own start.
 func (m *Machine) Agent(ctx context.Context) (*agent.Client, error) {
 	link := m.agentLink()
 	if link == nil {

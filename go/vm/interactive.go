@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"sort"
+	"syscall"
 	"time"
 
 	"github.com/rules-qcow2/rules_qcow2/go/vm/agent"
@@ -55,14 +57,14 @@ func Interact(c *machine.Config, dir string, args []string, messages io.Writer) 
 	}
 	var files []*os.File
 	if len(p.Descriptors) > 0 { // it is the agent
-		link, theirs, err := newAgentLink(true)
+		conn, theirs, err := qemu.SocketPair(syscall.SOCK_STREAM)
 		if err != nil {
 			return err
 		}
-		defer link.conn.Close()
+		defer conn.Close()
 		defer theirs.Close()
 		files = append(files, theirs)
-		go welcomeTerminal(c, from, link, messages)
+		go welcomeTerminal(c, from, conn, messages)
 	}
 	fmt.Fprintf(messages, "%s: runs under %s; Ctrl-A X leaves, Ctrl-A H lists other keys\n", c.Target, l.setup.Accelerator)
 	command := &qemu.Command{
@@ -73,10 +75,10 @@ func Interact(c *machine.Config, dir string, args []string, messages io.Writer) 
 }
 
 // welcomeTerminal prepares a guest that resumes on a terminal.
-func welcomeTerminal(c *machine.Config, from *Snapshot, link *agentLink, messages io.Writer) {
+func welcomeTerminal(c *machine.Config, from *Snapshot, conn net.Conn, messages io.Writer) {
 	ctx, cancel := context.WithTimeout(context.Background(), c.TimeLimit(startTimeout))
 	defer cancel()
-	client, err := agent.New(ctx, link.conn)
+	client, err := agent.New(ctx, conn)
 	if err == nil {
 		err = from.refresh(ctx, client, nil)
 	}

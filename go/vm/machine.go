@@ -30,6 +30,7 @@ type Machine struct {
 	console  *console
 	logs     logs
 	ports    map[string]string
+	channel  net.Conn        // the agent's; nil without one
 	firmware net.Conn        // SeaBIOS's debug port; nil without one
 	links    []*network.Port // one per network
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rules-qcow2/rules_qcow2/go/vm/plan"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/qemu"
 	"github.com/rules-qcow2/rules_qcow2/internal/bounded"
 )
@@ -44,9 +45,7 @@ func (m *Machine) readOutput() <-chan struct{} {
 				end()
 			}
 		}
-		if m.firmware != nil {
-			m.firmware.Close()
-		}
+		m.closeChannels()
 		<-read
 		m.process.Close()
 		<-m.monitor().Closed()
@@ -98,6 +97,10 @@ func (m *Machine) event(event qemu.Event) {
 	switch {
 	case event.Name == "RESET":
 		m.rebooted()
+	case event.Name == "VSERPORT_CHANGE" && event.Data.ID == plan.AgentPort && !event.Data.Open:
+		if link := m.agentLink(); link != nil {
+			link.portClosed()
+		}
 	case event.Name == "SHUTDOWN":
 		m.finish(End{Reason: event.Data.Reason})
 	case event.Name == "BLOCK_IO_ERROR" && event.Data.Action == "stop":

@@ -61,7 +61,7 @@ func (m *Machine) bootAgain(ctx context.Context, reset func() error) error {
 		m.onReset(ctx, "shutdown")
 	}()
 	if err := reset(); err != nil {
-		return err
+		return m.explain(err)
 	}
 	select {
 	case <-reboots:
@@ -70,7 +70,8 @@ func (m *Machine) bootAgain(ctx context.Context, reset func() error) error {
 	case <-ctx.Done():
 		return fmt.Errorf("the guest did not reset the machine: %w", context.Cause(ctx))
 	}
-	next, err := link.again()
+	link.conn.Close()
+	next, err := newAgentLink(m.channel, false)
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ func (m *Machine) Screenshot(ctx context.Context, path string) error {
 	raw := filepath.Join(m.options.Dir, "screen.ppm")
 	defer os.Remove(raw)
 	if _, err := m.monitor().Execute(ctx, "screendump", map[string]any{"filename": raw}); err != nil {
-		return err
+		return m.explain(err)
 	}
 	ppm, err := os.ReadFile(raw)
 	if err != nil {

@@ -3,6 +3,7 @@ package vm
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"slices"
 	"syscall"
@@ -143,14 +144,19 @@ func (m *Machine) connect(descriptors []plan.Descriptor) (files []*os.File, clos
 		var file *os.File
 		switch d {
 		case plan.Agent:
-			m.agent, file, err = newAgentLink(m.launch.from != nil)
+			if m.channel, file, err = qemu.SocketPair(syscall.SOCK_STREAM); err == nil {
+				m.agent, err = newAgentLink(m.channel, m.launch.from != nil)
+			}
 		case plan.Firmware:
 			m.firmware, file, err = qemu.SocketPair(syscall.SOCK_STREAM)
+		}
+		if file != nil {
+			theirs = append(theirs, file)
 		}
 		if err != nil {
 			return nil, closeFiles, err
 		}
-		theirs, files = append(theirs, file), append(files, file)
+		files = append(files, file)
 	}
 	return files, closeFiles, nil
 }
@@ -204,11 +210,18 @@ func (m *Machine) detach() {
 	if link := m.agentLink(); link != nil {
 		link.conn.Close()
 	}
-	if m.firmware != nil {
-		m.firmware.Close()
-	}
+	m.closeChannels()
 	if ram := m.takeRAM(); ram != nil { // no snapshot has taken it
 		ram.Close()
+	}
+}
+
+// closeChannels closes the channels to QEMU that QEMU does not close itself.
+func (m *Machine) closeChannels() {
+	for _, channel := range []net.Conn{m.channel, m.firmware} {
+		if channel != nil {
+			channel.Close()
+		}
 	}
 }
 

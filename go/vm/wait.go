@@ -40,7 +40,7 @@ func (m *Machine) WaitForUnit(ctx context.Context, unit string, limit time.Durat
 			m.Exec(ctx, Command{Args: []string{"journalctl", "--boot", "--no-pager", "--lines=20", "--unit=" + unit}, Stdout: &journal})
 			err = fmt.Errorf("the unit %q has failed%s", unit, Outputs(&journal, &stderr))
 		}
-		return err == nil && result.Success(), "last: systemctl is-active" + Outputs(&stdout, &stderr), err
+		return err == nil && result.Success(), "last: systemctl is-active: " + result.String() + Outputs(&stdout, &stderr), err
 	})
 }
 

@@ -206,6 +206,7 @@ func runFromInit(args []string) error {
 			if err := followRoot(k.proc); err != nil {
 				return err
 			}
+			awaitSystemd(k)
 		}
 	}
 	modprobe := time.Now()

@@ -67,6 +67,8 @@ func runProgram() error {
 	if *fd >= 0 {
 		// For tests on a host, which has use for its cgroups itself.
 		kernel.cgroup = noDir
+	} else {
+		awaitSystemd(kernel)
 	}
 	a := newAgent(kernel)
 	switch {

@@ -21,13 +21,13 @@ import (
 // The path of a program in the guest, outside the folders that tests change.
 const misbehave = "/dev/shm/misbehave"
 
-func start(t *testing.T) *vmtest.Machine {
+func start(t *testing.T, machine string) *vmtest.Machine {
 	t.Helper()
 	program, err := runfiles.Rlocation(os.Getenv("PROGRAM"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := vmtest.Start(t, os.Getenv("VM"))
+	m := vmtest.Start(t, os.Getenv(machine))
 	m.CopyTo(program, misbehave)
 	return m
 }
@@ -96,7 +96,7 @@ func TestNotInstalled(t *testing.T) {
 }
 
 func TestLittleGuest(t *testing.T) {
-	m := start(t)
+	m := start(t, "VM")
 	// The loopback interface is up, and nothing listens.
 	_, err := m.VM.Dial(t.Context(), "tcp", "127.0.0.1:80")
 	wantError(t, err, "connection refused")
@@ -157,9 +157,23 @@ func TestLittleGuest(t *testing.T) {
 	m.PowerOff()
 }
 
+// The agent is killed. Nothing starts it again but the next boot.
+func TestAgentEnds(t *testing.T) {
+	m := start(t, "INSTALLED_VM")
+	for _, command := range []string{"kill-parent", "count"} {
+		_, err := m.VM.Exec(t.Context(), vm.Command{Args: []string{misbehave, command}})
+		wantError(t, err, "the guest closed the connection to its agent")
+	}
+	m.Reset()
+	m.Output("/agent", "-help")
+	m.PowerOff()
+	wantError(t, m.VM.Screenshot(t.Context(), filepath.Join(t.TempDir(), "screen.png")), "the guest powered off")
+	wantError(t, m.VM.Reset(t.Context()), "the guest powered off")
+}
+
 // Processes that leave their group and fork as fast as they can die with the command.
 func TestForksForever(t *testing.T) {
-	m := start(t)
+	m := start(t, "VM")
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	if _, err := m.VM.Exec(ctx, vm.Command{Args: []string{misbehave, "fork"}}); !errors.Is(err, context.DeadlineExceeded) {

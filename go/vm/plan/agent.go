@@ -152,6 +152,9 @@ func (a *arguments) agentKernelArgs() []string {
 	return args
 }
 
+// AgentPort is the name of the agent's port in QEMU's events.
+const AgentPort = "agent-port"
+
 // addAgent adds the agent's channel.
 func (a *arguments) addAgent() {
 	if !a.setup.Agent {
@@ -162,5 +165,5 @@ func (a *arguments) addAgent() {
 		a.add("-serial", "chardev:agent")
 		return
 	}
-	a.add("-device", a.virtio("virtio-serial"), "-device", "virtserialport,chardev=agent,name="+protocol.PortName)
+	a.add("-device", a.virtio("virtio-serial"), "-device", "virtserialport,id="+AgentPort+",chardev=agent,name="+protocol.PortName)
 }

@@ -22,6 +22,9 @@ type Event struct {
 		// Of BLOCK_IO_ERROR:
 		Node   string `json:"node-name"`
 		Action string `json:"action"`
+		// Of VSERPORT_CHANGE:
+		ID   string `json:"id"`
+		Open bool   `json:"open"`
 	} `json:"data"`
 }
 
@@ -182,7 +185,7 @@ func (m *Monitor) sendError(ctx context.Context, err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil {
 		return fmt.Errorf("QEMU did not answer: %w", context.Cause(ctx))
 	}
-	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, net.ErrClosed) {
 		<-m.closed // the reader sees it, too
 		return m.reason
 	}

@@ -18,7 +18,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) != 1 {
-		return errors.New("usage: misbehave count | eat | fork | score | stat | seal")
+		return errors.New("usage: misbehave count | eat | fork | kill-parent | score | stat | seal")
 	}
 	switch args[0] {
 	case "fork":
@@ -27,6 +27,8 @@ func run(args []string) error {
 		return count()
 	case "eat":
 		return eat()
+	case "kill-parent":
+		return syscall.Kill(os.Getppid(), syscall.SIGKILL)
 	case "score":
 		score, err := os.ReadFile("/proc/self/oom_score_adj")
 		fmt.Print(string(score))
