@@ -181,8 +181,8 @@ func (l *agentLink) portClosed() {
 }
 
 // Agent returns the connection to the agent in the guest. It waits until the agent
-// answers, which it does while the guest still boots: if systemd is the init, at
-// basic.target, or two minutes after its own start.
+// answers, which it does while the guest still boots: if systemd is the init, once the local
+// file systems are mounted.
 func (m *Machine) Agent(ctx context.Context) (*agent.Client, error) {
 	link := m.agentLink()
 	if link == nil {

@@ -2,5 +2,5 @@
 # Runs a command in a guest that has booted.
 set -euo pipefail
 
-[[ $("$VM" exec -- systemctl is-system-running --wait) == running ]]
+"$VM" wait-for -t 180s -- systemctl is-system-running --wait
 "$VM" exec -- sh -c 'echo text >/root/file && sync /root/file'
