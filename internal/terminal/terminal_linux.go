@@ -92,6 +92,11 @@ func (s *Session) Changed() (bool, error) {
 	return now != s.before, err
 }
 
+// Restore gives the terminal the settings at the start, as a shell does whose program stops.
+func (s *Session) Restore() error {
+	return ioctl(s.slave, syscall.TCSETS, unsafe.Pointer(&s.before))
+}
+
 // Wait waits for the program, and closes the terminal. Its error is that of
 // exec.Cmd.Wait, or says that the program left other settings.
 func (s *Session) Wait() error {

@@ -61,6 +61,12 @@ func TestWays(t *testing.T) {
 				t.Errorf("the guest is %+v", info)
 			}
 			m.Output(test.program, "-help")
+			// The agent mounts devpts where the guest has not.
+			var shown vm.Tail
+			help := vm.Command{Args: []string{test.program, "-help"}, Terminal: &agent.Terminal{Rows: 24, Columns: 80}, Stdout: &shown}
+			if result, err := m.VM.Exec(t.Context(), help); err != nil || !result.Success() || !strings.Contains(shown.String(), "-port name\r\n") {
+				t.Errorf("on a terminal: %v, %v, %q", result, err, &shown)
+			}
 			want := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 			if _, err := client.Configure(t.Context(), agent.Configure{Time: want.UnixNano()}); err != nil {
 				t.Error(err)

@@ -49,6 +49,16 @@ func ended(t *testing.T, s *terminal.Session, status int) {
 	}
 }
 
+// signalShell sends a signal to vm shell.
+func (c *cli) signalShell(signal syscall.Signal) {
+	for _, pid := range processesOf(c.t, c.program+"\x00shell") {
+		// Not the script above it.
+		if exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); filepath.Base(exe) == filepath.Base(c.program) {
+			syscall.Kill(pid, signal)
+		}
+	}
+}
+
 func TestShell(t *testing.T) {
 	c := startCLI(t)
 	s := startOnTerminal(t, c.command("shell", "--", "/program", "terminal"))
@@ -60,6 +70,17 @@ func TestShell(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitScreen(t, s, "12 rows, 345 columns\r\n")
+	c.signalShell(syscall.SIGSTOP)
+	if err := s.Restore(); err != nil {
+		t.Fatal(err)
+	}
+	c.signalShell(syscall.SIGCONT)
+	for changed := false; !changed; time.Sleep(10 * time.Millisecond) {
+		var err error
+		if changed, err = s.Changed(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	s.Type("\x03")
 	waitScreen(t, s, "^Cinterrupted\r\nstatus 7\r\n")
 	ended(t, s, 7)
@@ -87,12 +108,7 @@ func TestShell(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT} {
 		s = startOnTerminal(t, c.command("shell", "--", "/program", "terminal"))
 		waitScreen(t, s, "31 rows, 97 columns")
-		for _, pid := range processesOf(t, c.program+"\x00shell") {
-			// Not the script above it.
-			if exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); filepath.Base(exe) == filepath.Base(c.program) {
-				syscall.Kill(pid, signal)
-			}
-		}
+		c.signalShell(signal)
 		waitScreen(t, s, "status ")
 		if changed, err := s.Changed(); changed || err != nil {
 			t.Errorf("after signal %v, the terminal has other settings: %v", signal, err)

@@ -309,7 +309,26 @@ func TestInteractive(t *testing.T) {
 // With --hold, the guest of a test that fails stays without Bazel's time limit too, as in
 // `bazel run`, until the printed command ends it. check.sh does this in `bazel test`.
 func TestHold(t *testing.T) {
-	r := newRun(t, "BEHAVES_INSIDE", "--hold", "exit", "3")
+	t.Run("failure", func(t *testing.T) {
+		r := newRun(t, "BEHAVES_INSIDE", "--hold", "exit", "3")
+		hold(t, r, "behaves/behaves_/behaves print attached", "attached\n") // in the folder of this package, as this test
+		if got := r.cmd.ProcessState.ExitCode(); got != 3 {
+			t.Errorf("exit status %d: %s", got, &r.stderr)
+		}
+	})
+	// The test cannot run at all.
+	t.Run("error", func(t *testing.T) {
+		r := newRun(t, "SCRIPT_INSIDE", "--hold")
+		hold(t, r, "/rules_qcow2/agent -help", "")
+		if got := r.cmd.ProcessState.ExitCode(); got != 1 || !strings.Contains(r.stderr.String(), "needs /bin/no-such-shell") {
+			t.Errorf("exit status %d: %s", got, &r.stderr)
+		}
+	})
+}
+
+// hold runs a command in the guest that stays, and then lets the guest end.
+func hold(t *testing.T, r *run, command, want string) {
+	t.Helper()
 	r.cmd.Env = append(r.cmd.Env, "TEST_TIMEOUT=")
 	r.cmd.Stderr = nil
 	pipe, err := r.cmd.StderrPipe()
@@ -322,23 +341,23 @@ func TestHold(t *testing.T) {
 	var attach string
 	for lines := bufio.NewScanner(pipe); lines.Scan(); {
 		r.stderr.WriteString(lines.Text() + "\n")
-		command := strings.TrimSpace(lines.Text())
-		if strings.Contains(command, " shell -s ") {
-			attach = command + " -- behaves/behaves_/behaves print attached" // in the folder of this package, as this test
+		printed := strings.TrimSpace(lines.Text())
+		if strings.Contains(printed, " shell -s ") {
+			attach = printed + " -- " + command
 		}
-		if !strings.Contains(command, " stop -s ") {
+		if !strings.Contains(printed, " stop -s ") {
 			continue
 		}
-		if out, err := exec.Command("/bin/sh", "-c", attach).CombinedOutput(); err != nil || !bytes.HasPrefix(out, []byte("attached\n")) {
+		if out, err := exec.Command("/bin/sh", "-c", attach).CombinedOutput(); err != nil || !strings.HasPrefix(string(out), want) {
 			t.Errorf("%s: %v, %s", attach, err, out)
 		}
-		if out, err := exec.Command("/bin/sh", "-c", command).CombinedOutput(); err != nil {
-			t.Errorf("%s: %v, %s", command, err, out)
+		if out, err := exec.Command("/bin/sh", "-c", printed).CombinedOutput(); err != nil {
+			t.Errorf("%s: %v, %s", printed, err, out)
 		}
 	}
 	r.cmd.Wait()
-	if got := r.cmd.ProcessState.ExitCode(); got != 3 || attach == "" || strings.Contains(r.stderr.String(), "Bazel ends the test") {
-		t.Errorf("exit status %d: %s", got, &r.stderr)
+	if attach == "" || strings.Contains(r.stderr.String(), "Bazel ends the test") {
+		t.Errorf("the guest was not kept until its end: %s", &r.stderr)
 	}
 }
 
