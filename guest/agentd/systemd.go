@@ -14,6 +14,10 @@ const (
 	// tmpfiles is the unit that empties /tmp. It comes after local-fs.target, which mounts
 	// file systems, makes the root writable, and may mount another /tmp.
 	tmpfiles = "systemd-tmpfiles-setup.service"
+	// unitsDir has a link for each unit that was started. systemd 236 and newer make this folder
+	// before they start units, and so before there is journalDir.
+	unitsDir   = "/run/systemd/units/"
+	journalDir = "/run/systemd/journal"
 )
 
 // awaitSystemd waits, if process 1 is systemd, until files of the host would stay. Until
@@ -29,9 +33,11 @@ func awaitSystemd(k kernelDirs) {
 		return
 	}
 	for end := time.Now().Add(systemdLimit); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		// systemd 236 and newer write this link when they start a unit. The cgroup exists before,
-		// and until the unit has ended.
-		if _, err := os.Lstat("/run/systemd/units/invocation:" + tmpfiles); err != nil {
+		if exists(journalDir) && !exists(unitsDir) {
+			return // an older systemd
+		}
+		// The cgroup exists before the link, and until the unit has ended.
+		if !exists(unitsDir + "invocation:" + tmpfiles) {
 			continue
 		}
 		if _, err := k.cgroup.list("system.slice/" + tmpfiles); err != nil {
@@ -39,4 +45,9 @@ func awaitSystemd(k kernelDirs) {
 		}
 	}
 	logf("%s has not ended %v after systemd has started", tmpfiles, systemdLimit)
+}
+
+func exists(name string) bool {
+	_, err := os.Lstat(name)
+	return err == nil
 }
