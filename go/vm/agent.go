@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rules-qcow2/rules_qcow2/go/vm/agent"
@@ -26,10 +27,11 @@ type Result = agent.Result
 type agentLink struct {
 	resumed bool // the guest resumed and has not booted since
 
-	conn   net.Conn
-	ready  chan struct{} // closed when client or err is set
-	client *agent.Client
-	err    error
+	conn     net.Conn
+	answered atomic.Bool   // the agent has answered
+	ready    chan struct{} // closed when client or err is set: the guest is prepared
+	client   *agent.Client
+	err      error
 
 	losing sync.Once
 	loss   chan struct{}
@@ -41,6 +43,7 @@ func (m *Machine) connectAgent(ctx context.Context, l *agentLink) {
 	if l.client, l.err = agent.New(ctx, l.conn); l.err != nil {
 		return
 	}
+	l.answered.Store(true)
 	l.client.SetGrace(m.options.CloseTimeout)
 	m.options.trace(StepAgent)
 	if l.err = m.welcome(ctx, l); l.err == nil {
@@ -171,12 +174,10 @@ func newAgentLink(channel net.Conn, resumed bool) (*agentLink, error) {
 const portDelay = time.Second
 
 // portClosed ends the session with an agent that has closed its port, as it does when it is
-// killed. Before the agent has answered, drivers and earlier stages of the boot may do so.
+// killed. In a boot, drivers and earlier stages may do so before the agent answers.
 func (l *agentLink) portClosed() {
-	select {
-	case <-l.ready:
+	if l.resumed || l.answered.Load() {
 		l.conn.SetReadDeadline(time.Now().Add(portDelay))
-	default:
 	}
 }
 

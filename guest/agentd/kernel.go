@@ -214,6 +214,16 @@ func (k kernelDirs) pid1() string {
 	return filepath.Base(strings.TrimSuffix(exe, " (deleted)"))
 }
 
+// pid1Takes reports whether systemd, as process 1, has begun to take a signal: it blocks those
+// that it reads from a signalfd. Before that, early in a boot, the kernel drops them.
+func (k kernelDirs) pid1Takes(signal syscall.Signal) bool {
+	status, _ := k.proc.read("1/status") // proc_pid_status(5)
+	_, blocked, _ := strings.Cut(status, "\nSigBlk:\t")
+	blocked, _, _ = strings.Cut(blocked, "\n")
+	mask, err := strconv.ParseUint(blocked, 16, 64)
+	return err == nil && mask>>(signal-1)&1 != 0
+}
+
 // openPort opens the virtio-serial port of this name. The numbers of ports vary.
 func (k kernelDirs) openPort(name string) (*os.File, error) {
 	const class = "class/virtio-ports"

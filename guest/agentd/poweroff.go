@@ -24,11 +24,20 @@ var (
 	reboot   = ending{"reboot", rtmin + 5, syscall.LINUX_REBOOT_CMD_RESTART}
 )
 
+// systemdTakesLimit bounds how long the agent waits until systemd takes signals.
+const systemdTakesLimit = time.Minute
+
 // end ends the guest with its file systems unmounted or read-only. The host has the
 // result already.
 func (a *agent) end(e ending) {
-	if a.kernel.pid1() == "systemd" && syscall.Kill(1, e.systemd) == nil {
-		return
+	if a.kernel.pid1() == "systemd" {
+		// awaitSystemd does not know all versions of systemd.
+		for end := time.Now().Add(systemdTakesLimit); time.Now().Before(end) && !a.kernel.pid1Takes(e.systemd); {
+			time.Sleep(20 * time.Millisecond)
+		}
+		if syscall.Kill(1, e.systemd) == nil {
+			return
+		}
 	}
 	// Everything but process 1 and this process.
 	syscall.Kill(-1, syscall.SIGTERM)

@@ -20,8 +20,7 @@ const (
 	journalDir = "/run/systemd/journal"
 )
 
-// awaitSystemd waits, if process 1 is systemd, until files of the host would stay. Until
-// then, the kernel also drops the signals by which the agent powers off.
+// awaitSystemd waits, if process 1 is systemd, until files of the host would stay.
 //
 // It looks at the files that systemd writes: systemctl would take seconds of a boot on an
 // emulated processor.
@@ -44,7 +43,7 @@ func awaitSystemd(k kernelDirs) {
 			return
 		}
 	}
-	logf("%s has not ended %v after systemd has started", tmpfiles, systemdLimit)
+	logf("%s has not ended in %v: files that the host writes now may be lost", tmpfiles, systemdLimit)
 }
 
 func exists(name string) bool {

@@ -61,7 +61,7 @@ func TestWays(t *testing.T) {
 				t.Errorf("the guest is %+v", info)
 			}
 			m.Output(test.program, "-help")
-			// The agent mounts devpts where the guest has not.
+			// If the guest has not mounted devpts, the agent does.
 			var shown vm.Tail
 			help := vm.Command{Args: []string{test.program, "-help"}, Terminal: &agent.Terminal{Rows: 24, Columns: 80}, Stdout: &shown}
 			if result, err := m.VM.Exec(t.Context(), help); err != nil || !result.Success() || !strings.Contains(shown.String(), "-port name\r\n") {

@@ -90,26 +90,34 @@ func TestAfterResume(t *testing.T) {
 	}
 }
 
-// A machine whose after_resume fails does not start.
+// A machine does not start whose after_resume fails, or whose agent is killed by it.
 func TestAfterResumeFails(t *testing.T) {
-	c, err := machine.Read(failsAfterResume(t), runfiles.Rlocation)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := vm.Start(t.Context(), c, vm.Options{Dir: t.TempDir()})
-	if err == nil {
-		m.Close()
-	}
-	for _, want := range []string{`the machine did not resume: after_resume "echo the reason >&2; exit 3": exit status 3`, "| the reason"} {
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("got error %v, want %q", err, want)
+	for line, want := range map[string][]string{
+		reasonAndFail:   {`the machine did not resume: after_resume "echo the reason >&2; exit 3": exit status 3`, "| the reason"},
+		"kill -9 $PPID": {`the machine did not resume: after_resume "kill -9 $PPID": the guest closed the connection to its agent`},
+	} {
+		c, err := machine.Read(withAfterResume(t, line), runfiles.Rlocation)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := vm.Start(t.Context(), c, vm.Options{Dir: t.TempDir()})
+		if err == nil {
+			m.Close()
+		}
+		for _, want := range want {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("got error %v, want %q", err, want)
+			}
 		}
 	}
 }
 
-// failsAfterResume returns the path of the snapshot's program with another after_resume. The
+// reasonAndFail is an after_resume that fails.
+const reasonAndFail = "echo the reason >&2; exit 3"
+
+// withAfterResume returns the path of the snapshot's program with another after_resume. The
 // program itself is elsewhere.
-func failsAfterResume(t *testing.T) string {
+func withAfterResume(t *testing.T, line string) string {
 	t.Helper()
 	var config map[string]any
 	b, err := os.ReadFile(booted(t) + machine.Suffix)
@@ -119,8 +127,8 @@ func failsAfterResume(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config["machine"].(map[string]any)["snapshot"].(map[string]any)["after_resume"] = "echo the reason >&2; exit 3"
-	program := filepath.Join(t.TempDir(), "fails")
+	config["machine"].(map[string]any)["snapshot"].(map[string]any)["after_resume"] = line
+	program := filepath.Join(t.TempDir(), "changed")
 	if b, err = json.Marshal(config); err == nil {
 		err = os.WriteFile(program+machine.Suffix, b, 0o600)
 	}
@@ -143,7 +151,7 @@ func booted(t *testing.T) string {
 // `bazel run` of a snapshot runs it as well, and says if it fails.
 func TestAfterResumeOnTerminal(t *testing.T) {
 	cmd := exec.Command(booted(t))
-	cmd.Args[0] = failsAfterResume(t)
+	cmd.Args[0] = withAfterResume(t, reasonAndFail)
 	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
 	if _, err := cmd.StdinPipe(); err != nil { // QEMU reads from it
 		t.Fatal(err)
