@@ -68,7 +68,7 @@ no_tests_in_the_archive() {
   local archive=$scratch/release/rules_qcow2-v$version.tar.gz
   tar -xzf "$archive" -C "$scratch" || return
   ! tar -tzf "$archive" | sed "s:^rules_qcow2-$version/::" |
-    grep -P '_test\.go$|(^|/)testdata/|^(docs/performance/[^/]*\.json$|\.bazelrc|bench/|bootstrap/|e2e/(?!smoke/|$)|internal/(?!(bounded|child|patterns|replace|sparse|testtimeout|tty)/|$)|test\.sh|tests/)'
+    grep -P '_test\.go$|(^|/)testdata/|^(docs/performance/[^/]*\.json$|\.bazelrc|bench/|bootstrap/|e2e/(?!smoke/|$)|internal/(?!(bounded|child|onterminal|patterns|replace|sparse|testtimeout|tty)/|$)|test\.sh|tests/)'
 }
 
 # The entry in the Bazel Central Registry is made from a template.

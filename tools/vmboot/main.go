@@ -17,7 +17,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/rules-qcow2/rules_qcow2/go/vm"
+	"github.com/rules-qcow2/rules_qcow2/internal/onterminal"
 )
 
 func main() {
@@ -91,5 +91,5 @@ func interact(c *config, args []string, keep bool) (err error) {
 		}
 		err = errors.Join(err, os.RemoveAll(dir))
 	}()
-	return vm.Interact(&c.Config, dir, args, os.Stderr)
+	return onterminal.Run(&c.Config, dir, args, os.Stderr)
 }

@@ -14,16 +14,16 @@ import (
 	"github.com/rules-qcow2/rules_qcow2/go/vm/machine"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/plan"
 	"github.com/rules-qcow2/rules_qcow2/go/vm/qemu"
+	"github.com/rules-qcow2/rules_qcow2/internal/onterminal"
 )
 
 // startTimeout limits QEMU's own start on a terminal.
 const startTimeout = time.Minute
 
-// Interact runs a machine on this process's terminal until it ends or the user
-// leaves it, with further arguments for QEMU. Before the guest starts, it
-// writes to messages how to leave and which ports are forwarded. The machine
-// writes to dir, as Options.Dir says.
-func Interact(c *machine.Config, dir string, args []string, messages io.Writer) error {
+func init() { onterminal.Run = runOnTerminal }
+
+// runOnTerminal is [onterminal.Run].
+func runOnTerminal(c *machine.Config, dir string, args []string, messages io.Writer) error {
 	from, mismatch, err := resolve(c)
 	if err != nil {
 		return err
