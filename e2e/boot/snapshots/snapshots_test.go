@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -129,6 +130,36 @@ func TestLarger(t *testing.T) {
 	defer response.Body.Close()
 	if body, err := io.ReadAll(response.Body); err != nil || string(body) != "hello from /page" {
 		t.Errorf("got %q, %v", body, err)
+	}
+}
+
+// A connection to outside ends with the save. The guest does not know it before it sends.
+func TestConnection(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	m := resumeMachine(t, "LARGER", vmtest.WithSaveable())
+	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	m.Output("/program", "background", "talk", "10.0.2.2:"+port, "/talk")
+	conn, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	m.Freeze()
+	if _, err := conn.Read(make([]byte, 1)); err == nil {
+		t.Error("the connection is open after the save")
+	}
+	f := m.Fork(t)
+	f.WriteFile("/talk", nil)
+	var got []byte
+	for len(got) == 0 {
+		got = f.ReadFile("/talk")
+	}
+	if !bytes.HasSuffix(got, []byte("connection reset by peer")) {
+		t.Errorf("the guest got %s", got)
 	}
 }
 

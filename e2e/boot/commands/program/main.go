@@ -31,7 +31,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("usage: program echo WORD... | log LINE | environment NAME | exit STATUS | zeros | killed | upper | serve ADDRESS | get URL | tls CERTIFICATE KEY | background COMMAND... | random | cpus | sync | now | record FILE | burn DURATION FILE | stop-agent | monotonic | terminal")
+		return fmt.Errorf("usage: program echo WORD... | log LINE | environment NAME | exit STATUS | zeros | killed | upper | serve ADDRESS | get URL | tls CERTIFICATE KEY | background COMMAND... | talk ADDRESS FILE | random | cpus | sync | now | record FILE | burn DURATION FILE | stop-agent | monotonic | terminal")
 	}
 	switch command, args := args[0], args[1:]; command {
 	case "echo":
@@ -104,6 +104,8 @@ func run(args []string) error {
 		}
 		_, err = output.Read(make([]byte, 1))
 		return err
+	case "talk":
+		return talk(args[0], args[1])
 	case "random":
 		random := make([]byte, 32)
 		rand.Read(random)
@@ -156,6 +158,26 @@ func run(args []string) error {
 		return fmt.Errorf("unknown command %q", command)
 	}
 	return nil
+}
+
+// talk connects to an address. As soon as a file exists, it writes to the connection, reads
+// from it, and writes the error of that to the file.
+func talk(address, file string) error {
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		return err
+	}
+	fmt.Println("connected")
+	for {
+		if _, err := os.Stat(file); err == nil {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if _, err = conn.Write([]byte("hello")); err == nil {
+		_, err = conn.Read(make([]byte, 1))
+	}
+	return os.WriteFile(file, []byte(fmt.Sprint(err)), 0o600)
 }
 
 // useTerminal shows the size of the terminal, also after each change, until Ctrl-C. It leaves
