@@ -55,6 +55,7 @@ def _qemu_snapshot_impl(ctx):
         "layers": [rlocationpath(ctx, image) for image in images],
         "after_resume": ctx.attr.after_resume,
         "on_mismatch": ctx.attr.on_mismatch,
+        "runfiles": bool(runfiles),
     }}
     info = vm_info(
         agent_runfiles = vm.machine.agent_runfiles,

@@ -37,6 +37,7 @@ var mayDiffer = map[string]string{
 	"Snapshot.UEFIVars":    "is the saved machine",
 	"Snapshot.OnMismatch":  "says what happens if the machine cannot resume",
 	"Snapshot.AfterResume": "runs after the machine has resumed",
+	"Snapshot.Runfiles":    "describes files in the guest",
 }
 
 // otherValues are valid values for fields that do not accept any.
@@ -74,7 +75,7 @@ func complete(t *testing.T) *machine.Config {
 		Ready: &machine.Ready{Expect: []string{"a"}, Command: "true"},
 		Snapshot: &machine.Snapshot{
 			RAM: file("ram"), State: file("state"), Layers: []string{file("layer")}, UEFIVars: file("saved-vars"),
-			Fingerprint: filepath.Join(dir, "fingerprint"), OnMismatch: "fail", AfterResume: "true",
+			Fingerprint: filepath.Join(dir, "fingerprint"), OnMismatch: "fail", AfterResume: "true", Runfiles: true,
 		},
 		TimeLimitFactor: 1, DebugExit: true,
 	}

@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -40,6 +41,8 @@ func (a *agent) freeze() error {
 		return nil
 	}
 	z.guest = &info
+	// The guests that resume do not have to do it.
+	runtime.GC()
 	if a.kernel.cgroup == noDir {
 		return nil
 	}

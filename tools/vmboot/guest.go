@@ -86,7 +86,7 @@ func (g *guestTest) run(c *config, args []string, interactive, hold bool) (statu
 			return 0, err
 		}
 	}
-	t := &inGuestTest{guestTest: g, machine: c.Runfiles, dir: dir, runfiles: os.Getenv("TEST_SRCDIR"), interactive: interactive, signals: make(chan os.Signal, 1)}
+	t := &inGuestTest{guestTest: g, machine: c.Runfiles, hasStore: c.Snapshot != nil && c.Snapshot.Runfiles, dir: dir, runfiles: os.Getenv("TEST_SRCDIR"), interactive: interactive, signals: make(chan os.Signal, 1)}
 	signal.Notify(t.signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer func() {
 		if err != nil || status != 0 {
@@ -139,6 +139,7 @@ func keepLogs(logs string) {
 type inGuestTest struct {
 	*guestTest
 	machine     string            // rlocation path of the list of the machine's runfiles
+	hasStore    bool              // the guest has files of tests since it was saved
 	dir         string            // of the host, for this run
 	runfiles    string            // the root of the runfiles on the host
 	interactive bool              // a shell instead of the test

@@ -119,6 +119,8 @@ type Snapshot struct {
 	// AfterResume is a line for the guest's shell that runs once in each machine that
 	// resumes, before anything else; "" for none.
 	AfterResume string `json:"after_resume"`
+	// Runfiles says that the guest has files for tests that run in it.
+	Runfiles bool `json:"runfiles"`
 }
 
 // Values of Config.Agent: how the agent gets into the guest.

@@ -15,8 +15,9 @@ func (a *arguments) addFirmware() {
 	}
 	if a.setup.RAM.Path != "" {
 		machine += ",memory-backend=ram"
-		if a.config.Arch == "x86_64" && !a.config.IsMicroVM() {
-			// Tells guests that resume to draw other random numbers.
+		if a.config.Arch == "x86_64" && !a.config.IsMicroVM() && !a.setup.Agent {
+			// Tells guests that resume to draw other random numbers. The agent does the same,
+			// without the ACPI code that the guest's kernel runs for the device.
 			a.add("-device", "vmgenid,guid=auto")
 		}
 	}

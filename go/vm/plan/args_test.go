@@ -142,6 +142,34 @@ func TestArgs(t *testing.T) {
 	}
 }
 
+// A machine that can resume has vmgenid only if no agent gives the guest random numbers.
+func TestVMGENID(t *testing.T) {
+	for _, c := range []struct {
+		arch, machine string
+		saveable      bool
+		agent         bool
+		want          bool
+	}{
+		{arch: "x86_64", machine: "q35", saveable: true, want: true},
+		{arch: "x86_64", machine: "q35"},
+		{arch: "x86_64", machine: "q35", saveable: true, agent: true},
+		{arch: "x86_64", machine: "microvm", saveable: true},
+		{arch: "aarch64", machine: "virt", saveable: true},
+	} {
+		setup := Setup{Accelerator: "tcg", Agent: c.agent}
+		if c.saveable {
+			setup.RAM.Path = "/ram"
+		}
+		p, err := Make(&machine.Config{Arch: c.arch, Machine: c.machine, Memory: "1M"}, &setup)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(strings.Join(p.Args, " "), "-device vmgenid,guid=auto"); got != c.want {
+			t.Errorf("%+v: vmgenid: got %t", c, got)
+		}
+	}
+}
+
 func TestArgsUnknownInterface(t *testing.T) {
 	c := machine.Config{Disks: []machine.Disk{{Path: "/d", Interface: "sata"}}}
 	_, err := Make(&c, &Setup{Layers: []string{"/a"}})
