@@ -38,7 +38,14 @@ func (a *agent) setLink(ctx context.Context, m protocol.Link) error {
 	}
 	defer card.close()
 	if m.NewMAC != "" {
-		if err := card.setMAC(m.NewMAC); err != nil {
+		newMAC, err := net.ParseMAC(m.NewMAC)
+		if err == nil {
+			err = card.setMAC(newMAC)
+		}
+		if err == nil {
+			err = card.replaceLinkLocal(mac, newMAC)
+		}
+		if err != nil {
 			return fmt.Errorf("%s: set the hardware address %s: %w", name, m.NewMAC, err)
 		}
 	}
@@ -126,15 +133,11 @@ func (c *card) setUp(up bool) error {
 
 // setMAC changes the hardware address. Not every driver can do so while the card
 // is up.
-func (c *card) setMAC(text string) error {
-	mac, err := net.ParseMAC(text)
-	if err != nil {
-		return err
-	}
+func (c *card) setMAC(mac net.HardwareAddr) error {
 	var r ifreq
 	binary.NativeEndian.PutUint16(r.data[:], syscall.ARPHRD_ETHER)
 	copy(r.data[2:], mac)
-	err = c.ioctl(syscall.SIOCSIFHWADDR, &r)
+	err := c.ioctl(syscall.SIOCSIFHWADDR, &r)
 	if err == nil || !errors.Is(err, syscall.EBUSY) {
 		return err
 	}
@@ -142,6 +145,47 @@ func (c *card) setMAC(text string) error {
 		return err
 	}
 	return errors.Join(c.ioctl(syscall.SIOCSIFHWADDR, &r), c.setUp(true))
+}
+
+// in6Ifreq is struct in6_ifreq of Linux.
+type in6Ifreq struct {
+	addr      [16]byte
+	prefixLen uint32
+	index     int32
+}
+
+// replaceLinkLocal gives the card the link-local IPv6 address of its MAC address instead of
+// that of the old one, if the card has that. Linux makes the address only when the card goes
+// up.
+func (c *card) replaceLinkLocal(oldMAC, newMAC net.HardwareAddr) error {
+	fd, err := syscall.Socket(syscall.AF_INET6, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC, 0)
+	if err == syscall.EAFNOSUPPORT {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer syscall.Close(fd)
+	var r ifreq
+	if err := c.ioctl(syscall.SIOCGIFINDEX, &r); err != nil {
+		return err
+	}
+	address := in6Ifreq{addr: linkLocal(oldMAC), prefixLen: 64, index: int32(binary.NativeEndian.Uint32(r.data[:]))}
+	err = ioctl(fd, syscall.SIOCDIFADDR, unsafe.Pointer(&address))
+	if err == syscall.EADDRNOTAVAIL || err == syscall.ENXIO {
+		return nil // it is down, or the guest makes its address in another way
+	}
+	if err != nil {
+		return err
+	}
+	address.addr = linkLocal(newMAC)
+	return ioctl(fd, syscall.SIOCSIFADDR, unsafe.Pointer(&address))
+}
+
+// linkLocal returns the link-local IPv6 address with the modified EUI-64 of a MAC address
+// (RFC 4291, appendix A).
+func linkLocal(mac net.HardwareAddr) [16]byte {
+	return [16]byte{0xfe, 0x80, 8: mac[0] ^ 2, 9: mac[1], 10: mac[2], 11: 0xff, 12: 0xfe, 13: mac[3], 14: mac[4], 15: mac[5]}
 }
 
 // setAddress replaces the IPv4 address, and sets the card up.

@@ -137,6 +137,10 @@ func TestForkAll(t *testing.T) {
 		if a, b := one.ReadFile(address), two.ReadFile(address); bytes.Equal(a, b) {
 			t.Errorf("both have the MAC address %s", a)
 		}
+		const ipv6 = "/proc/net/if_inet6"
+		if a, b := one.ReadFile(ipv6), two.ReadFile(ipv6); bytes.Equal(a, b) || bytes.Count(a, []byte("eth0")) != 1 {
+			t.Errorf("they have the IPv6 addresses\n%sand\n%s", a, b)
+		}
 		if got := two.Output("/program", "get", "http://one/1"); got != "hello from /1" {
 			t.Errorf("got %q", got)
 		}

@@ -74,28 +74,34 @@ done
 # A test that failed, and whose guest is kept, ends then too.
 has $logs/sleeps/held_in_guest_test/test.log 'its guest is kept: it ended with exit status 3$'
 
-# With --hold, the guest of a test that fails stays. Outside of the sandbox, the command that
+# With --hold, the guest of a test that fails stays. Outside of a sandbox, the command that
 # the test prints attaches to it, in the test's folder and environment.
 held=//guest_tests:behaves_inside
 hold_log=$(mktemp)
 trap 'rm --force -- "$hold_log"' EXIT
-status=0
-bazel test --test_output=streamed --test_arg=--hold --test_arg=exit --test_arg=3 $held >"$hold_log" 2>&1 &
-hold_job=$!
-until grep --quiet 'more time, run it with --test_timeout=SECONDS' "$hold_log"; do
-  kill -0 $hold_job 2>/dev/null || fail "the test did not hold its guest: $(cat "$hold_log")"
-  sleep 0.1
-done
-has "$hold_log" '^//guest_tests:behaves_inside: the test failed, and its guest is kept: it ended with exit status 3$'
-attach=$(sed --quiet 's/^  \(.*vm shell -s .*\)$/\1/p' "$hold_log")
-end=$(sed --quiet 's/^  \(.*vm stop -s .*\)$/\1/p' "$hold_log")
-[[ $attach == *\ */socket && $attach == /* ]] || fail "no command in $(cat "$hold_log")"
-printed=$(cd / && env --ignore-environment sh -c "$attach -- guest_tests/behaves/behaves_/behaves print attached")
-[[ $printed == $'attached\n_main  UTC' ]] || fail "the attached program printed: $printed"
-env --ignore-environment sh -c "$end"
-wait $hold_job || status=$?
-((status == 3)) || fail "Bazel ended with $status, want a failed test: $(cat "$hold_log")"
-has "$hold_log" '^//guest_tests:behaves_inside .*FAILED in '
+
+# holds [BAZEL FLAGS...]
+holds() {
+  local status=0 job attach end printed
+  bazel test "$@" --test_output=streamed --test_arg=--hold --test_arg=exit --test_arg=3 $held >"$hold_log" 2>&1 &
+  job=$!
+  until grep --quiet 'more time, run it with --test_timeout=SECONDS' "$hold_log"; do
+    kill -0 $job 2>/dev/null || fail "the test did not hold its guest: $(cat "$hold_log")"
+    sleep 0.1
+  done
+  has "$hold_log" '^//guest_tests:behaves_inside: the test failed, and its guest is kept: it ended with exit status 3$'
+  attach=$(sed --quiet 's/^  \(.*vm shell -s .*\)$/\1/p' "$hold_log")
+  end=$(sed --quiet 's/^  \(.*vm stop -s .*\)$/\1/p' "$hold_log")
+  [[ $attach == *\ */socket && $attach == /* ]] || fail "no command in $(cat "$hold_log")"
+  printed=$(cd / && env --ignore-environment sh -c "$attach -- guest_tests/behaves/behaves_/behaves print attached")
+  [[ $printed == $'attached\n_main  UTC' ]] || fail "the attached program printed: $printed"
+  env --ignore-environment sh -c "$end"
+  wait $job || status=$?
+  ((status == 3)) || fail "Bazel ended with $status, want a failed test: $(cat "$hold_log")"
+  has "$hold_log" '^//guest_tests:behaves_inside .*FAILED in '
+}
+holds
+holds --strategy=TestRunner=local
 
 # A test that passes does not hold, and does not get --hold.
 passed=$(bazel test --test_output=streamed --test_arg=print --test_arg=--hold --test_arg=x $held)

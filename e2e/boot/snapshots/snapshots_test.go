@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -82,14 +83,48 @@ func checkClock(t *testing.T, m *vmtest.Machine, tolerance time.Duration) {
 func TestOld(t *testing.T) {
 	m := resumeMachine(t, "LARGER")
 	checkClock(t, m, 100*time.Millisecond)
-	certificate, key := makeCertificate(t)
-	m.WriteFile("/certificate", certificate)
-	m.WriteFile("/key", key)
+	writeCertificate(t, m)
 	m.Output("/program", "tls", "/certificate", "/key")
 }
 
-// makeCertificate returns a certificate that is valid in this hour, and its key, in PEM.
-func makeCertificate(t *testing.T) (certificate, key []byte) {
+// Forks of a server share the key of its TLS tickets: a session with one of them goes on with
+// the other.
+func TestTickets(t *testing.T) {
+	m := resumeMachine(t, "LARGER", vmtest.WithSaveable())
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(writeCertificate(t, m))
+	m.Output("/program", "background", "serve-tls", ":80", "/certificate", "/key")
+	resumes := func(m *vmtest.Machine, sessions tls.ClientSessionCache) bool {
+		t.Helper()
+		client := http.Client{Transport: &http.Transport{
+			DisableKeepAlives: true,
+			TLSClientConfig:   &tls.Config{RootCAs: roots, ServerName: "guest.test", ClientSessionCache: sessions},
+		}}
+		response, err := client.Get("https://" + m.VM.Ports()["tcp:80"] + "/page")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		if body, err := io.ReadAll(response.Body); err != nil || string(body) != "hello from /page" {
+			t.Errorf("got %q, %v", body, err)
+		}
+		return response.TLS.DidResume
+	}
+	// The server makes its key for the first client.
+	resumes(m, nil)
+	m.Freeze()
+	sessions := tls.NewLRUClientSessionCache(1)
+	if resumes(m.Fork(t), sessions) {
+		t.Error("the first session goes on")
+	}
+	if !resumes(m.Fork(t), sessions) {
+		t.Error("the session with a fork does not go on with another one")
+	}
+}
+
+// writeCertificate writes a certificate that is valid in this hour, and its key, to files in
+// a guest, and returns the certificate in PEM.
+func writeCertificate(t *testing.T, m *vmtest.Machine) []byte {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -107,7 +142,10 @@ func makeCertificate(t *testing.T) (certificate, key []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	m.WriteFile("/certificate", certificate)
+	m.WriteFile("/key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))
+	return certificate
 }
 
 // Four processors, two disks, and a forwarded port at another number than when the

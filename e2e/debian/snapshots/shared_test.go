@@ -47,3 +47,20 @@ func TestTimers(t *testing.T) {
 		t.Errorf("the timer was due and the uptime is %q (%v)", text, err)
 	}
 }
+
+// systemd-networkd asks for another lease because the agent has changed the MAC address.
+func TestLease(t *testing.T) {
+	m := vmtest.Start(t, os.Getenv("BOOTED"), vmtest.WithNetwork(vmtest.Network(t)), vmtest.WithName("saved"), vmtest.WithSaveable())
+	m.WriteFile("/etc/systemd/network/all.network", []byte("[Match]\nType=ether\n[Network]\nDHCP=ipv4\n"))
+	m.Run("systemctl start systemd-networkd")
+	const lease = "grep -l ^HOSTNAME=%s$ /run/systemd/netif/leases/*"
+	m.WaitFor(fmt.Sprintf(lease, "saved"))
+	m.Freeze()
+	net := vmtest.Network(t)
+	for _, name := range []string{"one", "two"} {
+		f := m.Fork(t, vmtest.WithNetwork(net), vmtest.WithName(name))
+		f.WaitFor(fmt.Sprintf(lease, name))
+		address := f.VM.Links()[0].Addr().String()
+		f.Run("grep ^ADDRESS=" + address + "$ /run/systemd/netif/leases/* && ip -4 -oneline address | grep ' " + address + "/24 .* dynamic '")
+	}
+}

@@ -31,7 +31,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("usage: program echo WORD... | log LINE | environment NAME | exit STATUS | zeros | killed | upper | serve ADDRESS | get URL | tls CERTIFICATE KEY | background COMMAND... | talk ADDRESS FILE | random | cpus | sync | now | record FILE | burn DURATION FILE | stop-agent | monotonic | terminal")
+		return fmt.Errorf("usage: program echo WORD... | log LINE | environment NAME | exit STATUS | zeros | killed | upper | serve ADDRESS | serve-tls ADDRESS CERTIFICATE KEY | get URL | tls CERTIFICATE KEY | background COMMAND... | talk ADDRESS FILE | random | cpus | sync | now | record FILE | burn DURATION FILE | stop-agent | monotonic | terminal")
 	}
 	switch command, args := args[0], args[1:]; command {
 	case "echo":
@@ -73,15 +73,19 @@ func run(args []string) error {
 			return err
 		}
 		fmt.Print(strings.ToUpper(string(text)))
-	case "serve":
+	case "serve", "serve-tls":
 		listener, err := net.Listen("tcp", args[0])
 		if err != nil {
 			return err
 		}
 		fmt.Println("listening")
-		return http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprintf(w, "hello from %s", r.URL.Path)
-		}))
+		})
+		if command == "serve-tls" {
+			return http.ServeTLS(listener, handler, args[1], args[2])
+		}
+		return http.Serve(listener, handler)
 	case "get":
 		response, err := http.Get(args[0])
 		if err != nil {
