@@ -34,8 +34,9 @@ func newAgent(kernel kernelDirs) *agent {
 
 // serve answers hellos and serves a session after each, until f fails.
 func (a *agent) serve(f *os.File) error {
-	r := bufio.NewReaderSize(f, 2*protocol.MaxFrame)
-	w := protocol.NewWriter(f)
+	channel := newNonblocking(f)
+	r := bufio.NewReaderSize(channel, 2*protocol.MaxFrame)
+	w := protocol.NewWriter(channel)
 	// After a reboot, or after the agent crashed, the host may wait for answers
 	// that will not come.
 	if err := w.Lost("the agent started"); err != nil {

@@ -166,13 +166,14 @@ func (o *output) copy(w io.WriteCloser) {
 func (o *output) send(w io.WriteCloser) {
 	b := copyBuffers.Get().(*[2 * protocol.MaxPayload]byte)
 	defer copyBuffers.Put(b)
+	r := newNonblocking(o.r)
 	left := -1 // bytes to read yet; unknown while more may come
 	for left != 0 {
 		room := b[:]
 		if left > 0 {
 			room = room[:min(left, len(room))]
 		}
-		n, err := o.r.Read(room)
+		n, err := r.Read(room)
 		if n > 0 && o.want {
 			if _, err := w.Write(room[:n]); err != nil {
 				return

@@ -59,6 +59,8 @@ type level struct {
 	path  string
 	entry entry
 	made  bool // by us: its permissions and times come when it is left
+
+	inMemory bool // the file system of dir is in memory
 }
 
 func (l *level) close() {
